@@ -1,0 +1,50 @@
+# `make demo` runs the main job, `make test` the tests; each sets up what it needs in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-long check bench coverage format clean help
+
+help:
+	@echo "make demo       save a machine at its worst moment, end it, load it in a new process, compare with QEMU"
+	@echo "make test       run the tests"
+	@echo "make test-long  run every cut of every trace, and the other tests that take minutes"
+	@echo "make check      lint, types, import rules"
+	@echo "make bench      print times beside their baselines"
+	@echo "make coverage   run the tests and tell what they do not reach"
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[serve]" --group dev
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/chkpt demo
+
+test: $(READY)
+	$(BIN)/pytest -n 2 -m "not long"
+
+test-long: $(READY)
+	$(BIN)/pytest -n 2 -m long --timeout 3600
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+coverage: $(READY)
+	$(BIN)/pytest -n 2 -m "not long" --cov --cov-report term-missing:skip-covered
+
+format: $(READY)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,460 @@
+"""The contract a device sees: what it must offer, and what a machine gives it.
+
+A device is a plain class. It takes its `Host` (ports, lines, clock, frontends) and its configuration from outside,
+and its state is a separate frozen dataclass with a range on every field, so that it knows nothing of files, encodings
+or other devices. The shape follows rust-vmm's vm-superio.
+
+    class Timer8254:
+        def __init__(self, host: Host, config: PitConfig) -> None: ...
+        def reset(self) -> None: ...
+        def save(self) -> PitState: ...           # optional: without it the device is skipped on save
+        def load(self, state: PitState) -> None:  # optional: without it the device is skipped on load
+
+    PIT = DeviceType("pit", Timer8254, PitConfig, PitState)   # named in the entry-point group "chkpt.devices"
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntFlag, StrEnum
+from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from chkpt.context import Blob, Value
+
+# ---------------------------------------------------------------------------------------------------------------------
+# States: what their fields may be
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The least and the greatest value of an integer field, both allowed."""
+
+    least: int
+    greatest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """The least and the greatest length of a `bytes`, `str` or tuple field, both allowed."""
+
+    least: int
+    greatest: int
+
+
+@dataclass(frozen=True, slots=True)
+class MachineTime:
+    """Marks an integer field as a time: absolute nanoseconds on the machine's clock.
+
+    A load that leaves the machine's clock alone shifts these fields, and no others, by the difference.
+    """
+
+
+U1: TypeAlias = Annotated[int, Range(0, 1)]
+U2: TypeAlias = Annotated[int, Range(0, 3)]
+U3: TypeAlias = Annotated[int, Range(0, 7)]
+U4: TypeAlias = Annotated[int, Range(0, 0xF)]
+U8: TypeAlias = Annotated[int, Range(0, 0xFF)]
+U16: TypeAlias = Annotated[int, Range(0, 0xFFFF)]
+U32: TypeAlias = Annotated[int, Range(0, 0xFFFF_FFFF)]
+U48: TypeAlias = Annotated[int, Range(0, 0xFFFF_FFFF_FFFF)]
+U64: TypeAlias = Annotated[int, Range(0, 0xFFFF_FFFF_FFFF_FFFF)]
+Time: TypeAlias = Annotated[int, Range(-(1 << 63), (1 << 63) - 1), MachineTime()]
+"""Absolute nanoseconds of the machine's clock."""
+
+
+@runtime_checkable
+class State(Protocol):
+    """A frozen, slotted dataclass with a VERSION; every field annotated with its range.
+
+    Fields may be: an integer with a `Range` (U8, Time, ...), `bool`, `bytes` or `str` with a `Length`, an `Enum` of
+    str or int, `Blob`, another such dataclass (it becomes a child context), `X | None` of these, a fixed tuple
+    `tuple[A, B]` or a `tuple[A, ...]` with a `Length`.
+
+    `UPGRADES[n]` (optional) turns the plain nested dict of version n into that of version n + 1.
+    """
+
+    VERSION: ClassVar[int]
+
+
+Upgrade: TypeAlias = Callable[[dict[str, Value | Blob]], dict[str, Value | Blob]]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a machine gives a device
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What answers at one I/O port. A half that is absent floats: reads give all ones, writes are dropped.
+
+    A 16-bit access goes to `read_word`/`write_word` where there is one, else it is two byte accesses, at this port and
+    the next. A 32-bit access is two word accesses at this port where there is a word half (the ATA data register), else
+    four byte accesses at four ports. Values written are already cut to their width.
+    """
+
+    read: Callable[[], int] | None = None
+    write: Callable[[int], None] | None = None
+    read_word: Callable[[], int] | None = None
+    write_word: Callable[[int], None] | None = None
+
+
+class IrqLine(Protocol):
+    """A line this device drives. Several devices may share one: it is high while any of them drives it high."""
+
+    def set(self, level: bool, /) -> None:
+        """Drive the line high or low. To repeat a level changes nothing."""
+
+
+class Clock(Protocol):
+    """The machine's virtual clock."""
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds since the machine's start. Within a timer's callback: exactly its deadline."""
+
+
+class Timer(Protocol):
+    """A one-shot timer on the machine's clock. Equal deadlines fire in the order in which the timers were made."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When it will fire, or None when it is not armed."""
+
+    def arm(self, deadline: int, /) -> None:
+        """Fire once at `deadline` (absolute ns), in place of any earlier one; a past one fires at the next step."""
+
+    def cancel(self) -> None:
+        """Do not fire. Nothing happens when it is not armed."""
+
+
+class FrontendKind(StrEnum):
+    """The four kinds of frontend, as in Palacios."""
+
+    BLOCK = "block"
+    NET = "net"
+    CHAR = "char"
+    CONSOLE = "console"
+
+
+class Host(Protocol):
+    """What a machine gives one device. Everything claimed here is undone when the device is removed."""
+
+    @property
+    def name(self) -> str:
+        """The device's name in this machine."""
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clock."""
+
+    def timer(self, fire: Callable[[], None], /) -> Timer:
+        """Make a timer that calls `fire`."""
+
+    def claim_ports(self, first: int, ports: Sequence[Port], /) -> None:
+        """Answer at the I/O ports `first`, `first + 1`, ...
+
+        Raises:
+            ConflictError: one of them has an owner; the message names both.
+        """
+
+    def claim_msrs(
+        self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
+    ) -> None:
+        """Answer at `count` model-specific registers: `read(msr)`, `write(msr, value)`. Raises ConflictError."""
+
+    def claim_memory(
+        self, first: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], /
+    ) -> None:
+        """Answer at `size` bytes of physical memory: `read(offset, width)`, `write(offset, width, value)`.
+
+        Offsets count from `first`, widths are 1, 2, 4 or 8 bytes. Raises ConflictError.
+        """
+
+    def irq_line(self, number: int, /) -> IrqLine:
+        """Drive the machine's interrupt line `number` (0 to 15). It is low until set."""
+
+    def cpu_interrupt_line(self) -> IrqLine:
+        """Drive the processor's INTR pin."""
+
+    def receive_irqs(self, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /) -> None:
+        """Be the interrupt controller: `set_level(number, level)` at every change of a line, and for each after a load.
+
+        The controller must keep the level of each line in its state and see an edge only where a level differs from it.
+        `acknowledge()` is a processor's interrupt-acknowledge cycle and returns the vector.
+
+        Raises:
+            ConflictError: the machine has a controller already.
+        """
+
+    def add_block_frontend(self, frontend: "BlockFrontend", unit: int | None = None, /) -> None:
+        """Let a block backend be connected, under the device's name or `NAME.UNIT`. Raises ConflictError."""
+
+    def add_net_frontend(self, frontend: "NetFrontend", unit: int | None = None, /) -> None:
+        """Let a network backend be connected. Raises ConflictError."""
+
+    def add_char_frontend(self, frontend: "CharFrontend", unit: int | None = None, /) -> None:
+        """Let a character backend be connected. Raises ConflictError."""
+
+    def add_console_frontend(self, frontend: "ConsoleFrontend", unit: int | None = None, /) -> None:
+        """Let a console backend be connected. Raises ConflictError."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Frontends (a device's side) and backends (the host's side)
+# ---------------------------------------------------------------------------------------------------------------------
+
+SECTOR_SIZE: Final = 512
+"""Bytes in a sector of a block backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskState:
+    """The part of a disk that is state: which disk it is, and what has changed on it since the base image.
+
+    `changed` has one bit per block, bit i of byte j for block 8 * j + i; `blocks` is as long as the disk and
+    holds the changed blocks at their own places. `digest` is the BLAKE3-256 of the base image, empty for a scratch
+    disk, whose base is zeros.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    size: U64
+    digest: Annotated[bytes, Length(0, 32)]
+    block_size: U32
+    changed: Annotated[bytes, Length(0, 1 << 27)]
+    blocks: Blob
+
+
+class BlockBackend(Protocol):
+    """What is behind a drive. Offsets and lengths are in bytes, and multiples of `SECTOR_SIZE`."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write fails."""
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Return exactly `length` bytes. Raise OSError where the medium fails."""
+
+    def write(self, offset: int, data: bytes, /) -> None:
+        """Replace the bytes at `offset`. Raise OSError where the medium fails; nothing is written then."""
+
+    def flush(self) -> None:
+        """Make earlier writes last. Raise OSError where the medium fails."""
+
+    def save(self) -> DiskState:
+        """Return the disk's identity and its changes; later writes do not alter what was returned."""
+
+    def check(self, state: DiskState, /) -> None:
+        """Raise StateError where `state` is of another disk. Change nothing."""
+
+    def load(self, state: DiskState, /) -> None:
+        """Check `state`, then take its changes in place of the present ones."""
+
+    def close(self) -> None:
+        """Give back the host's resources."""
+
+
+class BlockFrontend(Protocol):
+    """A drive that takes a disk."""
+
+    def connect(self, backend: BlockBackend, /) -> None:
+        """Use `backend` from now on."""
+
+    def disconnect(self) -> None:
+        """Forget the backend; the drive is empty, or absent."""
+
+    def retry(self) -> None:
+        """Try once more what waits for a failed backend. Called when the machine is resumed."""
+
+
+class LineError(IntFlag):
+    """What was wrong with a received character, in the bits of the 16550's LSR (NS16550D, table II)."""
+
+    NONE = 0
+    PARITY = 0x04
+    FRAMING = 0x08
+    BREAK = 0x10
+
+
+class ModemLine(IntFlag):
+    """The modem's lines as the terminal sees them, in the bits of the 16550's MSR."""
+
+    CTS = 0x10
+    DSR = 0x20
+    RI = 0x40
+    DCD = 0x80
+
+
+class CharBackend(Protocol):
+    """What is behind a serial port."""
+
+    def attach(self, frontend: "CharFrontend", /) -> None:
+        """Deliver what arrives to `frontend` from now on."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take as much of `data` as fits and return how many bytes; 0 when blocked.
+
+        After a short write the backend calls the frontend's `writable` once there is room.
+        """
+
+    def set_break(self, level: bool, /) -> None:
+        """Begin or end a break condition on the outgoing line."""
+
+    def set_modem(self, dtr: bool, rts: bool, /) -> None:
+        """Show the state of the terminal's two modem outputs."""
+
+    def fileno(self) -> int | None:
+        """Return the descriptor whose readiness matters to `poll`, or None when there is none now."""
+
+    def wants_write(self) -> bool:
+        """Whether `poll` should also be called when the descriptor becomes writable."""
+
+    def poll(self) -> None:
+        """Move what can be moved without waiting: read from the host, call `receive` or `writable` on the frontend."""
+
+    def close(self) -> None:
+        """Give back the host's resources."""
+
+
+class CharFrontend(Protocol):
+    """A serial port that takes a line."""
+
+    def connect(self, backend: CharBackend, /) -> None:
+        """Use `backend` from now on."""
+
+    def disconnect(self) -> None:
+        """Forget the backend; what is sent goes nowhere."""
+
+    def room(self) -> int:
+        """How many bytes `receive` would take now without losing any."""
+
+    def receive(self, data: bytes, errors: LineError = LineError.NONE, /) -> None:
+        """Take characters from the line, each with the errors given. What does not fit overruns."""
+
+    def set_modem(self, lines: ModemLine, /) -> None:
+        """Take the levels of the four modem inputs."""
+
+    def writable(self) -> None:
+        """The backend has room again: send what waits."""
+
+
+class NetBackend(Protocol):
+    """What is behind a network card."""
+
+    def send(self, frame: bytes, /) -> None:
+        """Send one Ethernet frame, without its check sequence."""
+
+    def close(self) -> None:
+        """Give back the host's resources."""
+
+
+class NetFrontend(Protocol):
+    """A network card that takes a cable."""
+
+    def connect(self, backend: NetBackend, /) -> None:
+        """Use `backend` from now on."""
+
+    def disconnect(self) -> None:
+        """Forget the backend; the link is down."""
+
+    def receive(self, frame: bytes, /) -> bool:
+        """Take one Ethernet frame; False when it had to be dropped."""
+
+
+class ConsoleBackend(Protocol):
+    """What shows a text screen."""
+
+    def draw(self, row: int, column: int, cells: bytes, /) -> None:
+        """Show character and attribute pairs from this place on, two bytes a cell."""
+
+    def move_cursor(self, row: int, column: int, /) -> None:
+        """Show the cursor here."""
+
+    def resize(self, rows: int, columns: int, /) -> None:
+        """Change the size of the screen, in cells."""
+
+    def close(self) -> None:
+        """Give back the host's resources."""
+
+
+class ConsoleFrontend(Protocol):
+    """A display adapter that takes a screen."""
+
+    def connect(self, backend: ConsoleBackend, /) -> None:
+        """Use `backend` from now on, and draw the whole screen on it."""
+
+    def disconnect(self) -> None:
+        """Forget the backend."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a device offers
+# ---------------------------------------------------------------------------------------------------------------------
+
+S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
+S_contra = TypeVar("S_contra", contravariant=True)
+C = TypeVar("C")
+
+
+class Device(Protocol):
+    """An emulated device. `save` and `load` are optional, see `Saves` and `Loads`."""
+
+    def reset(self) -> None:
+        """Go to the state after power-on, as the machine's reset line would do it; backends stay connected."""
+
+
+@runtime_checkable
+class Saves(Protocol[S_co]):
+    """A device that can be saved."""
+
+    def save(self) -> S_co:
+        """Return everything a guest could ever notice. A pure read: the running device does not change."""
+
+
+@runtime_checkable
+class Loads(Protocol[S_contra]):
+    """A device that can be loaded."""
+
+    def load(self, state: S_contra, /) -> None:
+        """Become the saved device: validate first, then assign, re-arm timers, drive the lines to their levels.
+
+        The ranges of the fields have been checked already. No edge may be invented: a line is only ever set to the
+        level it had when it was saved.
+
+        Raises:
+            StateError: fields that cannot go together. Nothing has changed then.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceType(Generic[C, S]):
+    """A kind of device: its name, how one is made, and the dataclasses of its configuration and its state.
+
+    `config` is a frozen dataclass whose fields follow the rules of a state's; `state` is None for a device that
+    cannot be saved.
+    """
+
+    name: str
+    create: Callable[[Host, C], Device]
+    config: type[C]
+    state: type[S] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendType(Generic[C]):
+    """A kind of backend: its kind, its name in a configuration, and how one is opened.
+
+    Named in the entry-point group "chkpt.backends".
+
+    `open` raises StorageError or ConfigError where the host refuses.
+    """
+
+    kind: FrontendKind
+    name: str
+    open: Callable[[C], BlockBackend | CharBackend | NetBackend | ConsoleBackend]
+    config: type[C]

@@ -1,0 +1,102 @@
+"""Every error chkpt raises on purpose, and the exit status each one ends the command with.
+
+    ChkptError                      1  failed
+    ├── UsageError                  2  the request itself is wrong
+    │   └── ConfigError                a machine's TOML, or a configuration in a snapshot
+    ├── NotFoundError               3  no such snapshot, context, device or frontend
+    ├── RefusedError                4  the snapshot is not taken
+    │   ├── CorruptError               bytes that are not what was written
+    │   ├── VersionError               written by something newer than this
+    │   ├── LimitError                 more than a reader is willing to hold
+    │   ├── StateError                 a value no such device can have
+    │   └── StrictError                something would be skipped, and `strict` was asked for
+    ├── NoMachineError              5  no such running machine, or more than one
+    ├── ExistsError                 1  the name is taken
+    ├── DeviceError                 1  a device failed
+    │   ├── ConflictError              two owners of one port, MSR, address or line
+    │   ├── SaveError                  a device's `save` raised
+    │   └── LoadError                  a device's `load` raised; the machine is as it was
+    └── StorageError                1  the operating system refused a read or a write
+
+A message names the file, the path of the context and the offset where it knows them, and says what to do.
+"""
+
+from typing import ClassVar
+
+
+class ChkptError(Exception):
+    """Root of the tree: everything the caller can cause and may want to catch."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class UsageError(ChkptError):
+    """The request itself is wrong: an option, a name or a value that cannot be."""
+
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    """A machine's configuration does not describe a machine."""
+
+
+class NotFoundError(ChkptError):
+    """There is no such snapshot, context, device type, device or frontend."""
+
+    exit_status = 3
+
+
+class RefusedError(ChkptError):
+    """The snapshot cannot be taken as it is; nothing has been changed."""
+
+    exit_status = 4
+
+
+class CorruptError(RefusedError):
+    """The bytes are not those that were written."""
+
+
+class VersionError(RefusedError):
+    """The file, or one device's state in it, is newer than this chkpt understands."""
+
+
+class LimitError(RefusedError):
+    """The file asks for more memory, depth or items than a reader will give."""
+
+
+class StateError(RefusedError):
+    """A value is missing, of the wrong kind, or out of its range."""
+
+
+class StrictError(RefusedError):
+    """Something would have been skipped, and the caller asked that nothing be."""
+
+
+class NoMachineError(ChkptError):
+    """There is no such running machine, or several and none was named."""
+
+    exit_status = 5
+
+
+class ExistsError(ChkptError):
+    """The name is taken."""
+
+
+class DeviceError(ChkptError):
+    """A device, or what it is connected to, failed."""
+
+
+class ConflictError(DeviceError):
+    """Two owners claim the same port, MSR, address or line."""
+
+
+class SaveError(DeviceError):
+    """A device could not be saved, so nothing was."""
+
+
+class LoadError(DeviceError):
+    """A device could not be loaded; every device is as it was before."""
+
+
+class StorageError(ChkptError):
+    """The operating system refused a read or a write."""

@@ -1,0 +1,31 @@
+"""The device manager: device types, devices, what they claim, their frontends, and their save and load."""
+
+from chkpt.manager.entry import DeviceEntry
+from chkpt.manager.host import Platform
+from chkpt.manager.loading import LoadPlan
+from chkpt.manager.manager import CONTEXT, DeviceManager
+from chkpt.manager.reports import LoadReport, SaveReport, Skip
+from chkpt.manager.resources import Claim, Resource
+from chkpt.manager.types import (
+    BackendTypes,
+    DeviceTypes,
+    installed_backend_types,
+    installed_device_types,
+)
+
+__all__ = [
+    "CONTEXT",
+    "BackendTypes",
+    "Claim",
+    "DeviceEntry",
+    "DeviceManager",
+    "DeviceTypes",
+    "LoadPlan",
+    "LoadReport",
+    "Platform",
+    "Resource",
+    "SaveReport",
+    "Skip",
+    "installed_backend_types",
+    "installed_device_types",
+]

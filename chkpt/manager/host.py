@@ -1,0 +1,177 @@
+"""What the device manager hands to one device, and undoes when the device goes."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from chkpt.device import (
+    BlockBackend,
+    BlockFrontend,
+    CharBackend,
+    CharFrontend,
+    Clock,
+    ConsoleBackend,
+    ConsoleFrontend,
+    FrontendKind,
+    IrqLine,
+    NetBackend,
+    NetFrontend,
+    Port,
+    Timer,
+)
+from chkpt.manager.frontends import Frontends
+from chkpt.manager.resources import Resource, Resources
+
+Undo = Callable[[], None]
+
+
+class SettableClock(Clock, Protocol):
+    """A clock that a load may set."""
+
+    def set(self, now: int, /) -> None:
+        """Make it `now` without firing anything."""
+
+
+class Platform(Protocol):
+    """The machine under the device manager. Whatever connects something returns how to undo it."""
+
+    @property
+    def clock(self) -> SettableClock:
+        """The machine's clock."""
+
+    def timer(self, fire: Callable[[], None], /) -> Timer:
+        """Make a timer on the clock."""
+
+    def map_ports(self, first: int, ports: Sequence[Port], /) -> Undo:
+        """Route accesses to these ports."""
+
+    def map_msrs(
+        self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
+    ) -> Undo:
+        """Route accesses to these MSRs."""
+
+    def map_memory(
+        self, first: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], /
+    ) -> Undo:
+        """Route accesses to these addresses."""
+
+    def drive_irq(self, number: int, /) -> tuple[IrqLine, Undo]:
+        """Add a driver to an interrupt line. Raise ConfigError where there is no such line."""
+
+    def drive_intr(self) -> tuple[IrqLine, Undo]:
+        """Add a driver to the processor's INTR pin."""
+
+    def receive_irqs(
+        self, owner: str, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /
+    ) -> Undo:
+        """Route the interrupt lines to a controller. Raise ConflictError where there is one."""
+
+    def frozen_lines(self) -> AbstractContextManager[None]:
+        """Hold every line's change back until the end, then tell the controller each line's level."""
+
+
+@dataclass(slots=True)
+class Ends:
+    """The frontends of the four kinds."""
+
+    block: Frontends[BlockFrontend, BlockBackend] = field(default_factory=lambda: Frontends(FrontendKind.BLOCK))
+    net: Frontends[NetFrontend, NetBackend] = field(default_factory=lambda: Frontends(FrontendKind.NET))
+    char: Frontends[CharFrontend, CharBackend] = field(default_factory=lambda: Frontends(FrontendKind.CHAR))
+    console: Frontends[ConsoleFrontend, ConsoleBackend] = field(default_factory=lambda: Frontends(FrontendKind.CONSOLE))
+
+
+class DeviceHost:
+    """The `Host` of one device: passes each claim on, and remembers how to undo it."""
+
+    def __init__(self, name: str, platform: Platform, resources: Resources, ends: Ends) -> None:
+        self.name = name
+        self.clock: Clock = platform.clock
+        self.timers: list[Timer] = []
+        self._platform = platform
+        self._resources = resources
+        self._ends = ends
+        self._undo: list[Undo] = []
+
+    def close(self) -> None:
+        """Undo every claim, the last one first, and all of them whatever fails. A second call does nothing.
+
+        Raises:
+            ExceptionGroup: what failed.
+        """
+        for timer in self.timers:
+            timer.cancel()
+        failed: list[Exception] = []
+        while self._undo:
+            try:
+                self._undo.pop()()
+            except Exception as exc:  # noqa: BLE001  whatever it is, the rest must still go
+                failed.append(exc)
+        if failed:
+            raise ExceptionGroup(f"device {self.name} could not give everything back", failed)
+
+    def timer(self, fire: Callable[[], None], /) -> Timer:
+        """See `Host.timer`."""
+        timer = self._platform.timer(fire)
+        self.timers.append(timer)
+        return timer
+
+    def claim_ports(self, first: int, ports: Sequence[Port], /) -> None:
+        """See `Host.claim_ports`."""
+        self._claim(Resource.PORT, first, len(ports))
+        self._undo.append(self._platform.map_ports(first, ports))
+
+    def claim_msrs(
+        self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
+    ) -> None:
+        """See `Host.claim_msrs`."""
+        self._claim(Resource.MSR, first, count)
+        self._undo.append(self._platform.map_msrs(first, count, read, write))
+
+    def claim_memory(
+        self, first: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], /
+    ) -> None:
+        """See `Host.claim_memory`."""
+        self._claim(Resource.MEMORY, first, size)
+        self._undo.append(self._platform.map_memory(first, size, read, write))
+
+    def irq_line(self, number: int, /) -> IrqLine:
+        """See `Host.irq_line`."""
+        line, undo = self._platform.drive_irq(number)
+        self._undo.append(undo)
+        return line
+
+    def cpu_interrupt_line(self) -> IrqLine:
+        """See `Host.cpu_interrupt_line`."""
+        line, undo = self._platform.drive_intr()
+        self._undo.append(undo)
+        return line
+
+    def receive_irqs(self, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /) -> None:
+        """See `Host.receive_irqs`."""
+        self._undo.append(self._platform.receive_irqs(self.name, set_level, acknowledge))
+
+    def add_block_frontend(self, frontend: BlockFrontend, unit: int | None = None, /) -> None:
+        """See `Host.add_block_frontend`."""
+        self._add(self._ends.block, frontend, unit)
+
+    def add_net_frontend(self, frontend: NetFrontend, unit: int | None = None, /) -> None:
+        """See `Host.add_net_frontend`."""
+        self._add(self._ends.net, frontend, unit)
+
+    def add_char_frontend(self, frontend: CharFrontend, unit: int | None = None, /) -> None:
+        """See `Host.add_char_frontend`."""
+        self._add(self._ends.char, frontend, unit)
+
+    def add_console_frontend(self, frontend: ConsoleFrontend, unit: int | None = None, /) -> None:
+        """See `Host.add_console_frontend`."""
+        self._add(self._ends.console, frontend, unit)
+
+    def _claim(self, kind: Resource, first: int, count: int) -> None:
+        claim = self._resources.claim(kind, first, count, self.name)
+        self._undo.append(lambda: self._resources.release(claim))
+
+    def _add(self, table: Frontends[Any, Any], frontend: object, unit: int | None) -> None:
+        name = self.name if unit is None else f"{self.name}.{unit}"
+        table.add(name, frontend)
+        self._undo.append(lambda: table.remove(name))

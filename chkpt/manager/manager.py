@@ -1,0 +1,355 @@
+"""The device manager: a machine's devices by name, what they claim, and their save and load.
+
+The checklist is Palacios' `vmm_dev_mgr.c`; what it got wrong is a test (`tests/chkpt/manager/test_seed_quirks.py`).
+"""
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from chkpt.context import Checkpoint, Context, Value
+from chkpt.device import (
+    BlockBackend,
+    CharBackend,
+    ConsoleBackend,
+    Device,
+    DeviceType,
+    Host,
+    Loads,
+    NetBackend,
+    Saves,
+)
+from chkpt.errors import (
+    ChkptError,
+    CorruptError,
+    DeviceError,
+    ExistsError,
+    NotFoundError,
+    SaveError,
+    StateError,
+    StrictError,
+    UsageError,
+)
+from chkpt.manager.entry import DeviceEntry
+from chkpt.manager.host import DeviceHost, Ends, Platform
+from chkpt.manager.loading import LoadPlan, Step
+from chkpt.manager.names import check_name, pack_names, unpack_names
+from chkpt.manager.reports import LoadReport, SaveReport, Skip
+from chkpt.manager.resources import Claim, Resources
+from chkpt.manager.types import DeviceTypes
+from chkpt.state import from_context, from_table, to_context, unknown_tags
+
+log = logging.getLogger("chkpt.manager")
+
+CONTEXT = "devices"
+"""The context under the root that holds the name table and a child for each device."""
+
+
+class DeviceManager:
+    """The devices of one machine.
+
+    Not safe for use by two threads at once: whoever runs the machine holds one lock around it.
+    """
+
+    def __init__(self, platform: Platform, types: DeviceTypes) -> None:
+        self.types = types
+        self.ends = Ends()
+        self._platform = platform
+        self._resources = Resources()
+        self._entries: dict[str, DeviceEntry] = {}
+
+    # -- devices ------------------------------------------------------------------------------------------------------
+
+    def create(self, type_name: str, name: str | None = None, config: Mapping[str, object] | None = None) -> Device:
+        """Make a device of a registered type and add it.
+
+        Args:
+            type_name: the device type's name.
+            name: the device's name in this machine; the type's name when left out.
+            config: a table of the type's configuration; fields left out keep their defaults.
+
+        Raises:
+            NotFoundError: no such type.
+            ConfigError: the table does not fit the type.
+            UsageError, ExistsError, ConflictError, DeviceError: see `add`.
+        """
+        device_type = self.types.find(type_name)
+        name = device_type.name if name is None else name
+        return self.add(device_type, name, from_table(config or {}, device_type.config, f"device {name}"))
+
+    def add(self, device_type: DeviceType[Any, Any], name: str, config: object) -> Device:
+        """Make a device of any type from its configuration, and add it.
+
+        Raises:
+            UsageError: `name` cannot be a device's name.
+            ExistsError: the name is taken.
+            ChkptError: what the device raised; nothing it claimed remains.
+            DeviceError: the device raised something else; nothing it claimed remains.
+        """
+        check_name(name)
+        if name in self._entries:
+            raise ExistsError(f"there is a device {name} already")
+        host = DeviceHost(name, self._platform, self._resources, self.ends)
+        try:
+            device = _made(device_type, host, config)
+        except ChkptError:
+            host.close()
+            raise
+        except Exception as exc:
+            host.close()
+            raise DeviceError(f"device {name} of type {device_type.name} cannot be made: {exc!r}") from exc
+        self._entries[name] = DeviceEntry(name, device_type, device, host)
+        log.debug("%s: added, type %s", name, device_type.name)
+        return device
+
+    def find(self, name: str) -> Device:
+        """Return the device of this name. Raise NotFoundError, naming those there are."""
+        return self.entry(name).device
+
+    def entry(self, name: str) -> DeviceEntry:
+        """Return the device of this name with its type and host. Raise NotFoundError."""
+        try:
+            return self._entries[name]
+        except KeyError:
+            known = ", ".join(self._entries) or "none"
+            raise NotFoundError(f"no device {name} in this machine; there are: {known}") from None
+
+    def remove(self, name: str) -> None:
+        """Take a device out: its ports, lines, timers and frontends go too, and the name is free again.
+
+        Backends connected to it are closed. Raise NotFoundError where there is no such device.
+        """
+        entry = self.entry(name)
+        del self._entries[name]
+        entry.host.close()
+        log.debug("%s: removed", name)
+
+    def close(self) -> None:
+        """Remove all devices, the last one first. Every one goes, even if another fails; a second call does nothing.
+
+        Raises:
+            DeviceError: one or more failed to close; the message names them.
+        """
+        failed: list[str] = []
+        for name in reversed(self._entries):
+            try:
+                self._entries[name].host.close()
+            except Exception as exc:
+                log.exception("%s: could not be closed", name)
+                failed.append(f"{name} ({exc})")
+        self._entries.clear()
+        if failed:
+            raise DeviceError(f"not closed as they should be: {', '.join(failed)}")
+
+    def reset(self) -> None:
+        """Reset every device, in order of creation."""
+        for entry in self._entries.values():
+            entry.device.reset()
+
+    def claims(self, name: str) -> tuple[Claim, ...]:
+        """Return what a device has claimed. Raise NotFoundError where there is no such device."""
+        return self._resources.of(self.entry(name).name)
+
+    def __iter__(self) -> Iterator[DeviceEntry]:
+        return iter(tuple(self._entries.values()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    # -- frontends ----------------------------------------------------------------------------------------------------
+
+    def connect_block(self, name: str, backend: BlockBackend) -> None:
+        """Connect a disk to the frontend `DEVICE.UNIT`. Raise NotFoundError, ExistsError; see `Frontends.connect`."""
+        self.ends.block.connect(name, backend)
+
+    def connect_net(self, name: str, backend: NetBackend) -> None:
+        """Connect a network. Raise NotFoundError, ExistsError."""
+        self.ends.net.connect(name, backend)
+
+    def connect_char(self, name: str, backend: CharBackend) -> None:
+        """Connect a character stream, in both directions. Raise NotFoundError, ExistsError."""
+        backend.attach(self.ends.char.connect(name, backend))
+
+    def connect_console(self, name: str, backend: ConsoleBackend) -> None:
+        """Connect a screen. Raise NotFoundError, ExistsError."""
+        self.ends.console.connect(name, backend)
+
+    def disconnect_block(self, name: str) -> BlockBackend:
+        """Disconnect a disk and return it; the caller closes it. Raise NotFoundError."""
+        return self.ends.block.disconnect(name)
+
+    def disconnect_net(self, name: str) -> NetBackend:
+        """Disconnect a network and return it; the caller closes it. Raise NotFoundError."""
+        return self.ends.net.disconnect(name)
+
+    def disconnect_char(self, name: str) -> CharBackend:
+        """Disconnect a character stream and return it; the caller closes it. Raise NotFoundError."""
+        return self.ends.char.disconnect(name)
+
+    def disconnect_console(self, name: str) -> ConsoleBackend:
+        """Disconnect a screen and return it; the caller closes it. Raise NotFoundError."""
+        return self.ends.console.disconnect(name)
+
+    # -- save ---------------------------------------------------------------------------------------------------------
+
+    def save(self, checkpoint: Checkpoint) -> SaveReport:
+        """Put every device that can be saved into the context `devices` of `checkpoint`.
+
+        Raises:
+            SaveError: a device's `save` raised, or gave something else than its state; `checkpoint` is unchanged.
+        """
+        contexts: dict[str, Context] = {}
+        skipped: list[Skip] = []
+        for entry in self._entries.values():
+            device = entry.device
+            if not isinstance(device, Saves):
+                skipped.append(Skip(entry.name, f"device type {entry.type.name} cannot be saved"))
+                continue
+            try:
+                contexts[entry.name] = to_context(device.save(), entry.type.name)
+            except Exception as exc:
+                log.error("%s: save failed: %r", entry.name, exc)  # noqa: TRY400  the traceback is in the cause
+                raise SaveError(f"device {entry.name} cannot be saved, so nothing was: {exc!r}") from exc
+        values: dict[str, Value] = {"num_devs": len(contexts), "names": pack_names(contexts)}
+        checkpoint.contexts[CONTEXT] = Context(values=values, contexts=contexts)
+        for skip in skipped:
+            log.warning("%s: skipped: %s", skip.name, skip.reason)
+        for name in contexts:
+            log.info("%s: saved", name)
+        return SaveReport(tuple(contexts), tuple(skipped))
+
+    # -- load ---------------------------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        only: Collection[str] = (),
+        skip: Collection[str] = (),
+        rename: Mapping[str, str] | None = None,
+        strict: bool = False,
+        shift: int = 0,
+    ) -> LoadReport:
+        """Load the devices of `checkpoint` by name: `plan_load`, then `LoadPlan.apply`."""
+        plan = self.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
+        return plan.apply(shift=shift)
+
+    def plan_load(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        only: Collection[str] = (),
+        skip: Collection[str] = (),
+        rename: Mapping[str, str] | None = None,
+        strict: bool = False,
+    ) -> LoadPlan:
+        """Read and validate what a load would do. Nothing changes.
+
+        Args:
+            checkpoint: a whole snapshot.
+            only: names of this machine's devices to load, all when empty.
+            skip: names of this machine's devices not to load.
+            rename: name in the snapshot -> name in this machine.
+            strict: refuse where a device of the snapshot would be skipped or a tag would be passed over.
+
+        Raises:
+            NotFoundError: `only`, `skip` or `rename` names something that is not there.
+            UsageError: `rename` gives two devices one name.
+            RefusedError: the snapshot cannot be taken: corrupt, newer, of another type, out of range, or strict.
+        """
+        devices = checkpoint.contexts.get(CONTEXT)
+        if devices is None:
+            raise CorruptError("the snapshot has no context devices")
+        names = unpack_names(devices)
+        targets = self._targets(names, dict(rename or {}))
+        selected = self._selected(only, skip, targets)
+        steps: list[Step] = []
+        skipped: list[Skip] = []
+        unknown: list[str] = []
+        for source, target in targets.items():
+            if target in self._entries and target not in selected:
+                continue
+            found = self._read(devices, source, target, unknown)
+            if isinstance(found, Skip):
+                skipped.append(found)
+            else:
+                steps.append(found)
+        skipped += [Skip(name, "it is not in the name table") for name in devices.contexts if name not in targets]
+        left = self._left(steps, selected, targets)
+        _tell(skipped, left, unknown)
+        if strict and (skipped or unknown):
+            reasons = [f"{skip.name}: {skip.reason}" for skip in skipped] + [f"{path}: unknown tag" for path in unknown]
+            raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
+        report = LoadReport(tuple(step.entry.name for step in steps), tuple(skipped), left, tuple(unknown))
+        return LoadPlan(self._platform, steps, [self._entries[skip.name] for skip in left], report)
+
+    def _targets(self, names: Collection[str], rename: Mapping[str, str]) -> dict[str, str]:
+        """Return the name in this machine for each name in the snapshot."""
+        for source in rename:
+            if source not in names:
+                raise NotFoundError(f"no device {source} in the snapshot to rename; there are: {', '.join(names)}")
+        targets = {name: rename.get(name, name) for name in names}
+        seen: dict[str, str] = {}
+        for source, target in targets.items():
+            if target in seen:
+                raise UsageError(f"{seen[target]} and {source} of the snapshot would both be loaded into {target}")
+            seen[target] = source
+        return targets
+
+    def _selected(self, only: Collection[str], skip: Collection[str], targets: Mapping[str, str]) -> set[str]:
+        for name in (*only, *skip):
+            if name not in self._entries and name not in targets.values():
+                known = ", ".join(self._entries) or "none"
+                raise NotFoundError(f"no device {name} to load or skip; this machine has: {known}")
+        return (set(only) if only else set(self._entries)) - set(skip)
+
+    def _read(self, devices: Context, source: str, target: str, unknown: list[str]) -> Step | Skip:
+        entry = self._entries.get(target)
+        if entry is None:
+            return Skip(source, f"this machine has no device {target}")
+        if not isinstance(entry.device, Loads) or entry.type.state is None:
+            return Skip(source, f"device type {entry.type.name} cannot be loaded")
+        if source not in devices.contexts:
+            return Skip(source, "its context is missing")
+        path = f"{CONTEXT}/{source}"
+        context = devices.contexts[source]
+        if context.type != entry.type.name:
+            raise StateError(f"{path} is of type {context.type}, but {target} in this machine is of {entry.type.name}")
+        state = from_context(context, entry.type.state, path)
+        unknown += unknown_tags(context, entry.type.state, path)
+        return Step(entry, source, state)
+
+    def _left(self, steps: Collection[Step], selected: set[str], targets: Mapping[str, str]) -> tuple[Skip, ...]:
+        loaded = {step.entry.name for step in steps}
+        reasons: list[Skip] = []
+        for name in self._entries:
+            if name in loaded:
+                continue
+            if name not in selected:
+                reason = "not asked for"
+            elif name in targets.values():
+                reason = "skipped"
+            else:
+                reason = "not in the snapshot"
+            reasons.append(Skip(name, reason))
+        return tuple(reasons)
+
+
+def _made(device_type: DeviceType[Any, Any], host: Host, config: object) -> Device:
+    device = device_type.create(host, config)
+    if device_type.state is None and isinstance(device, Saves | Loads):
+        raise DeviceError(f"device type {device_type.name} can be saved or loaded, but names no state")
+    return device
+
+
+def _tell(skipped: Collection[Skip], left: Collection[Skip], unknown: Collection[str]) -> None:
+    for skip in skipped:
+        log.warning("%s: skipped: %s", skip.name, skip.reason)
+    for skip in left:
+        if skip.reason != "skipped":
+            log.info("%s: left as it was: %s", skip.name, skip.reason)
+    for path in unknown:
+        log.warning("%s: unknown tag, passed over", path)

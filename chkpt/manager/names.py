@@ -1,0 +1,54 @@
+"""Names of devices, and the table of them in the context `devices`: 32 bytes a name, NUL-padded, as in Palacios."""
+
+from collections.abc import Iterable
+
+from chkpt.context import Context
+from chkpt.errors import CorruptError, UsageError
+
+NAME_SIZE = 32
+"""Bytes of one entry of the table; a name is at least one byte shorter (palacios.md: V3_MAX_DEVICE_NAME)."""
+
+MAX_DEVICES = 65536
+"""More names than this in a table are refused: 2 MiB of names."""
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless `name` is 1 to 31 bytes of printable UTF-8 without `/`."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size < NAME_SIZE or not name.isprintable() or "/" in name:
+        raise UsageError(
+            f"{name!a} is no name for a device: 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /"
+        )
+
+
+def pack_names(names: Iterable[str]) -> bytes:
+    """Return the name table."""
+    return b"".join(name.encode().ljust(NAME_SIZE, b"\0") for name in names)
+
+
+def unpack_names(devices: Context) -> tuple[str, ...]:
+    """Return the names in the context `devices`.
+
+    Raises:
+        CorruptError: `num_devs` and `names` disagree, or an entry is no name or stands twice.
+    """
+    count, table = devices.values.get("num_devs"), devices.values.get("names")
+    if type(count) is not int or not isinstance(table, bytes):
+        raise CorruptError("context devices has no name table (tags num_devs and names)")
+    if not 0 <= count <= MAX_DEVICES or len(table) != count * NAME_SIZE:
+        raise CorruptError(f"context devices: num_devs is {count}, but names has {len(table)} bytes, not 32 a device")
+    names: dict[str, None] = {}
+    for at in range(0, len(table), NAME_SIZE):
+        entry = table[at : at + NAME_SIZE].rstrip(b"\0")
+        try:
+            name = entry.decode()
+            check_name(name)
+        except (UnicodeDecodeError, UsageError):
+            raise CorruptError(f"context devices: entry {at // NAME_SIZE} of names is no name: {entry!r}") from None
+        if name in names:
+            raise CorruptError(f"context devices: {name} stands twice in names")
+        names[name] = None
+    return tuple(names)

@@ -1,0 +1,91 @@
+"""Which types there are: found through entry points, the built-in ones like anyone else's."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import Any, Generic, Protocol, TypeVar
+
+from chkpt.device import BackendType, DeviceType
+from chkpt.errors import ConfigError, ExistsError, NotFoundError
+
+
+class Named(Protocol):
+    """What a table of types needs of each."""
+
+    @property
+    def name(self) -> str:
+        """The name it is found by."""
+
+
+T = TypeVar("T", bound=Named)
+
+# A table of types cannot know each one's configuration and state: whoever asks for one checks them at run time.
+AnyDeviceType = DeviceType[Any, Any]
+AnyBackendType = BackendType[Any]
+
+
+class Types(Generic[T]):
+    """Types of one sort, by name. A name is given once."""
+
+    def __init__(self, sort: str, types: Iterable[T] = ()) -> None:
+        """Begin with `types`; `sort` is what messages call them, such as "device type"."""
+        self._sort = sort
+        self._types: dict[str, T] = {}
+        for each in types:
+            self.register(each)
+
+    def register(self, new: T) -> None:
+        """Add a type. Raise ExistsError where its name is taken, ConfigError where it has none."""
+        if not new.name:
+            raise ConfigError(f"a {self._sort} needs a name")
+        if new.name in self._types:
+            raise ExistsError(f"there is a {self._sort} {new.name} already")
+        self._types[new.name] = new
+
+    def find(self, name: str) -> T:
+        """Return the type of this name. Raise NotFoundError, naming the nearest there is."""
+        try:
+            return self._types[name]
+        except KeyError:
+            near = get_close_matches(name, self._types, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(self._types)) or 'none'}"
+            raise NotFoundError(f"no {self._sort} {name}; {hint}") from None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._types.values())
+
+
+DeviceTypes = Types[AnyDeviceType]
+BackendTypes = Types[AnyBackendType]
+
+
+def installed_device_types() -> DeviceTypes:
+    """Return the device types of every installed package, from the entry-point group `chkpt.devices`.
+
+    Raises:
+        ExistsError: two packages offer the same name.
+        ConfigError: an entry point cannot be imported, or is no device type of its name.
+    """
+    types = DeviceTypes("device type")
+    for found in _entries("chkpt.devices", DeviceType):
+        types.register(found)
+    return types
+
+
+def installed_backend_types() -> BackendTypes:
+    """Return the backend types of every installed package, from `chkpt.backends`. Raises as for device types."""
+    types = BackendTypes("backend type")
+    for found in _entries("chkpt.backends", BackendType):
+        types.register(found)
+    return types
+
+
+def _entries(group: str, wanted: type[Any]) -> Iterator[Any]:
+    for entry in entry_points(group=group):
+        try:
+            found = entry.load()
+        except Exception as exc:
+            raise ConfigError(f"{group}: {entry.name} ({entry.value}) cannot be imported: {exc!r}") from exc
+        if not isinstance(found, wanted) or found.name != entry.name:
+            raise ConfigError(f"{group}: {entry.name} ({entry.value}) is no {wanted.__name__} of that name")
+        yield found

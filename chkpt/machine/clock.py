@@ -1,0 +1,70 @@
+"""The virtual clock: integer nanoseconds, and timers that fire in order of deadline, then of their making.
+
+Ties go by the order in which the timers were made, not armed: that order is the same in a machine that was restored,
+whatever the order in which its devices were loaded (docs/decisions/0003-timer-ties.md).
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable
+
+
+class MachineClock:
+    """Time that moves only when told to. It starts at 0."""
+
+    __slots__ = ("_armed", "_made", "now")
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._armed: list[tuple[int, int, MachineTimer]] = []
+        self._made = 0
+
+    def timer(self, fire: Callable[[], None]) -> "MachineTimer":
+        """Make a timer that calls `fire`."""
+        self._made += 1
+        return MachineTimer(self._armed, self._made, fire)
+
+    @property
+    def next_deadline(self) -> int | None:
+        """The earliest deadline of all armed timers, or None."""
+        return self._armed[0][0] if self._armed else None
+
+    def advance_to(self, target: int) -> None:
+        """Move the clock forward to `target`, firing every timer due on the way; at its callback `now` is its deadline.
+
+        A target in the past leaves the clock as it is, and fires what is overdue.
+        """
+        armed = self._armed
+        while armed and armed[0][0] <= target:
+            deadline, _, timer = armed.pop(0)
+            timer.deadline = None
+            self.now = max(self.now, deadline)
+            timer.fire()
+        self.now = max(self.now, target)
+
+    def set(self, now: int) -> None:
+        """Make it `now`, earlier or later, without firing anything."""
+        self.now = now
+
+
+class MachineTimer:
+    """A one-shot timer. See `chkpt.device.Timer`."""
+
+    __slots__ = ("_armed", "_order", "deadline", "fire")
+
+    def __init__(self, armed: "list[tuple[int, int, MachineTimer]]", order: int, fire: Callable[[], None]) -> None:
+        self.deadline: int | None = None
+        self.fire = fire
+        self._armed = armed
+        self._order = order
+
+    def arm(self, deadline: int, /) -> None:
+        """Fire once at `deadline`, in place of any earlier one."""
+        self.cancel()
+        self.deadline = deadline
+        insort(self._armed, (deadline, self._order, self))
+
+    def cancel(self) -> None:
+        """Do not fire."""
+        if self.deadline is not None:
+            del self._armed[bisect_left(self._armed, (self.deadline, self._order))]
+            self.deadline = None

@@ -1,0 +1,249 @@
+"""`machine.toml`: what a machine is made of. Docs: README, "Describe a machine".
+
+A configuration is kept as the table it came from, so that a snapshot's header can carry it and a reader of the snapshot
+sees what its author wrote. What touches the host (images, backends) can be taken out of it again: it is never taken
+from a snapshot unless the user gives it anew or says that the snapshot is trusted.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from chkpt.errors import ConfigError, NotFoundError, StorageError
+from chkpt.state import refuse_unknown
+
+Table = Mapping[str, object]
+
+DEFAULT: Final[Table] = {
+    "name": "default",
+    "memory": "16M",
+    "device": [
+        {"type": "pic"},
+        {"type": "pit"},
+        {"type": "serial", "name": "com1", "port": 0x3F8, "irq": 4},
+        {"type": "ide", "name": "ide0", "port": 0x1F0, "control": 0x3F6, "irq": 14,
+         "drive": [{"unit": 0, "media": "disk", "size": "16M"}]},
+    ],
+}  # fmt: skip
+"""The machine without a TOML: a PC's timer, interrupt controllers, first serial port and first disk, and no CPU."""
+
+MAX_MEMORY: Final = 1 << 40
+UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+BACKEND_KEYS: Final = frozenset({"backend", "image", "size"})
+"""The keys of a device's or drive's table that touch the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """A backend to open: its type, its options, and the frontend it goes to."""
+
+    frontend: str
+    type: str
+    options: Table
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    """A device to make: its type, its name, its options, and its backends."""
+
+    type: str
+    name: str
+    options: Table
+    backends: tuple[BackendConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """A machine to assemble. `memory` is in bytes; `table` is what it was parsed from, paths made absolute."""
+
+    name: str
+    memory: int
+    devices: tuple[DeviceConfig, ...]
+    table: Table = field(compare=False)
+
+
+def default() -> MachineConfig:
+    """Return the configuration of the machine without a TOML."""
+    return parse(DEFAULT)
+
+
+def read(path: Path) -> MachineConfig:
+    """Read a machine's TOML. Relative paths in it count from its own directory.
+
+    Raises:
+        NotFoundError: there is no such file.
+        ConfigError: it is not TOML, or does not describe a machine; the message names the file.
+        StorageError: it cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode()
+        table = tomllib.loads(text)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: not TOML: {exc}") from exc
+    try:
+        return parse(table, path.absolute().parent)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def parse(table: Table, directory: Path | None = None) -> MachineConfig:
+    """Return the machine that a table describes; relative paths count from `directory`.
+
+    The options of each device are checked when the device is made: only its type knows them.
+
+    Raises:
+        ConfigError: an unknown key, or a value that cannot be.
+    """
+    refuse_unknown(table, ("name", "memory", "device"), "machine")
+    if directory is not None:
+        table = _absolute(table, directory)
+    name = table.get("name", "machine")
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 64 or "/" in name or name[0] == ".":
+        raise ConfigError(f"machine: name {name!r} is not 1 to 64 printable characters without / and leading dot")
+    memory = parse_size(table.get("memory", 0), "machine: memory")
+    if memory % 4096 or memory > MAX_MEMORY:
+        raise ConfigError(f"machine: memory {memory} is not a multiple of 4096 bytes up to {MAX_MEMORY}")
+    devices = [_device(each, f"device {at}") for at, each in enumerate(_list(table.get("device", []), "device"))]
+    names = [device.name for device in devices]
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        raise ConfigError(f"machine: two devices are named {twice}")
+    return MachineConfig(name, memory, tuple(devices), table)
+
+
+def parse_size(value: object, where: str) -> int:
+    """Return a number of bytes from an integer or a string such as "16M" (units K, M, G, T of 1024).
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and value:
+        digits, unit = (value[:-1], UNITS[value[-1].upper()]) if value[-1].upper() in UNITS else (value, 1)
+        if digits.isascii() and digits.isdigit() and len(digits) < 16:
+            return int(digits) * unit
+    raise ConfigError(f'{where} is {value!r}, not a size such as 4096 or "16M"')
+
+
+def _device(table: Table, where: str) -> DeviceConfig:
+    type_name = table.get("type")
+    if not isinstance(type_name, str):
+        raise ConfigError(f"{where}: type is missing: which device type is it?")
+    name = table.get("name", type_name)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}: name is {name!r}, not a string")
+    where = f"device {name}"
+    options = {key: value for key, value in table.items() if key not in {"type", "name", "backend"}}
+    backends: list[BackendConfig] = []
+    if "backend" in table:
+        backends.append(_backend(name, table["backend"], where))
+    if "drive" in options:
+        drives = _list(options["drive"], f"{where}: drive")
+        for at, drive in enumerate(drives):
+            backends += _drive_backend(name, drive, f"{where}: drive {at}")
+        options["drive"] = [{key: drive[key] for key in drive if key not in BACKEND_KEYS} for drive in drives]
+    return DeviceConfig(type_name, name, options, tuple(backends))
+
+
+def _drive_backend(device: str, drive: Table, where: str) -> list[BackendConfig]:
+    given = [key for key in ("image", "size", "backend") if key in drive]
+    if len(given) > 1:
+        raise ConfigError(f"{where}: {' and '.join(given)} exclude each other")
+    frontend = f"{device}.{drive.get('unit', 0)}"
+    if "image" in drive:
+        options = {"path": drive["image"], "read_only": drive.get("media") == "cdrom"}
+        return [BackendConfig(frontend, "image", options)]
+    if "size" in drive:
+        return [BackendConfig(frontend, "scratch", {"size": parse_size(drive["size"], f"{where}: size")})]
+    return [_backend(frontend, drive["backend"], where)] if "backend" in drive else []
+
+
+def _backend(frontend: str, value: object, where: str) -> BackendConfig:
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        raise ConfigError(f'{where}: backend is not a table with a type, such as {{ type = "null" }}')
+    options = {key: item for key, item in value.items() if key != "type"}
+    if "size" in options:
+        options["size"] = parse_size(options["size"], f"{where}: backend: size")
+    return BackendConfig(frontend, value["type"], options)
+
+
+def _list(value: object, where: str) -> Sequence[Table]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
+        raise ConfigError(f"{where} is not a list of tables: write [[{where.rpartition(' ')[2]}]]")
+    return value
+
+
+# -- what touches the host --------------------------------------------------------------------------------------------
+
+
+def _absolute(table: Table, directory: Path) -> dict[str, object]:
+    """Return the table with the paths of images and backends made absolute."""
+    result: dict[str, object] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            result[key] = _absolute(value, directory)
+        elif isinstance(value, list):
+            result[key] = [_absolute(item, directory) if isinstance(item, Mapping) else item for item in value]
+        elif key in {"image", "path", "input", "link"} and isinstance(value, str):
+            result[key] = str(directory / value)
+        else:
+            result[key] = value
+    return result
+
+
+def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineConfig:
+    """Return the configuration with other backends, by frontend: `{"ide0.0": {"type": "image", "path": ...}}`.
+
+    Raises:
+        NotFoundError: no device has such a frontend.
+    """
+    devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
+    places = _places(devices)
+    for frontend, backend in given.items():
+        if frontend not in places:
+            raise NotFoundError(f"no device or drive {frontend}; there are: {', '.join(places) or 'none'}")
+        place = places[frontend]
+        for key in BACKEND_KEYS:
+            place.pop(key, None)
+        place["backend"] = dict(backend)
+    return parse({**config.table, "device": devices})
+
+
+def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]:
+    """Return the configuration without what touches the host, and the frontends that lost something by it.
+
+    Scratch disks and null backends touch nothing and stay.
+    """
+    devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
+    lost: list[str] = []
+    for frontend, place in _places(devices).items():
+        backend = place.get("backend")
+        harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in {"null", "scratch"})
+        if "image" in place or not harmless:
+            lost.append(frontend)
+            place.pop("image", None)
+            place.pop("backend", None)
+    return parse({**config.table, "device": devices}), tuple(lost)
+
+
+def _places(devices: list[dict[str, object]]) -> dict[str, dict[str, object]]:
+    """Return the table that holds the backend of each frontend; the drives of `devices` are copied for that."""
+    places: dict[str, dict[str, object]] = {}
+    for device in devices:
+        name = str(device.get("name", device.get("type")))
+        if "drive" not in device:
+            places[name] = device
+            continue
+        drives = [dict(drive) for drive in _list(device["drive"], "drive")]
+        device["drive"] = drives
+        for drive in drives:
+            places[f"{name}.{drive.get('unit', 0)}"] = drive
+    return places

@@ -1,0 +1,150 @@
+"""Physical memory: RAM from address 0, and the ranges that devices answer for, which lie over it.
+
+Where there is neither, reads give ones and writes are dropped.
+"""
+
+import mmap
+from bisect import insort
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from chkpt.context import Blob
+
+Read = Callable[[int, int], int]
+Write = Callable[[int, int, int], None]
+
+Ram: TypeAlias = mmap.mmap | bytearray
+"""Zeroed on demand by the operating system; no RAM at all is an empty bytearray, as no mapping can be empty."""
+
+PIECE_SIZE = 64 * 1024
+"""RAM is saved in pieces of this size: small enough that a little-used machine has mostly zero pieces."""
+
+_ZEROS = bytes(PIECE_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A run of addresses that a device answers for."""
+
+    first: int
+    size: int
+    read: Read
+    write: Write
+
+
+class RamBlob:
+    """RAM as a blob: a view of live memory, to be used before the machine runs on."""
+
+    __slots__ = ("_ram", "piece_size", "size")
+
+    def __init__(self, ram: Ram) -> None:
+        self._ram = ram
+        self.size = len(ram)
+        self.piece_size = PIECE_SIZE
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the pieces that are not all zero."""
+        ram, size = self._ram, self.size
+        for index, start in enumerate(range(0, size, PIECE_SIZE)):
+            piece = bytes(ram[start : start + PIECE_SIZE])
+            if piece != (_ZEROS if len(piece) == PIECE_SIZE else bytes(len(piece))):
+                yield index, piece
+
+
+class Memory:
+    """What the processor sees at physical addresses."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._ram: Ram = _zeroed(size)
+        self._regions: list[tuple[int, Region]] = []
+
+    # -- ranges of devices --------------------------------------------------------------------------------------------
+
+    def map(self, first: int, size: int, read: Read, write: Write) -> Callable[[], None]:
+        """Route `size` bytes from `first`; return how to undo it. None may have an owner."""
+        entry = (first, Region(first, size, read, write))
+        insort(self._regions, entry, key=lambda item: item[0])
+        return lambda: self._regions.remove(entry)
+
+    def _region(self, address: int, size: int) -> Region | None:
+        """Return the first region that has any of these bytes."""
+        for first, region in self._regions:
+            if first < address + size and address < first + region.size:
+                return region
+        return None
+
+    # -- accesses -----------------------------------------------------------------------------------------------------
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes from `address`; bytes of a device's range are read one at a time."""
+        region = self._region(address, size) if self._regions else None
+        if region is None:
+            content = bytes(self._ram[address : address + size])
+            return content + b"\xff" * (size - len(content))
+        content = b""
+        before = max(region.first - address, 0)
+        if before:
+            content = self.read(address, before)
+        inside = min(region.first + region.size - (address + before), size - before)
+        offset = address + before - region.first
+        content += bytes(region.read(offset + i, 1) & 0xFF for i in range(inside))
+        done = before + inside
+        return content + self.read(address + done, size - done) if done < size else content
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put `data` at `address`; bytes of a device's range are written one at a time."""
+        region = self._region(address, len(data)) if self._regions else None
+        if region is None:
+            fits = min(len(data), max(self.size - address, 0))
+            self._ram[address : address + fits] = data[:fits]
+            return
+        before = max(region.first - address, 0)
+        if before:
+            self.write(address, data[:before])
+        inside = min(region.first + region.size - (address + before), len(data) - before)
+        offset = address + before - region.first
+        for i in range(inside):
+            region.write(offset + i, 1, data[before + i])
+        if before + inside < len(data):
+            self.write(address + before + inside, data[before + inside :])
+
+    def load(self, address: int, width: int) -> int:
+        """Read a little-endian number of 1, 2, 4 or 8 bytes, in one access where a device has all of it."""
+        region = self._region(address, width) if self._regions else None
+        if region is not None and region.first <= address and address + width <= region.first + region.size:
+            return region.read(address - region.first, width) & ((1 << 8 * width) - 1)
+        return int.from_bytes(self.read(address, width), "little")
+
+    def store(self, address: int, width: int, value: int) -> None:
+        """Write a little-endian number of 1, 2, 4 or 8 bytes, in one access where a device has all of it."""
+        value &= (1 << 8 * width) - 1
+        region = self._region(address, width) if self._regions else None
+        if region is not None and region.first <= address and address + width <= region.first + region.size:
+            region.write(address - region.first, width, value)
+        else:
+            self.write(address, value.to_bytes(width, "little"))
+
+    # -- the whole of it ----------------------------------------------------------------------------------------------
+
+    def blob(self) -> RamBlob:
+        """Return RAM as a blob."""
+        return RamBlob(self._ram)
+
+    def replace(self, ram: Ram) -> None:
+        """Take `ram`, of the same size, in place of the present RAM."""
+        self._ram = ram
+
+
+def ram_of(blob: Blob) -> Ram:
+    """Return new RAM with the content of `blob`, whose every piece has been read and verified by then."""
+    ram = _zeroed(blob.size)
+    for index, piece in blob.pieces():
+        start = index * blob.piece_size
+        ram[start : start + len(piece)] = bytes(piece)
+    return ram
+
+
+def _zeroed(size: int) -> Ram:
+    return mmap.mmap(-1, size) if size else bytearray()

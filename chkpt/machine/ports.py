@@ -1,0 +1,91 @@
+"""The I/O ports: 65,536 addresses, each answered by at most one device. Where none answers, the bus floats high."""
+
+from collections.abc import Callable, Sequence
+
+from chkpt.device import Port
+
+Read = Callable[[], int]
+Write = Callable[[int], None]
+
+
+class PortBus:
+    """Routes each access to the device that has the port.
+
+    There is one table a width and direction, so that an access is one look-up and one call.
+    """
+
+    __slots__ = ("_read", "_read_word", "_write", "_write_word")
+
+    def __init__(self) -> None:
+        self._read: dict[int, Read] = {}
+        self._write: dict[int, Write] = {}
+        self._read_word: dict[int, Read] = {}
+        self._write_word: dict[int, Write] = {}
+
+    def map(self, first: int, ports: Sequence[Port]) -> Callable[[], None]:
+        """Route `first`, `first + 1`, ... to `ports`; return how to undo it. No port may have an owner."""
+        for number, port in enumerate(ports, first):
+            if port.read is not None:
+                self._read[number] = port.read
+            if port.write is not None:
+                self._write[number] = port.write
+            if port.read_word is not None:
+                self._read_word[number] = port.read_word
+            if port.write_word is not None:
+                self._write_word[number] = port.write_word
+
+        def unmap() -> None:
+            for number in range(first, first + len(ports)):
+                for table in (self._read, self._write, self._read_word, self._write_word):
+                    table.pop(number, None)
+
+        return unmap
+
+    def inb(self, port: int) -> int:
+        """Read 8 bits."""
+        try:
+            read = self._read[port]
+        except KeyError:
+            return 0xFF
+        return read()
+
+    def outb(self, port: int, value: int) -> None:
+        """Write the low 8 bits of `value`."""
+        try:
+            write = self._write[port]
+        except KeyError:
+            return
+        write(value & 0xFF)
+
+    def inw(self, port: int) -> int:
+        """Read 16 bits, little-endian over two ports where the device is 8 bits wide."""
+        read = self._read_word.get(port)
+        if read is not None:
+            return read()
+        return self.inb(port) | self.inb((port + 1) & 0xFFFF) << 8
+
+    def outw(self, port: int, value: int) -> None:
+        """Write the low 16 bits of `value`."""
+        write = self._write_word.get(port)
+        if write is not None:
+            write(value & 0xFFFF)
+            return
+        self.outb(port, value)
+        self.outb((port + 1) & 0xFFFF, value >> 8)
+
+    def inl(self, port: int) -> int:
+        """Read 32 bits: two words of one 16-bit port, or bytes of four ports."""
+        read = self._read_word.get(port)
+        if read is not None:
+            return read() | read() << 16
+        return self.inw(port) | self.inw((port + 2) & 0xFFFF) << 16
+
+    def outl(self, port: int, value: int) -> None:
+        """Write the low 32 bits of `value`."""
+        write = self._write_word.get(port)
+        if write is not None:
+            write(value & 0xFFFF)
+            write(value >> 16 & 0xFFFF)
+            return
+        self.outw(port, value)
+        self.outw((port + 2) & 0xFFFF, value >> 16)

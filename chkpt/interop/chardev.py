@@ -1,0 +1,246 @@
+"""Where qtest's lines come from, in QEMU's own words: `unix:PATH`, `unix:PATH,server=on,wait=off`, `stdio`.
+
+As in QEMU, `unix:PATH` connects to a client that listens; with `server=on` the machine listens, and waits for the first
+client before it starts unless `wait=off`. One client at a time; when it goes, the next one may come.
+"""
+
+import logging
+import os
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chkpt.errors import StorageError, UsageError
+from chkpt.interop.qtest import MAX_SPAN, QtestSession
+from chkpt.machine import Machine
+
+log = logging.getLogger("chkpt.qtest")
+
+CHUNK = 1 << 16
+"""Bytes taken from a client at once."""
+
+SPINS = 40
+"""How often a client in a conversation is asked again before the loop goes to sleep.
+
+Putting a thread to sleep and waking it costs more than a command: lock-step conversations run at 18,000 commands a
+second without this and at 45,000 with it, on two cores (docs/decisions/0004-qtest-spins.md).
+"""
+
+MAX_COMMAND = 2 * MAX_SPAN + 256
+"""Bytes in the longest command: `write` with its data in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chardev:
+    """Where to talk: the path of a Unix socket, or standard input and output when it is None."""
+
+    path: Path | None
+    server: bool = False
+    wait: bool = True
+
+
+def parse(text: str) -> Chardev:
+    """Read QEMU's syntax. Raise UsageError for anything but `stdio` and `unix:PATH[,server=on|off][,wait=on|off]`."""
+    if text == "stdio":
+        return Chardev(None)
+    kind, _, rest = text.partition(":")
+    path, *options = rest.split(",")
+    if kind != "unix" or not path:
+        raise UsageError(f"--qtest {text}: write unix:PATH, unix:PATH,server=on,wait=off or stdio")
+    switches = {"server": False, "wait": True}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in switches or value not in {"", "on", "off"}:
+            raise UsageError(f"--qtest {text}: {option} is neither server=on|off nor wait=on|off")
+        switches[name] = value != "off"
+    return Chardev(Path(path), switches["server"], switches["wait"])
+
+
+class QtestChannel:
+    """Carries qtest between one client at a time and a machine. The run loop polls it."""
+
+    def __init__(
+        self, machine: Machine, chardev: Chardev, *, called: Callable[[], bool], ended: Callable[[], None]
+    ) -> None:
+        """Connect or listen.
+
+        Args:
+            machine: what the commands access.
+            chardev: where the client is.
+            called: whether the run loop has something else to do, so that a burst should end.
+            ended: called when standard input ends; a socket just waits for the next client.
+
+        Raises:
+            StorageError: the socket cannot be made or reached.
+        """
+        self._machine = machine
+        self._chardev = chardev
+        self._called = called
+        self._ended = ended
+        self._listener: socket.socket | None = None
+        self._client: _Stream | None = None
+        self._session: QtestSession | None = None
+        self._unsent = b""
+        if chardev.path is None:
+            self._begin(_Stream(os.dup(0), os.dup(1)))
+        elif chardev.server:
+            self._listener = _listen(chardev.path)
+        else:
+            self._begin(_connect(chardev.path))
+
+    def wait(self) -> None:
+        """Wait for the first client, where the machine listens and `wait` is on."""
+        if self._listener is not None and self._chardev.wait and self._client is None:
+            select.select([self._listener], [], [])
+            self._accept()
+
+    # -- Pollable -----------------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int | None:
+        """Return the client's descriptor, or the listener's."""
+        if self._client is not None:
+            return self._client.write_fd if self._unsent else self._client.read_fd
+        return None if self._listener is None else self._listener.fileno()
+
+    def wants_write(self) -> bool:
+        """Whether answers wait for room."""
+        return bool(self._unsent)
+
+    def poll(self) -> None:
+        """Take commands and answer them, for as long as they come without a pause."""
+        if self._client is None:
+            self._accept()
+            return
+        try:
+            if self._unsent:
+                self._send(b"")
+            if not self._unsent:
+                self._converse(self._client)
+        except (BrokenPipeError, ConnectionError) as exc:
+            log.info("qtest client gone: %s", exc)
+            self._end()
+
+    def close(self) -> None:
+        """End the conversation and stop listening; the socket's file goes, too."""
+        if self._session is not None:
+            self._end()
+        if self._listener is not None and self._chardev.path is not None:
+            self._listener.close()
+            self._listener = None
+            self._chardev.path.unlink(missing_ok=True)
+
+    def _converse(self, client: "_Stream") -> None:
+        session = self._session
+        assert session is not None
+        misses = 0
+        while misses < SPINS:
+            try:
+                data = os.read(client.read_fd, CHUNK)
+            except BlockingIOError:
+                misses += 1
+                continue
+            if not data:
+                self._end()
+                return
+            answer = session.feed(data)
+            if answer:
+                self._send(answer)
+            if session.pending > MAX_COMMAND:
+                log.warning("qtest client sends a line of over %d bytes: closed", MAX_COMMAND)
+                self._end()
+                return
+            if self._unsent or self._called():
+                return
+            misses = 0
+
+    def _send(self, data: bytes) -> None:
+        assert self._client is not None
+        data = self._unsent + data
+        self._unsent = b""
+        try:
+            sent = os.write(self._client.write_fd, data)
+        except BlockingIOError:
+            sent = 0
+        self._unsent = data[sent:]
+
+    def _accept(self) -> None:
+        if self._listener is not None:
+            try:
+                client, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            self._begin(_of(client))
+
+    def _begin(self, client: "_Stream") -> None:
+        os.set_blocking(client.read_fd, False)
+        os.set_blocking(client.write_fd, False)
+        self._client = client
+        self._session = QtestSession(self._machine, self._send)
+        self._unsent = b""
+
+    def _end(self) -> None:
+        assert self._client is not None
+        assert self._session is not None
+        self._session.close()
+        self._session = None
+        self._client.close()
+        self._client = None
+        self._unsent = b""
+        if self._chardev.path is None:
+            self._ended()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A client's two descriptors; for a socket they are one."""
+
+    read_fd: int
+    write_fd: int
+
+    def close(self) -> None:
+        os.close(self.read_fd)
+        if self.write_fd != self.read_fd:
+            os.close(self.write_fd)
+
+
+def _of(client: socket.socket) -> _Stream:
+    fd = client.detach()
+    return _Stream(fd, fd)
+
+
+def _connect(path: Path) -> _Stream:
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.connect(str(path))
+    except OSError as exc:
+        client.close()
+        raise StorageError(f"{path}: no client listens there: {exc.strerror or exc}") from exc
+    return _of(client)
+
+
+def _listen(path: Path) -> socket.socket:
+    """Return a socket that listens at `path`. A file that nobody listens at any more is replaced."""
+    probe = socket.socket(socket.AF_UNIX)
+    try:
+        probe.connect(str(path))
+        raise StorageError(f"{path}: somebody listens there already; choose another path")
+    except FileNotFoundError:
+        pass
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+    finally:
+        probe.close()
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(1)
+        listener.setblocking(False)
+    except OSError as exc:
+        listener.close()
+        raise StorageError(f"{path}: cannot listen there: {exc.strerror or exc}") from exc
+    return listener

@@ -1,0 +1,243 @@
+"""QEMU's qtest protocol (softmmu/qtest.c, 7.2): lines of text that access a machine's ports, memory, lines and clock.
+
+One line is one command and gets one answer line, in order; `IRQ raise N` and `IRQ lower N` lines come before the answer
+of the command that caused them. This module speaks the protocol; it opens no socket.
+
+Where QEMU aborts (a malformed number, a port above 0xffff), this answers `FAIL` with the reason and goes on.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+
+from chkpt.machine import Machine
+from chkpt.machine.irq import INTR
+
+Words = list[bytes]
+
+GROUPS = {
+    (b"in", b"pic0"): {number: number for number in range(8)},
+    (b"in", b"pic1"): {number + 8: number for number in range(8)},
+    (b"out", b"pic0"): {INTR: 0},
+    (b"out", b"pic1"): {2: 0},
+}
+"""The pins that can be intercepted: which wire of the machine is which number in an `IRQ` line."""
+
+MAX_SPAN = 1 << 24
+"""Bytes that one command may read or write; QEMU has no limit, a service needs one."""
+
+
+class Malformed(Exception):  # noqa: N818  it ends one command, not the session
+    """A command that cannot be understood."""
+
+
+class QtestSession:
+    """One client's conversation with one machine. A new session has been told no level yet: all count as low."""
+
+    def __init__(self, machine: Machine, tell: Callable[[bytes], None] = lambda _: None) -> None:
+        """Begin a conversation.
+
+        Args:
+            machine: what the commands access.
+            tell: takes the `IRQ` lines that no command caused, such as by input from a backend.
+        """
+        self._machine = machine
+        self._tell = tell
+        self._answering = False
+        self._partial = b""
+        self._lines: list[bytes] = []
+        self._told: dict[int, bool] = {}
+        self._intercepted: tuple[bytes, bytes] | None = None
+        self._pins: dict[int, int] = {}
+        self._unwatch: Callable[[], None] | None = None
+        width = {b"b": 1, b"w": 2, b"l": 4, b"q": 8}
+        ports = machine.ports
+        self._commands: dict[bytes, Callable[[Words], bytes]] = {
+            b"outb": _out(ports.outb),
+            b"outw": _out(ports.outw),
+            b"outl": _out(ports.outl),
+            b"inb": _in(ports.inb),
+            b"inw": _in(ports.inw),
+            b"inl": _in(ports.inl),
+            **{b"read" + letter: self._load(size) for letter, size in width.items()},
+            **{b"write" + letter: self._store(size) for letter, size in width.items()},
+            b"read": self._read,
+            b"write": self._write,
+            b"b64read": self._b64read,
+            b"b64write": self._b64write,
+            b"memset": self._memset,
+            b"clock_step": self._clock_step,
+            b"clock_set": self._clock_set,
+            b"irq_intercept_in": lambda words: self._intercept(b"in", words),
+            b"irq_intercept_out": lambda words: self._intercept(b"out", words),
+            b"set_irq_in": self._set_irq_in,
+            b"endianness": lambda _: b"OK little\n",
+            b"module_load": lambda _: b"FAIL\n",
+        }
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes from the client and return the answers to the commands that are complete by now."""
+        if self._partial:
+            data = self._partial + data
+        if data.endswith(b"\n"):
+            self._partial = b""
+            lines = data[:-1].split(b"\n")
+        else:
+            *lines, self._partial = data.split(b"\n")
+        if len(lines) == 1:
+            return self.command(lines[0])
+        return b"".join(map(self.command, lines))
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an unfinished command."""
+        return len(self._partial)
+
+    def command(self, line: bytes) -> bytes:
+        """Run one command, without its line end, and return its answer lines."""
+        words = line.split(b" ")
+        command = self._commands.get(words[0])
+        if command is None:
+            answer = b"FAIL Unknown command '%b'\n" % words[0]
+        else:
+            self._answering = True
+            try:
+                answer = command(words)
+            except (Malformed, ValueError, IndexError) as exc:
+                answer = b"FAIL %b: %b\n" % (words[0], str(exc).encode())
+            self._answering = False
+        if self._lines:
+            answer = b"".join(self._lines) + answer
+            self._lines.clear()
+        return answer
+
+    def close(self) -> None:
+        """End the session; the machine is not told more."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    def _load(self, width: int) -> Callable[[Words], bytes]:
+        memory = self._machine.memory
+        return lambda words: b"OK 0x%016x\n" % memory.load(_number(words[1]), width)
+
+    def _store(self, width: int) -> Callable[[Words], bytes]:
+        memory = self._machine.memory
+
+        def store(words: Words) -> bytes:
+            memory.store(_number(words[1]), width, _number(words[2]))
+            return b"OK\n"
+
+        return store
+
+    def _read(self, words: Words) -> bytes:
+        return b"OK 0x%b\n" % self._machine.memory.read(_number(words[1]), _span(words[2])).hex().encode()
+
+    def _write(self, words: Words) -> bytes:
+        size = _span(words[2])
+        if len(words[3]) < 3:
+            return b"ERR invalid argument size\n"
+        data = bytes.fromhex(words[3][2:][: 2 * size].decode())
+        self._machine.memory.write(_number(words[1]), data.ljust(size, b"\0"))
+        return b"OK\n"
+
+    def _b64read(self, words: Words) -> bytes:
+        return b"OK %b\n" % base64.b64encode(self._machine.memory.read(_number(words[1]), _span(words[2])))
+
+    def _b64write(self, words: Words) -> bytes:
+        size = _span(words[2])
+        try:
+            data = base64.b64decode(words[3], validate=True)
+        except binascii.Error as exc:
+            raise Malformed(str(exc)) from exc
+        self._machine.memory.write(_number(words[1]), data[:size].ljust(size, b"\0"))
+        return b"OK\n"
+
+    def _memset(self, words: Words) -> bytes:
+        self._machine.memory.write(_number(words[1]), bytes([_number(words[3]) & 0xFF]) * _span(words[2]))
+        return b"OK\n"
+
+    # -- clock --------------------------------------------------------------------------------------------------------
+
+    def _clock_step(self, words: Words) -> bytes:
+        clock = self._machine.clock
+        if len(words) > 1:
+            self._machine.step(_number(words[1]))
+        elif clock.next_deadline is not None:
+            clock.advance_to(clock.next_deadline)
+        return b"OK %d\n" % clock.now
+
+    def _clock_set(self, words: Words) -> bytes:
+        clock = self._machine.clock
+        clock.advance_to(_number(words[1]))
+        return b"OK %d\n" % clock.now
+
+    # -- interrupt lines ----------------------------------------------------------------------------------------------
+
+    def _intercept(self, direction: bytes, words: Words) -> bytes:
+        group = (direction, words[1])
+        if group not in GROUPS:
+            return b"FAIL Unknown device\n"
+        if self._intercepted is None:
+            self._intercepted = group
+            self._pins = GROUPS[group]
+            self._unwatch = self._machine.irq.watch(self._watch)
+        elif self._intercepted != group:
+            return b"FAIL IRQ intercept already enabled\n"
+        return b"OK\n"
+
+    def _watch(self, number: int, level: bool) -> None:
+        pin = self._pins.get(number)
+        if pin is not None and self._told.get(pin, False) != level:
+            self._told[pin] = level
+            line = b"IRQ raise %d\n" % pin if level else b"IRQ lower %d\n" % pin
+            if self._answering:
+                self._lines.append(line)
+            else:
+                self._tell(line)
+
+    def _set_irq_in(self, words: Words) -> bytes:
+        _, device, name, pin, level = words
+        number, base = _number(pin), {b"pic0": 0, b"pic1": 8}.get(device)
+        if base is None:
+            return b"FAIL Unknown device\n"
+        if name != b"unnamed-gpio-in" or number > 7:
+            return b"FAIL Unknown IRQ\n"
+        self._machine.irq.force(base + number, _number(level) != 0)
+        return b"OK\n"
+
+
+def _in(read: Callable[[int], int]) -> Callable[[Words], bytes]:
+    return lambda words: b"OK 0x%04x\n" % read(_port(words[1]))
+
+
+def _out(write: Callable[[int, int], None]) -> Callable[[Words], bytes]:
+    def out(words: Words) -> bytes:
+        write(_port(words[1]), _number(words[2]))
+        return b"OK\n"
+
+    return out
+
+
+def _number(word: bytes) -> int:
+    """Return a number as C's strtoul reads it with base 0: decimal, 0x hexadecimal, 0 octal; at most 64 bits."""
+    number = int(word, 0) if not word.startswith(b"0") or word[1:2] in b"xX" else int(word, 8)
+    if not 0 <= number < 1 << 64:
+        raise Malformed(f"{number} is not a number of 64 bits")
+    return number
+
+
+def _port(word: bytes) -> int:
+    port = _number(word)
+    if port > 0xFFFF:
+        raise Malformed(f"there is no port {port:#x}")
+    return port
+
+
+def _span(word: bytes) -> int:
+    size = _number(word)
+    if not 0 < size <= MAX_SPAN:
+        raise Malformed(f"a size of {size} is not 1 to {MAX_SPAN}")
+    return size

@@ -1,0 +1,39 @@
+"""Machines to test with."""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from chkpt.context import Checkpoint
+from chkpt.machine import Machine
+from chkpt.machine.config import parse
+from chkpt.manager import BackendTypes, DeviceTypes
+
+DEVICE_TYPES = {
+    "pit": "devices.pit:PIT",
+    "pic": "devices.pic:PIC",
+    "serial": "devices.serial:SERIAL",
+    "ide": "devices.ide:IDE",
+}
+
+
+def device_types(*names: str) -> DeviceTypes:
+    """Return these built-in device types, without looking for installed ones."""
+    types = DeviceTypes("device type")
+    for name in names:
+        module, _, attribute = DEVICE_TYPES[name].partition(":")
+        types.register(getattr(import_module(module), attribute))
+    return types
+
+
+def rig(*devices: Mapping[str, object], backends: BackendTypes | None = None, memory: int = 0) -> Machine:
+    """Build a machine from tables such as `{"type": "serial", "name": "com1", "port": 0x3F8, "irq": 4}`."""
+    config = parse({"name": "rig", "memory": memory, "device": list(devices)})
+    names = dict.fromkeys(str(device["type"]) for device in devices)
+    return Machine(config, device_types=device_types(*names), backend_types=backends)
+
+
+def saved(machine: Machine) -> Checkpoint:
+    """Save a machine."""
+    checkpoint = Checkpoint()
+    machine.save(checkpoint)
+    return checkpoint

@@ -76,7 +76,16 @@ class State(Protocol):
     VERSION: ClassVar[int]
 
 
-Upgrade: TypeAlias = Callable[[dict[str, Value | Blob]], dict[str, Value | Blob]]
+class Upgrade(Protocol):
+    """A pure function from the plain nested dict of one version of a state to that of the next.
+
+    A nested dict that it passes on keeps the version it was saved with, and is upgraded by its own dataclass; one that
+    it makes anew is as its dataclass has it now.
+    """
+
+    def __call__(self, plain: "dict[str, Value | Blob]", /) -> "dict[str, Value | Blob]":
+        """Return the state as the next version has it."""
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What a machine gives a device

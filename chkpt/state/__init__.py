@@ -1,0 +1,28 @@
+"""From a state's dataclass to a context and back: kinds of field, ranges, versions, upgrades, schema.
+
+A dataclass is read once into a list of its fields; after that, saving is a few dictionary operations and loading one
+check per field. The same rules read a configuration table, where fields may be left out.
+
+| field | in the context |
+|---|---|
+| integer, bool, bytes, str, Enum, tuple of these | a tagged value |
+| another dataclass | a child context of the field's name |
+| tuple of dataclasses | a child context with the children `0`, `1`, ... |
+| Blob | a blob |
+| `X | None` that is None | the value nil |
+"""
+
+from chkpt.state.contexts import from_context, schema, shift_times, to_context, unknown_tags
+from chkpt.state.kinds import printable
+from chkpt.state.tables import from_table, refuse_unknown
+
+__all__ = [
+    "from_context",
+    "from_table",
+    "printable",
+    "refuse_unknown",
+    "schema",
+    "shift_times",
+    "to_context",
+    "unknown_tags",
+]

@@ -1,0 +1,66 @@
+"""Configuration dataclasses from TOML tables: the same kinds of field, with defaults."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from typing import TypeVar, cast
+
+from chkpt.context import Value
+from chkpt.errors import ConfigError, StateError
+from chkpt.state.kinds import Kind, shown
+from chkpt.state.layout import layout_of
+
+S = TypeVar("S")
+
+
+def from_table(table: Mapping[str, object], cls: type[S], where: str) -> S:
+    """Return the configuration dataclass `cls` from a TOML table; fields left out keep their defaults.
+
+    Raises:
+        ConfigError: an unknown key (the nearest known one is named), a missing one, or a value that cannot be.
+    """
+    layout = layout_of(cls)
+    refuse_unknown(table, layout.kinds, where)
+    fields: dict[str, object] = {}
+    for name, value in table.items():
+        kind = layout.kinds[name]
+        if kind.nested is None:
+            try:
+                fields[name] = kind.check(cast("Value", value))
+            except StateError as exc:
+                raise ConfigError(f"{where}: {name} {exc}") from None
+        elif kind.items is None:
+            fields[name] = from_table(_table(value, where, name), kind.nested, f"{where}.{name}")
+        else:
+            fields[name] = _tables(value, kind, f"{where}.{name}")
+    for field in dataclasses.fields(cast("typing.Any", cls)):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in fields:
+            raise ConfigError(f"{where}: {field.name} is missing")
+    return cls(**fields)
+
+
+def _table(value: object, where: str, name: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {name} is {shown(value)}, not a table")
+    return value
+
+
+def _tables(value: object, kind: Kind, where: str) -> tuple[object, ...]:
+    least, greatest = cast("tuple[int, int]", kind.items)
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise ConfigError(f"{where} is {shown(value)}, not a list of tables")
+    if not least <= len(value) <= greatest:
+        raise ConfigError(f"{where} has {len(value)} tables, not {least} to {greatest}")
+    cls = cast("type", kind.nested)
+    return tuple(from_table(_table(item, where, str(i)), cls, f"{where}[{i}]") for i, item in enumerate(value))
+
+
+def refuse_unknown(table: Mapping[str, object], known: typing.Collection[str], where: str) -> None:
+    """Raise ConfigError for the first key of `table` that is not in `known`, naming the nearest one that is."""
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown key {key}; {hint}")

@@ -2,14 +2,14 @@
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
 import zstandard
 
 from chkpt.interop.qtest import QtestSession
-from chkpt.interop.trace import Exchange, Trace, parse, perform
+from chkpt.interop.trace import Player, Send, Trace, parse
 from chkpt.machine import Machine
 
 TRACES = Path(__file__).parent / "traces"
@@ -62,58 +62,22 @@ def tables(image: Path | None) -> list[dict[str, object]]:
     ]
 
 
-class Client:
-    """A qtest client in the same process, and what it has been told of each pin."""
-
-    def __init__(self, machine: Machine, trace: Trace) -> None:
-        self.session = QtestSession(machine)
-        self.told: dict[str, bool] = {}
-        if trace.intercept is not None:
-            assert self.send(trace.intercept) == ["OK"]
-
-    def send(self, command: str) -> list[str]:
-        lines = self.session.feed(command.encode() + b"\n").decode().splitlines()
-        for line in lines[:-1]:
-            _, verb, pin = line.split(" ")
-            self.told[pin] = verb == "raise"
-        return lines
-
-
-def play(trace: Trace, machine: Machine, cut: Callable[[Machine], Machine] | None = None, at: int = -1) -> None:
-    """Play a trace and compare every answer; before exchange `at`, go on with the machine that `cut` returns.
-
-    `IRQ` lines of a disk command may stand with the `await_ready` after it: the two are compared as one sequence. In
-    `pit` traces only rising edges were written down.
-    """
-    client = Client(machine, trace)
-    rising_only = trace.facts["kind"] == "pit"
-    untold: set[str] = set()  # pins that were high at the cut: the new client was never told, so sees no fall
-    expected_irq: list[str] = []
-    actual_irq: list[str] = []
-    for number, exchange in enumerate(trace.exchanges):
-        if number == at and cut is not None:
-            client.session.close()
+def play(
+    trace: Trace, machine: Machine, cut: Callable[[Machine], Machine] | None = None, at: Collection[int] = ()
+) -> None:
+    """Play a trace and compare every answer; before the exchanges in `at`, go on with what `cut` returns."""
+    session = QtestSession(machine)
+    player = Player(trace, through(session))
+    for number in range(len(trace.exchanges)):
+        if number in at and cut is not None:
+            session.close()
             machine = cut(machine)
-            untold = {pin for pin, high in client.told.items() if high}
-            client = Client(machine, trace)
-        *irq, answer = perform(exchange.command, client.send)
-        *wanted_irq, wanted = exchange.answer
-        if wanted != "OK *":
-            assert answer == wanted, f"exchange {number}: {exchange.command}"
-        for line in wanted_irq:
-            _, verb, pin = line.split(" ")
-            if pin in untold:
-                untold.discard(pin)
-                if verb == "lower":
-                    continue
-            expected_irq.append(line)
-        actual_irq += [line for line in irq if not rising_only or line.startswith("IRQ raise")]
-        if not _joined(trace.exchanges, number):
-            assert actual_irq == expected_irq, f"exchange {number}: {exchange.command}"
-            expected_irq.clear()
-            actual_irq.clear()
+            session = QtestSession(machine)
+            player.connect(through(session))
+        difference = player.play(number)
+        assert difference is None, str(difference)
 
 
-def _joined(exchanges: tuple[Exchange, ...], number: int) -> bool:
-    """Tell whether the next exchange is an `await_ready`, whose lines belong to this one."""
-    return number + 1 < len(exchanges) and exchanges[number + 1].command.startswith("await_ready")
+def through(session: QtestSession) -> Send:
+    """Return what sends a command to a session in the same process."""
+    return lambda command: session.feed(command.encode() + b"\n").decode().splitlines()

@@ -99,11 +99,99 @@ def perform(command: str, send: Send) -> list[str]:
     return [*lines, f"OK {value}" if value else "OK"]
 
 
-def same(expected: tuple[str, ...], actual: list[str]) -> bool:
-    """Tell whether an answer is the recorded one, `OK *` standing for any value."""
-    if expected and expected[-1] == "OK *" and actual and actual[-1].startswith("OK"):
-        return list(expected[:-1]) == actual[:-1]
-    return list(expected) == actual
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An answer that is not the recorded one. In `expected` and `actual`, `IRQ` lines stand before the answer."""
+
+    number: int
+    command: str
+    expected: tuple[str, ...]
+    actual: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"exchange {self.number}, {self.command}: {', '.join(self.expected)} expected, {', '.join(self.actual)}"
+
+
+class Player:
+    """Plays the exchanges of a trace in order, over one connection or several, and compares the answers.
+
+    What an equal answer is:
+
+    * `OK *` stands for any value.
+    * QEMU completes a disk command in its main loop, so the `IRQ` lines of a command may stand with the `await_ready`
+      after it: the lines of the two are compared as one sequence.
+    * In a trace of kind `pit` only rising edges were written down.
+    * A new connection has been told no level, so all count as low: a pin that was high shows no fall.
+    """
+
+    def __init__(self, trace: Trace, send: Send) -> None:
+        """Begin a conversation; see `connect`."""
+        self._exchanges = trace.exchanges
+        self._intercept = trace.intercept
+        self._rising_only = trace.facts.get("kind") == "pit"
+        self._told: dict[str, bool] = {}  # what the connection was told of each pin
+        self._untold: set[str] = set()  # pins that were high when an earlier connection ended
+        self._expected_irq: list[str] = []
+        self._actual_irq: list[str] = []
+        self.connect(send)
+
+    def connect(self, send: Send) -> None:
+        """Go on over another connection, and ask there for the trace's `IRQ` lines.
+
+        Raises:
+            ValueError: the machine does not tell them.
+        """
+        self._untold |= {pin for pin, high in self._told.items() if high}
+        self._told.clear()
+        self._send = send
+        if self._intercept is not None and (answer := send(self._intercept)) != ["OK"]:
+            raise ValueError(f"{self._intercept}: {', '.join(answer)}")
+
+    def play(self, number: int) -> Difference | None:
+        """Play an exchange, one after the other, and return how its answer differs, or None."""
+        exchange = self._exchanges[number]
+        *wanted_irq, wanted = exchange.answer
+        try:
+            *irq, answer = perform(exchange.command, self._send)
+        except ValueError as exc:  # a command of a shorthand was refused
+            return Difference(number, exchange.command, exchange.answer, (str(exc),))
+        self._actual_irq += self._seen(irq)
+        self._expected_irq += self._shown(wanted_irq)
+        expected: tuple[str, ...] = ()
+        actual: tuple[str, ...] = ()
+        if not self._joins_next(number):
+            expected, actual = tuple(self._expected_irq), tuple(self._actual_irq)
+            self._expected_irq.clear()
+            self._actual_irq.clear()
+        open_value = wanted == "OK *" and answer.startswith("OK")
+        if expected == actual and (open_value or wanted == answer):
+            return None
+        return Difference(number, exchange.command, (*expected, wanted), (*actual, answer))
+
+    def _seen(self, lines: list[str]) -> list[str]:
+        """Remember the levels told, and return the lines that a trace of this kind would have."""
+        for line in lines:
+            _, verb, pin = line.split(" ")
+            self._told[pin] = verb == "raise"
+        return [line for line in lines if not self._rising_only or line.startswith("IRQ raise")]
+
+    def _shown(self, lines: list[str]) -> list[str]:
+        """Return the recorded lines that this connection will show, or an earlier one has shown.
+
+        A rise of a pin that was high at the cut is the rise before the cut, which QEMU told late.
+        """
+        shown: list[str] = []
+        for line in lines:
+            _, verb, pin = line.split(" ")
+            if verb == "lower" and pin in self._untold:
+                self._untold.discard(pin)
+            else:
+                shown.append(line)
+        return shown
+
+    def _joins_next(self, number: int) -> bool:
+        """Tell whether the next exchange is an `await_ready`, whose lines belong to this one."""
+        return number + 1 < len(self._exchanges) and self._exchanges[number + 1].command.startswith("await_ready")
 
 
 def _await_ready(ask: Callable[[str], int], port: str) -> str:

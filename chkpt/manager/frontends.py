@@ -76,10 +76,15 @@ class Frontends(Generic[F, B]):
         return backend
 
     def remove(self, name: str) -> None:
-        """Forget a frontend; a backend connected to it is disconnected and closed."""
-        if name in self._backends:
-            self.disconnect(name).close()
-        del self._frontends[name]
+        """Forget a frontend; a backend connected to it is disconnected and closed, whatever fails."""
+        frontend = self._frontends.pop(name)
+        if name not in self._backends:
+            return
+        backend = self._backends.pop(name)
+        try:
+            frontend.disconnect()
+        finally:
+            backend.close()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -99,14 +99,14 @@ class DeviceHost:
         Raises:
             ExceptionGroup: what failed.
         """
-        for timer in self.timers:
-            timer.cancel()
         failed: list[Exception] = []
         while self._undo:
             try:
                 self._undo.pop()()
             except Exception as exc:  # noqa: BLE001  whatever it is, the rest must still go
                 failed.append(exc)
+        for timer in self.timers:  # last: to lose its backend may have made the device arm one
+            timer.cancel()
         if failed:
             raise ExceptionGroup(f"device {self.name} could not give everything back", failed)
 

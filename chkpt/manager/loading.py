@@ -1,12 +1,12 @@
 """The two phases of a load: read and validate everything, then apply it or put everything back."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from chkpt.device import Loads, Saves
-from chkpt.errors import ChkptError, LoadError, SaveError
+from chkpt.errors import ChkptError, LoadError, SaveError, StateError
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import Platform
 from chkpt.manager.reports import LoadReport
@@ -24,6 +24,15 @@ class Step:
     state: object
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One change to one device, and how to take it back; `undo` is None where that cannot be done."""
+
+    entry: DeviceEntry
+    do: Callable[[], None]
+    undo: Callable[[], None] | None
+
+
 class LoadPlan:
     """A load that has been read and validated, and has not changed anything yet."""
 
@@ -32,8 +41,7 @@ class LoadPlan:
     ) -> None:
         self.report = report
         self._platform = platform
-        # A device that cannot be saved cannot be put back: it is loaded last, so that nothing can fail after it.
-        self._steps = sorted(steps, key=lambda step: not isinstance(step.entry.device, Saves))
+        self._steps = steps
         self._left = left
 
     def apply(self, *, now: int | None = None, shift: int = 0) -> LoadReport:
@@ -46,44 +54,46 @@ class LoadPlan:
         Raises:
             LoadError: a device's `load` raised. Every device, the clock and the lines are as they were.
             SaveError: a device could not be saved beforehand. Nothing has changed.
+            StateError: a time cannot be shifted that far. Nothing has changed.
         """
         clock = self._platform.clock
         before = clock.now
-        jump = 0 if now is None else now - before
-        remembered = self._remember(self._left if jump else ())
+        actions = [*self._loads(shift), *(() if now is None or now == before else self._moves(now - before))]
+        # A device that cannot be put back comes last, so that nothing can fail after it.
+        actions.sort(key=lambda action: action.undo is None)
+        done: list[Action] = []
         with self._platform.frozen_lines():
-            touched: list[DeviceEntry] = []
-            if now is not None:
-                clock.set(now)
             try:
-                for step in self._steps:
-                    touched.append(step.entry)
-                    _load(step.entry, shift_times(step.state, shift) if shift else step.state)
-                for entry in self._left if jump else ():
-                    touched.append(entry)
-                    _move(entry, remembered.get(entry.name), jump)
+                if now is not None:
+                    clock.set(now)
+                for action in actions:
+                    done.append(action)
+                    action.do()
             except BaseException as exc:
                 clock.set(before)
-                lost = _put_back(touched, remembered)
+                lost = _put_back(done, exc)
                 if not isinstance(exc, Exception):
                     raise
-                self._refuse(touched[-1], lost, exc)
+                self._refuse(done[-1].entry, lost, exc)
         for name in self.report.loaded:
             log.info("%s: loaded", name)
         return self.report
 
-    def _remember(self, left: Sequence[DeviceEntry]) -> dict[str, object]:
-        """Return the present state of every device that the plan will touch and that can be saved."""
-        states: dict[str, object] = {}
-        for entry in [step.entry for step in self._steps] + list(left):
-            device = entry.device
-            if not isinstance(device, Saves):
-                continue
-            try:
-                states[entry.name] = device.save()
-            except Exception as exc:
-                raise SaveError(f"devices/{entry.name}: cannot be saved before the load: {exc}") from exc
-        return states
+    def _loads(self, shift: int) -> Iterator[Action]:
+        for step in self._steps:
+            state = _shifted(step.state, shift, f"devices/{step.source}") if shift else step.state
+            undo = _loading(step.entry, _saved(step.entry)) if isinstance(step.entry.device, Saves) else None
+            yield Action(step.entry, _loading(step.entry, state), undo)
+
+    def _moves(self, jump: int) -> Iterator[Action]:
+        """Keep the devices that are left as they were at the same distance from a clock that jumps."""
+        for entry in self._left:
+            if isinstance(entry.device, Saves) and isinstance(entry.device, Loads):
+                state = _saved(entry)
+                moved = _shifted(state, jump, f"device {entry.name}, which follows the clock,")
+                yield Action(entry, _loading(entry, moved), _loading(entry, state))
+            else:
+                yield Action(entry, _moving_timers(entry, jump), _moving_timers(entry, -jump))
 
     def _refuse(self, entry: DeviceEntry, lost: Sequence[str], exc: Exception) -> None:
         source = next((step.source for step in self._steps if step.entry is entry), entry.name)
@@ -96,30 +106,45 @@ class LoadPlan:
         raise LoadError(f"{message} ({type(exc).__name__} in the device)") from exc
 
 
-def _load(entry: DeviceEntry, state: object) -> None:
-    cast("Loads[object]", entry.device).load(state)
+def _saved(entry: DeviceEntry) -> object:
+    """Return the present state of a device that will be touched."""
+    try:
+        return cast("Saves[object]", entry.device).save()
+    except Exception as exc:
+        raise SaveError(f"devices/{entry.name}: cannot be saved before the load: {exc}") from exc
 
 
-def _move(entry: DeviceEntry, state: object, jump: int) -> None:
-    """Keep a device that is left as it was at the same distance from a clock that has jumped."""
-    if state is not None and isinstance(entry.device, Loads):
-        _load(entry, shift_times(state, jump))
-        return
-    for timer in entry.host.timers:
-        if timer.deadline is not None:
-            timer.arm(timer.deadline + jump)
+def _shifted(state: object, delta: int, where: str) -> object:
+    try:
+        return shift_times(state, delta)
+    except StateError as exc:
+        raise StateError(f"{where} {exc}") from exc
 
 
-def _put_back(touched: Sequence[DeviceEntry], remembered: dict[str, object]) -> list[str]:
-    """Load the remembered states, and return the names of the devices that could not be put back."""
+def _loading(entry: DeviceEntry, state: object) -> Callable[[], None]:
+    return lambda: cast("Loads[object]", entry.device).load(state)
+
+
+def _moving_timers(entry: DeviceEntry, delta: int) -> Callable[[], None]:
+    def move() -> None:
+        for timer in entry.host.timers:
+            if timer.deadline is not None:
+                timer.arm(timer.deadline + delta)
+
+    return move
+
+
+def _put_back(done: Sequence[Action], cause: BaseException) -> list[str]:
+    """Undo what was done, the last first, and return the names of the devices that could not be put back."""
     lost: list[str] = []
-    for entry in reversed(touched):
-        if entry.name not in remembered:
-            lost.append(entry.name)
+    for action in reversed(done):
+        if action.undo is None:
+            if action is not done[-1] or not isinstance(cause, StateError):  # which a device raises before it changes
+                lost.append(action.entry.name)
             continue
         try:
-            _load(entry, remembered[entry.name])
+            action.undo()
         except Exception:
-            log.exception("%s: could not be put back", entry.name)
-            lost.append(entry.name)
+            log.exception("%s: could not be put back", action.entry.name)
+            lost.append(action.entry.name)
     return lost

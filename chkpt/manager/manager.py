@@ -37,12 +37,14 @@ from chkpt.manager.names import check_name, pack_names, unpack_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip
 from chkpt.manager.resources import Claim, Resources
 from chkpt.manager.types import DeviceTypes
-from chkpt.state import from_context, from_table, to_context, unknown_tags
+from chkpt.state import from_context, from_table, printable, to_context, unknown_tags
 
 log = logging.getLogger("chkpt.manager")
 
 CONTEXT = "devices"
 """The context under the root that holds the name table and a child for each device."""
+
+_UNASKED = "not asked for"
 
 
 class DeviceManager:
@@ -90,14 +92,14 @@ class DeviceManager:
         if name in self._entries:
             raise ExistsError(f"there is a device {name} already")
         host = DeviceHost(name, self._platform, self._resources, self.ends)
-        try:
-            device = _made(device_type, host, config)
-        except ChkptError:
-            host.close()
-            raise
-        except Exception as exc:
-            host.close()
-            raise DeviceError(f"device {name} of type {device_type.name} cannot be made: {exc!r}") from exc
+        with self._platform.frozen_lines():  # at their end a new interrupt controller is told what is high already
+            try:
+                device = _made(device_type, host, config)
+            except BaseException as exc:
+                host.close()
+                if isinstance(exc, ChkptError) or not isinstance(exc, Exception):
+                    raise
+                raise DeviceError(f"device {name} of type {device_type.name} cannot be made: {exc!r}") from exc
         self._entries[name] = DeviceEntry(name, device_type, device, host)
         log.debug("%s: added, type %s", name, device_type.name)
         return device
@@ -117,11 +119,18 @@ class DeviceManager:
     def remove(self, name: str) -> None:
         """Take a device out: its ports, lines, timers and frontends go too, and the name is free again.
 
-        Backends connected to it are closed. Raise NotFoundError where there is no such device.
+        Backends connected to it are closed.
+
+        Raises:
+            NotFoundError: there is no such device.
+            DeviceError: something failed on the way; the device is gone all the same.
         """
         entry = self.entry(name)
         del self._entries[name]
-        entry.host.close()
+        try:
+            entry.host.close()
+        except ExceptionGroup as exc:
+            raise DeviceError(f"device {name} is removed, but {_reasons(exc)}") from exc
         log.debug("%s: removed", name)
 
     def close(self) -> None:
@@ -134,9 +143,9 @@ class DeviceManager:
         for name in reversed(self._entries):
             try:
                 self._entries[name].host.close()
-            except Exception as exc:
+            except ExceptionGroup as exc:
                 log.exception("%s: could not be closed", name)
-                failed.append(f"{name} ({exc})")
+                failed.append(f"{name} ({_reasons(exc)})")
         self._entries.clear()
         if failed:
             raise DeviceError(f"not closed as they should be: {', '.join(failed)}")
@@ -171,7 +180,12 @@ class DeviceManager:
 
     def connect_char(self, name: str, backend: CharBackend) -> None:
         """Connect a character stream, in both directions. Raise NotFoundError, ExistsError."""
-        backend.attach(self.ends.char.connect(name, backend))
+        frontend = self.ends.char.connect(name, backend)
+        try:
+            backend.attach(frontend)
+        except BaseException:
+            self.ends.char.disconnect(name)
+            raise
 
     def connect_console(self, name: str, backend: ConsoleBackend) -> None:
         """Connect a screen. Raise NotFoundError, ExistsError."""
@@ -209,7 +223,7 @@ class DeviceManager:
                 skipped.append(Skip(entry.name, f"device type {entry.type.name} cannot be saved"))
                 continue
             try:
-                contexts[entry.name] = to_context(device.save(), entry.type.name)
+                contexts[entry.name] = to_context(_state_of(entry.type, device), entry.type.name)
             except Exception as exc:
                 log.error("%s: save failed: %r", entry.name, exc)  # noqa: TRY400  the traceback is in the cause
                 raise SaveError(f"device {entry.name} cannot be saved, so nothing was: {exc!r}") from exc
@@ -253,7 +267,7 @@ class DeviceManager:
             only: names of this machine's devices to load, all when empty.
             skip: names of this machine's devices not to load.
             rename: name in the snapshot -> name in this machine.
-            strict: refuse where a device of the snapshot would be skipped or a tag would be passed over.
+            strict: refuse where a device of the snapshot that was asked for would be skipped, or a tag passed over.
 
         Raises:
             NotFoundError: `only`, `skip` or `rename` names something that is not there.
@@ -266,31 +280,33 @@ class DeviceManager:
         names = unpack_names(devices)
         targets = self._targets(names, dict(rename or {}))
         selected = self._selected(only, skip, targets)
-        steps: list[Step] = []
-        skipped: list[Skip] = []
         unknown: list[str] = []
-        for source, target in targets.items():
-            if target in self._entries and target not in selected:
-                continue
-            found = self._read(devices, source, target, unknown)
-            if isinstance(found, Skip):
-                skipped.append(found)
-            else:
-                steps.append(found)
-        skipped += [Skip(name, "it is not in the name table") for name in devices.contexts if name not in targets]
+        found = [self._read(devices, name, to, unknown) for name, to in targets.items() if to in selected]
+        steps = [each for each in found if isinstance(each, Step)]
+        skipped = [each for each in found if isinstance(each, Skip)]
+        if not only:
+            strays = (name for name in devices.contexts if name not in targets)
+            skipped += [Skip(printable(name), "it is not in the name table") for name in strays]
+        unasked = [name for name, to in targets.items() if to not in selected and to not in self._entries]
         left = self._left(steps, selected, targets)
-        _tell(skipped, left, unknown)
+        _tell(skipped, unasked, left, unknown)
         if strict and (skipped or unknown):
             reasons = [f"{skip.name}: {skip.reason}" for skip in skipped] + [f"{path}: unknown tag" for path in unknown]
             raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
+        skipped += [Skip(name, _UNASKED) for name in unasked]
         report = LoadReport(tuple(step.entry.name for step in steps), tuple(skipped), left, tuple(unknown))
-        return LoadPlan(self._platform, steps, [self._entries[skip.name] for skip in left], report)
+        kept = [entry for entry in self if entry.name not in report.loaded]
+        return LoadPlan(self._platform, steps, kept, report)
 
     def _targets(self, names: Collection[str], rename: Mapping[str, str]) -> dict[str, str]:
         """Return the name in this machine for each name in the snapshot."""
         for source in rename:
             if source not in names:
                 raise NotFoundError(f"no device {source} in the snapshot to rename; there are: {', '.join(names)}")
+        for source, target in rename.items():
+            if target not in self._entries:
+                known = ", ".join(self._entries) or "none"
+                raise NotFoundError(f"no device {target} in this machine to load {source} into; there are: {known}")
         targets = {name: rename.get(name, name) for name in names}
         seen: dict[str, str] = {}
         for source, target in targets.items():
@@ -304,7 +320,7 @@ class DeviceManager:
             if name not in self._entries and name not in targets.values():
                 known = ", ".join(self._entries) or "none"
                 raise NotFoundError(f"no device {name} to load or skip; this machine has: {known}")
-        return (set(only) if only else set(self._entries)) - set(skip)
+        return (set(only) if only else {*self._entries, *targets.values()}) - set(skip)
 
     def _read(self, devices: Context, source: str, target: str, unknown: list[str]) -> Step | Skip:
         entry = self._entries.get(target)
@@ -317,7 +333,9 @@ class DeviceManager:
         path = f"{CONTEXT}/{source}"
         context = devices.contexts[source]
         if context.type != entry.type.name:
-            raise StateError(f"{path} is of type {context.type}, but {target} in this machine is of {entry.type.name}")
+            raise StateError(
+                f"{path} is of type {context.type!r}, but {target} in this machine is of {entry.type.name}"
+            )
         state = from_context(context, entry.type.state, path)
         unknown += unknown_tags(context, entry.type.state, path)
         return Step(entry, source, state)
@@ -329,7 +347,7 @@ class DeviceManager:
             if name in loaded:
                 continue
             if name not in selected:
-                reason = "not asked for"
+                reason = _UNASKED
             elif name in targets.values():
                 reason = "skipped"
             else:
@@ -340,14 +358,31 @@ class DeviceManager:
 
 def _made(device_type: DeviceType[Any, Any], host: Host, config: object) -> Device:
     device = device_type.create(host, config)
+    if not hasattr(device, "reset"):
+        raise DeviceError(f"device type {device_type.name} has made {device!r}, which is no device")
     if device_type.state is None and isinstance(device, Saves | Loads):
         raise DeviceError(f"device type {device_type.name} can be saved or loaded, but names no state")
     return device
 
 
-def _tell(skipped: Collection[Skip], left: Collection[Skip], unknown: Collection[str]) -> None:
+def _state_of(device_type: DeviceType[Any, Any], device: Saves[object]) -> object:
+    state = device.save()
+    if type(state) is not device_type.state:
+        raise DeviceError(f"its save gave a {type(state).__name__}, which is not the state of type {device_type.name}")
+    return state
+
+
+def _reasons(failed: ExceptionGroup[Exception]) -> str:
+    return ", ".join(repr(each) for each in failed.exceptions)
+
+
+def _tell(
+    skipped: Collection[Skip], unasked: Collection[str], left: Collection[Skip], unknown: Collection[str]
+) -> None:
     for skip in skipped:
         log.warning("%s: skipped: %s", skip.name, skip.reason)
+    for name in unasked:
+        log.info("%s: skipped: %s", name, _UNASKED)
     for skip in left:
         if skip.reason != "skipped":
             log.info("%s: left as it was: %s", skip.name, skip.reason)

@@ -19,9 +19,7 @@ def check_name(name: str) -> None:
     except UnicodeEncodeError:
         size = 0
     if not 0 < size < NAME_SIZE or not name.isprintable() or "/" in name:
-        raise UsageError(
-            f"{name!a} is no name for a device: 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /"
-        )
+        raise UsageError(f"{name!a} is no name for a device: 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /")
 
 
 def pack_names(names: Iterable[str]) -> bytes:

@@ -1,0 +1,1 @@
+"""Built-in backends: what is behind a drive or a serial port."""

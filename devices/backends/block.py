@@ -1,0 +1,369 @@
+"""Block backends: what is behind a drive. Both keep what the guest writes in memory and never write to the host.
+
+| name | the base | options |
+|---|---|---|
+| `image` | a raw image: a file or a block device, opened for reading only | `path`, `read_only` |
+| `scratch` | zeros | `size` in bytes |
+
+The changed blocks lie over the base, copy on write. They go into the machine's snapshots, the base does not: its size
+and its BLAKE3-256 digest do, so that a snapshot is only ever loaded over the very image it was saved over. An image has
+a whole number of 512-byte sectors; one that has not is refused, for it is most often a download cut short.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from blake3 import blake3
+
+from chkpt.context import SparseBlob
+from chkpt.device import SECTOR_SIZE, BackendType, DiskState, FrontendKind, Length, Range
+from chkpt.errors import ChkptError, ConfigError, StateError, StorageError
+
+BLOCK_SIZE: Final = 4096
+"""Bytes that are changed together."""
+
+PIECE_SIZE: Final = 0x10000
+"""Bytes in a piece of the blob that holds the changed blocks."""
+
+BLOCKS_A_PIECE: Final = PIECE_SIZE // BLOCK_SIZE
+
+MAX_SIZE: Final = 1 << 42
+"""The largest disk: one bit a block fills the 128 MiB that a state's bitmap may have."""
+
+READ_SIZE: Final = 1 << 20
+"""Bytes read at a time for the digest of an image."""
+
+ZERO_BLOCK: Final = bytes(BLOCK_SIZE)
+ZERO_PIECE: Final = bytes(PIECE_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """Which image, and whether the guest's writes fail. A CD-ROM is an image with `read_only`."""
+
+    path: Annotated[str, Length(1, 4096)]
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchConfig:
+    """How large the disk is, in bytes; a machine's TOML may write "16M"."""
+
+    size: Annotated[int, Range(SECTOR_SIZE, MAX_SIZE)]
+
+
+class CowDisk:
+    """A disk of changed blocks over a base that is only read. See `chkpt.device.BlockBackend`."""
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        read_base: Callable[[int, int], bytes],
+        digest: Callable[[], bytes],
+        close: Callable[[], None],
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Lay an empty set of changes over a base.
+
+        Args:
+            name: what messages call it.
+            size: bytes, a multiple of `SECTOR_SIZE`.
+            read_base: returns `length` bytes at `offset` of the base, or raises OSError.
+            digest: returns the base's digest, or raises OSError.
+            close: gives back what the base holds.
+            read_only: whether writes fail.
+        """
+        self._name = name
+        self._size = size
+        self._read_base = read_base
+        self._digest = digest
+        self._close = close
+        self._read_only = read_only
+        self._blocks: dict[int, bytes] = {}
+        self._changed = bytearray(-(-size // (8 * BLOCK_SIZE)))
+        self._pieces: dict[int, bytes] = {}  # as of the last save
+        self._stale: set[int] = set()  # the pieces written since
+        self._saved: DiskState | None = None  # while nothing has been written since
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self._size
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write fails."""
+        return self._read_only
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Return `length` bytes at `offset`. Raise OSError where the base cannot be read, or past the end."""
+        self._refuse_outside(offset, length)
+        blocks = self._blocks
+        first, last = offset // BLOCK_SIZE, (offset + length - 1) // BLOCK_SIZE
+        if not blocks or not any(index in blocks for index in range(first, last + 1)):
+            return self._read_base(offset, length)
+        if first == last:
+            start = offset - first * BLOCK_SIZE
+            return blocks[first][start : start + length]
+        parts: list[bytes] = []
+        at, end = offset, offset + length
+        while at < end:
+            index = at // BLOCK_SIZE
+            stop = min((index + 1) * BLOCK_SIZE, end)
+            block = blocks.get(index)
+            if block is None:
+                parts.append(self._read_base(at, stop - at))
+            else:
+                parts.append(block[at - index * BLOCK_SIZE : stop - index * BLOCK_SIZE])
+            at = stop
+        return b"".join(parts)
+
+    def write(self, offset: int, data: bytes, /) -> None:
+        """Replace the bytes at `offset`. Raise OSError where the base cannot be read or it is read-only."""
+        self._refuse_outside(offset, len(data))
+        if self._read_only:
+            raise OSError(errno.EROFS, f"{self._name} is read-only")
+        written: dict[int, bytes] = {}  # taken over at the end: a base that fails half-way has changed nothing
+        at, end = offset, offset + len(data)
+        while at < end:
+            index = at // BLOCK_SIZE
+            start = index * BLOCK_SIZE
+            stop = min(start + BLOCK_SIZE, self._size)
+            part = data[at - offset : min(stop, end) - offset]
+            if len(part) != stop - start:
+                whole = self._blocks.get(index)
+                if whole is None:
+                    whole = self._read_base(start, stop - start)
+                part = whole[: at - start] + part + whole[at - start + len(part) :]
+            written[index] = part
+            at = stop
+        self._blocks.update(written)
+        for index in written:
+            self._changed[index >> 3] |= 1 << (index & 7)
+            self._stale.add(index // BLOCKS_A_PIECE)
+        self._saved = None
+
+    def flush(self) -> None:
+        """Do nothing: the changes last as long as the machine and its snapshots."""
+
+    def _refuse_outside(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self._size:
+            raise OSError(errno.EINVAL, f"{length} bytes at {offset} are not within the {self._size} of {self._name}")
+
+    # -- save and load ------------------------------------------------------------------------------------------------
+
+    def save(self) -> DiskState:
+        """Return the disk's identity and its changes; later writes do not alter what was returned.
+
+        The work is in proportion to what was written since the last save. The digest of an image is computed at the
+        first one, which reads the image once.
+
+        Raises:
+            StorageError: the image cannot be read for its digest.
+        """
+        digest = self._identity()
+        if self._saved is not None and self._saved.digest == digest:
+            return self._saved
+        pieces = dict(self._pieces)
+        for number in self._stale:
+            piece = self._piece(number)
+            if piece == ZERO_PIECE[: len(piece)]:
+                pieces.pop(number, None)
+            else:
+                pieces[number] = piece
+        self._pieces = pieces
+        self._stale.clear()
+        self._saved = DiskState(
+            self._size, digest, BLOCK_SIZE, bytes(self._changed), SparseBlob(self._size, PIECE_SIZE, pieces)
+        )
+        return self._saved
+
+    def _piece(self, number: int) -> bytes:
+        """Return the changed blocks of one piece at their places, zeros between them."""
+        first = number * BLOCKS_A_PIECE
+        get = self._blocks.get
+        joined = b"".join([get(index, ZERO_BLOCK) for index in range(first, first + BLOCKS_A_PIECE)])
+        return joined[: self._size - number * PIECE_SIZE]
+
+    def _identity(self) -> bytes:
+        try:
+            return self._digest()
+        except OSError as exc:
+            raise StorageError(f"{self._name} cannot be read for its digest: {exc.strerror}") from exc
+
+    def check(self, state: DiskState, /) -> None:
+        """Raise StateError where `state` is of another disk, or its parts do not fit together. Change nothing."""
+        if state.size != self._size:
+            raise StateError(f"the state is of a disk of {state.size} bytes, but {self._name} has {self._size}")
+        digest = self._identity()
+        if state.digest != digest:
+            raise StateError(
+                f"the state is of a disk over {_shown(state.digest)}, but {self._name} is {_shown(digest)}: "
+                "give the image that was there when the machine was saved"
+            )
+        if state.block_size != BLOCK_SIZE:
+            raise StateError(f"the disk's block_size is {state.block_size}, not {BLOCK_SIZE}")
+        if len(state.changed) != len(self._changed):
+            raise StateError(f"the disk's changed has {len(state.changed)} bytes, not {len(self._changed)}")
+        beyond = 8 * len(self._changed) - -(-self._size // BLOCK_SIZE)
+        if state.changed[-1] >> (8 - beyond):
+            raise StateError("the disk's changed has bits beyond the last block")
+        blob = state.blocks
+        if blob.size != self._size or blob.piece_size <= 0 or blob.piece_size % BLOCK_SIZE:
+            raise StateError(f"the disk's blocks are {blob.size} bytes in pieces of {blob.piece_size}")
+
+    def load(self, state: DiskState, /) -> None:
+        """Check `state`, then take its changes in place of the present ones.
+
+        Raises:
+            StateError: it is of another disk.
+            CorruptError: its blocks, read from a file, are not what was written. Nothing has changed.
+        """
+        self.check(state)
+        blocks = _changed_blocks(state)
+        pieces = set(self._pieces) | self._stale
+        self._blocks = blocks
+        self._changed = bytearray(state.changed)
+        self._pieces = {}
+        self._stale = pieces | {index // BLOCKS_A_PIECE for index in blocks}
+        self._saved = None
+
+    def close(self) -> None:
+        """Give back the host's resources."""
+        self._close()
+
+
+def _shown(digest: bytes) -> str:
+    return f"the image with BLAKE3 digest {digest.hex()}" if digest else "zeros"
+
+
+def _changed_blocks(state: DiskState) -> dict[int, bytes]:
+    """Return the changed blocks of a state, those that its blob leaves out because they are zero included."""
+    blocks: dict[int, bytes] = {}
+    for at, bits in enumerate(state.changed):
+        while bits:
+            lowest = bits & -bits
+            index = 8 * at + lowest.bit_length() - 1
+            blocks[index] = ZERO_BLOCK[: state.size - index * BLOCK_SIZE]
+            bits ^= lowest  # noqa: PLW2901 (the bits left)
+    per_piece = state.blocks.piece_size // BLOCK_SIZE
+    for number, content in state.blocks.pieces():
+        piece = bytes(content)
+        if len(piece) != min(state.blocks.piece_size, state.size - number * state.blocks.piece_size):
+            raise StateError(f"piece {number} of the disk's blocks has {len(piece)} bytes")
+        for place in range(-(-len(piece) // BLOCK_SIZE)):
+            index = number * per_piece + place
+            if index in blocks:
+                blocks[index] = piece[place * BLOCK_SIZE : (place + 1) * BLOCK_SIZE]
+    return blocks
+
+
+# -- the bases --------------------------------------------------------------------------------------------------------
+
+
+class _Image:
+    """A raw image on the host. Its digest is computed when first asked for, and again when the file has changed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        # O_NONBLOCK: a FIFO without a writer would wait for one; it changes nothing for files and block devices.
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._seen: tuple[int, int, int] | None = None
+        self._digest = b""
+
+    def kind(self) -> int:
+        return stat.S_IFMT(os.fstat(self._file).st_mode)
+
+    def size(self) -> int:
+        return os.lseek(self._file, 0, os.SEEK_END)
+
+    def read(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._file, length, offset)
+        while len(data) < length:
+            more = os.pread(self._file, length - len(data), offset + len(data))
+            if not more:
+                raise OSError(errno.EIO, f"{self._path} has become shorter")
+            data += more
+        return data
+
+    def digest(self) -> bytes:
+        """Return the BLAKE3-256 of the image."""
+        status = os.fstat(self._file)
+        seen = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if seen != self._seen:
+            hasher = blake3()
+            offset, size = 0, self.size()
+            while offset < size:
+                content = self.read(offset, min(READ_SIZE, size - offset))
+                hasher.update(content)
+                offset += len(content)
+            self._digest = hasher.digest()
+            self._seen = seen
+        return self._digest
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _unfit(image: _Image, path: str) -> ChkptError | None:
+    """Return why the image cannot be a disk, None when it can."""
+    if image.kind() not in {stat.S_IFREG, stat.S_IFBLK}:
+        return StorageError(f"image {path} is neither a file nor a block device; give a raw image")
+    size = image.size()
+    if not size or size % SECTOR_SIZE:
+        return ConfigError(
+            f"image {path} has {size} bytes, not a whole number of {SECTOR_SIZE}-byte sectors: is it complete? "
+            f"`truncate -s %{SECTOR_SIZE} {path}` pads it with zeros"
+        )
+    if size > MAX_SIZE:
+        return ConfigError(f"image {path} has {size} bytes; the largest disk has {MAX_SIZE}")
+    return None
+
+
+def open_image(config: ImageConfig) -> CowDisk:
+    """Open a raw image for reading.
+
+    Raises:
+        ConfigError: it is not a whole number of sectors, or larger than 4 TiB.
+        StorageError: it cannot be opened, or is neither a file nor a block device.
+    """
+    path = config.path
+    try:
+        image = _Image(path)
+    except OSError as exc:
+        reason = exc.strerror
+        raise StorageError(f"image {path} cannot be opened: {reason}; check the path and its permissions") from exc
+    unfit = _unfit(image, path)
+    if unfit is not None:
+        image.close()
+        raise unfit
+    return CowDisk(f"image {path}", image.size(), image.read, image.digest, image.close, read_only=config.read_only)
+
+
+def open_scratch(config: ScratchConfig) -> CowDisk:
+    """Make a disk of zeros.
+
+    Raises:
+        ConfigError: its size is not a whole number of sectors.
+    """
+    if config.size % SECTOR_SIZE:
+        raise ConfigError(f"scratch disk of {config.size} bytes: not a whole number of {SECTOR_SIZE}-byte sectors")
+    return CowDisk(
+        f"scratch disk of {config.size} bytes",
+        config.size,
+        lambda _, length: bytes(length),
+        lambda: b"",
+        lambda: None,
+    )
+
+
+IMAGE: Final = BackendType(FrontendKind.BLOCK, "image", open_image, ImageConfig)
+SCRATCH: Final = BackendType(FrontendKind.BLOCK, "scratch", open_scratch, ScratchConfig)

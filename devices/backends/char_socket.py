@@ -1,0 +1,218 @@
+"""The backend `socket`: a Unix or TCP stream, listening or connecting."""
+
+import os
+import select
+import socket
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from chkpt.device import U16, Length
+from chkpt.errors import ConfigError, StorageError
+from devices.backends.char_line import HostLine, Readiness
+
+SUN_PATH_MAX = 107  # unix(7): 108 bytes with the NUL
+CONNECT_SECONDS = 10
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketConfig:
+    """A Unix socket's `path`, or a TCP `port` (listening on 0: any free one) at `host`, the local one if left out."""
+
+    path: Annotated[str, Length(1, 4096)] | None = None
+    host: Annotated[str, Length(1, 255)] | None = None
+    port: U16 | None = None
+    listen: bool = True
+
+
+class Socket(HostLine):
+    """One peer at a time; further ones wait until it has gone. `address` is what a peer connects to.
+
+    Without a peer output is dropped, as QEMU does; while a peer does not read, it waits in the UART. When the peer ends
+    its side the connection is closed, what it had sent having been read; a listening socket then takes the next peer, a
+    connecting one stays without. A break has no place in a byte stream and is not sent.
+
+    Raises:
+        ConfigError: neither or both of path and port, or a path too long for a socket.
+        StorageError: the address cannot be listened on or connected to.
+    """
+
+    def __init__(self, config: SocketConfig) -> None:
+        super().__init__()
+        self._listener: socket.socket | None = None
+        self._peer: socket.socket | None = None
+        self._deaf = False  # the peer reads no more, but what it sent may still be there
+        self._own: tuple[int, int] | None = None  # device and inode of the Unix socket that we made
+        self._path = config.path
+        self._readiness = Readiness()
+        check(config)
+        if not config.listen:
+            self._peer = connect(config)
+            self._take(self._peer)
+            self.address = shown(self._peer.getpeername())
+            return
+        self._listener = listen(config)
+        self._listener.setblocking(False)
+        self.address = shown(self._listener.getsockname())
+        if self._path is not None:
+            self._own = identity(self._path)
+
+    def write(self, data: bytes, /) -> int:
+        """Send what the peer's buffer has room for; without a peer, drop it."""
+        if self._peer is None or self._deaf:
+            return len(data)
+        try:
+            taken = self._peer.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            self._deaf = True
+            return len(data)
+        self._blocked = taken < len(data)
+        return taken
+
+    def fileno(self) -> int | None:
+        """Return the descriptor to wait on: for a peer, or while there is room for its input or output waits for it."""
+        wanted = {}
+        if self._peer is not None:
+            events = (select.EPOLLIN if self._room() else 0) | (select.EPOLLOUT if self._blocked else 0)
+            if events:
+                wanted[self._peer.fileno()] = events
+        elif self._listener is not None:
+            wanted[self._listener.fileno()] = select.EPOLLIN
+        return self._readiness.want(wanted)
+
+    def poll(self) -> None:
+        """Accept a peer; send what waits; read what there is room for."""
+        if self._peer is None and self._listener is not None:
+            with suppress(OSError):  # nobody there, or gone again
+                self._take(self._listener.accept()[0])
+        if self._peer is None:
+            return
+        self._unblock()
+        room = self._room()
+        if self._frontend is None or not room:
+            return
+        try:
+            data = self._peer.recv(room)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._frontend.receive(data)
+        else:
+            self._lose_peer()
+
+    def close(self) -> None:
+        """Close the connection, and remove the Unix socket if it is still ours. A second call does nothing."""
+        self._readiness.close()
+        for each in (self._peer, self._listener):
+            if each is not None:
+                each.close()
+        self._peer = self._listener = None
+        if self._path is not None and self._own is not None and identity(self._path) == self._own:
+            with suppress(OSError):
+                Path(self._path).unlink()
+        self._own = None
+
+    def _take(self, peer: socket.socket) -> None:
+        peer.setblocking(False)
+        if peer.family != socket.AF_UNIX:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._peer = peer
+        self._deaf = False
+
+    def _lose_peer(self) -> None:
+        """Close the connection; what waited for the peer is dropped."""
+        if self._peer is not None:
+            self._readiness.forget(self._peer.fileno())
+            self._peer.close()
+            self._peer = None
+        self._unblock()
+
+
+def check(config: SocketConfig) -> None:
+    """Raise ConfigError where the configuration names no address, or two."""
+    if (config.path is None) == (config.port is None):
+        raise ConfigError("backend socket: give either path, for a Unix socket, or port, for TCP")
+    if config.path is not None and config.host is not None:
+        raise ConfigError("backend socket: host goes with port, not with path")
+    if config.path is not None and len(os.fsencode(config.path)) > SUN_PATH_MAX:
+        raise ConfigError(f"backend socket: {config.path} is longer than the {SUN_PATH_MAX} bytes a socket may have")
+
+
+def connect(config: SocketConfig) -> socket.socket:
+    """Return a socket connected to the configured address. Raise StorageError."""
+    if config.path is None:
+        address = (config.host or LOCALHOST, config.port or 0)
+        try:
+            return socket.create_connection(address, CONNECT_SECONDS)
+        except OSError as exc:
+            reason = exc.strerror or str(exc)
+            raise StorageError(f"{address[0]}:{address[1]}: {reason}; is the other side listening?") from exc
+    peer = socket.socket(socket.AF_UNIX)
+    try:
+        peer.settimeout(CONNECT_SECONDS)
+        peer.connect(config.path)
+    except OSError as exc:
+        peer.close()
+        raise StorageError(f"{config.path}: {exc.strerror or exc}; is the other side listening?") from exc
+    return peer
+
+
+def listen(config: SocketConfig) -> socket.socket:
+    """Return a socket listening on the configured address. Raise StorageError."""
+    if config.path is None:
+        host, port = config.host or LOCALHOST, config.port or 0
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            return socket.create_server((host, port), family=family, backlog=1)
+        except OSError as exc:
+            raise StorageError(f"{host}:{port}: {exc.strerror or exc}; name an address of this host") from exc
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        os.fchmod(listener.fileno(), 0o600)  # before bind, so that it is never open to others (unix(7))
+        if is_abandoned(config.path):
+            Path(config.path).unlink()
+        listener.bind(config.path)
+        listener.listen(1)
+    except OSError as exc:
+        listener.close()
+        raise StorageError(f"{config.path}: {exc.strerror}; remove it or name another path") from exc
+    return listener
+
+
+def is_abandoned(path: str) -> bool:
+    """Whether there is a Unix socket at `path` that nobody listens on, as a process that was killed leaves it."""
+    try:
+        if not stat.S_ISSOCK(Path(path).lstat().st_mode):
+            return False
+    except OSError:
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Return what tells one file at `path` from another, None where there is none."""
+    try:
+        found = Path(path).lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def shown(address: str | tuple[str, int] | tuple[str, int, int, int]) -> str | tuple[str, int]:
+    """Return a socket's address without what only IPv6 adds."""
+    return address if isinstance(address, str) else (address[0], address[1])

@@ -1,0 +1,53 @@
+"""The snapshot file: one checkpoint, whole, checked, and read part by part. `docs/FORMAT.md` describes the bytes."""
+
+import os
+from typing import BinaryIO
+
+from chkpt.context import Checkpoint
+from chkpt.errors import StorageError
+from chkpt.snapshot.layout import FORMAT, SectionEntry
+from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob
+from chkpt.snapshot.source import Source
+from chkpt.snapshot.writer import Summary, Writable, dump, dumps
+
+__all__ = [
+    "FORMAT",
+    "LazyContexts",
+    "Reader",
+    "SectionEntry",
+    "Source",
+    "StoredBlob",
+    "Summary",
+    "Writable",
+    "dump",
+    "dumps",
+    "load",
+    "loads",
+]
+
+
+def load(file: str | os.PathLike[str] | BinaryIO) -> Reader:
+    """Open the snapshot at a path, or the one that a binary file holds from where it is to its end.
+
+    A path is read by position, part by part; a file object (a pipe, say) is read into memory.
+
+    Raises:
+        NotFoundError: there is no file at the path.
+        StorageError: the file cannot be read.
+        CorruptError: not a snapshot, cut short, or damaged in its trailer, index or header.
+        VersionError: the format is newer than this.
+        LimitError: the index or the header is longer than any that chkpt writes.
+    """
+    if isinstance(file, str | os.PathLike):
+        return Reader.open(file)
+    name = str(getattr(file, "name", "snapshot"))
+    try:
+        data = file.read()
+    except OSError as exc:
+        raise StorageError(f"{name}: {exc.strerror or exc}") from exc
+    return Reader(data, name)
+
+
+def loads(data: bytes) -> Checkpoint:
+    """Return the checkpoint in `data`; its sections are decoded when they are looked up. Raises as `load` does."""
+    return Reader(data).checkpoint()

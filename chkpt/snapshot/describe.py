@@ -1,0 +1,225 @@
+"""What is in a snapshot, as plain data that JSON can hold; no device's class is needed.
+
+JSON has no bytes, no NaN and no infinity: bytes become `{"hex": "00ff"}`, such floats `{"float": "nan"}`.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypeAlias
+
+from chkpt.context import MAX_PIECE_SIZE, Blob, Context, Value
+from chkpt.errors import NotFoundError, UsageError
+from chkpt.snapshot.codec import encode_value, frame_content
+from chkpt.snapshot.layout import DEVICES, FORMAT, Path, blob_name
+from chkpt.snapshot.reader import Reader, StoredBlob
+from chkpt.snapshot.section import encode_section
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What JSON can hold."""
+
+
+def overview(reader: Reader) -> dict[str, Json]:
+    """Return what trailer, index and header say: the machine, every section, every blob. No section is read."""
+    return {
+        "snapshot": reader.name,
+        "size": reader.size,
+        "format": FORMAT,
+        "digest": reader.root_digest.hex(),
+        "header": json_value(reader.header),
+        "contexts": [
+            {
+                "path": "/".join(entry.path),
+                "type": entry.type,
+                "version": entry.version,
+                "offset": entry.offset,
+                "stored": entry.stored_size,
+                "content": entry.content_size,
+                "digest": entry.digest.hex(),
+            }
+            for entry in reader.sections
+        ],
+        "blobs": [{"path": "/".join(blob.path), "tag": blob.tag, **json_blob(blob)} for blob in reader.blobs],
+    }
+
+
+def json_found(found: "Found") -> dict[str, Json]:
+    """Return a context, a blob's sizes or a tag's value, with the path to it."""
+    place: dict[str, Json] = {"path": "/".join(found.path)}
+    if isinstance(found.content, Context):
+        return place | json_context(found.content)
+    place["tag"] = found.tag
+    if isinstance(found.content, StoredBlob):
+        return place | json_blob(found.content)
+    return place | {"value": json_value(found.content)}
+
+
+def json_context(context: Context) -> dict[str, Json]:
+    """Return a context, whole, with all contexts in it; of a blob only its sizes."""
+    return {
+        "type": context.type,
+        "version": context.version,
+        "values": {tag: json_value(value) for tag, value in context.values.items()},
+        "blobs": {tag: json_blob(blob) for tag, blob in context.blobs.items()},
+        "contexts": {name: json_context(child) for name, child in context.contexts.items()},
+    }
+
+
+def json_blob(blob: Blob) -> dict[str, Json]:
+    """Return the sizes of a blob: its own, and for one in a file how many pieces it holds and what they take there."""
+    sizes: dict[str, Json] = {
+        "size": blob.size,
+        "piece_size": blob.piece_size,
+        "pieces": -(-blob.size // blob.piece_size),
+    }
+    if isinstance(blob, StoredBlob):
+        sizes |= {"held": blob.held, "stored": blob.stored_size}
+    return sizes
+
+
+def json_value(value: Value) -> Json:
+    """Return a tag's value as JSON has it."""
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {key: json_value(item) for key, item in value.items()}
+    return [json_value(item) for item in value]
+
+
+# -- bytes as they are ------------------------------------------------------------------------------------------------
+
+
+def raw(found: "Found") -> Iterator[bytes | memoryview]:
+    """Yield a blob's bytes, zeros filled in; a tag's bytes; anything else in msgpack.
+
+    A context is the map of `path`, `type`, `version`, `values`, `contexts` that docs/FORMAT.md describes, whole unless
+    it is `devices`, whose contexts are sections of their own.
+
+    Raises:
+        UsageError: it is the whole snapshot, which is a file already.
+        CorruptError: a piece is not what was written.
+    """
+    if isinstance(found.content, StoredBlob):
+        yield from _blob_bytes(found.content)
+    elif isinstance(found.content, bytes):
+        yield found.content
+    elif not isinstance(found.content, Context):
+        yield _msgpack(found.content)
+    elif found.path:
+        yield _msgpack(encode_section(found.path, found.content, []))
+    else:
+        raise UsageError("the whole snapshot has no raw form but its file: name a context")
+
+
+def _msgpack(value: object) -> bytes:
+    """Return a value as a frame of a file would hold it: only the codec knows msgpack, and it makes frames."""
+    frame, size = encode_value(value)
+    return frame_content(frame, size)
+
+
+def _blob_bytes(blob: Blob) -> Iterator[bytes | memoryview]:
+    """Yield the content of a blob in order, zeros at most a piece at a time."""
+    at = 0
+    for index, piece in blob.pieces():
+        yield from _zeros(index * blob.piece_size - at)
+        yield piece
+        at = index * blob.piece_size + len(piece)
+    yield from _zeros(blob.size - at)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    zeros = bytes(min(count, MAX_PIECE_SIZE))
+    for _ in range(count // MAX_PIECE_SIZE):
+        yield zeros
+    yield zeros[: count % MAX_PIECE_SIZE]
+
+
+# -- finding one thing ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing in a snapshot: the context at `path`, or where `tag` is not None a tag's value or blob in it."""
+
+    path: Path
+    tag: str | None
+    content: "Context | StoredBlob | Value"
+
+    @property
+    def name(self) -> str:
+        """The path, and the tag after a dot: `devices/pit.port_b`."""
+        return "/".join(self.path) if self.tag is None else blob_name(self.path, self.tag)
+
+
+def find(reader: Reader, name: str) -> Found:
+    """Return the context, tag or blob that `name` means; only its own section is read.
+
+    Args:
+        reader: the snapshot.
+        name: `devices/pit/counters/0`, a device's name in place of `devices/NAME`, and a tag after `/` or `.`:
+            `memory/ram`, `pit.port_b`. `/` is the whole snapshot.
+
+    Raises:
+        NotFoundError: there is none; the message tells the nearest there is.
+        CorruptError: its section is not what was written.
+    """
+    names = [each for each in name.split("/") if each]
+    sections = {entry.path for entry in reader.sections}
+    if names and (names[0],) not in sections and _has_device(reader, names[0]):
+        names.insert(0, DEVICES)
+    context, start = Context(contexts=reader.checkpoint().contexts), 0
+    for depth in (2, 1):
+        if tuple(names[:depth]) in sections:
+            context, start = reader.section(names[:depth]), depth
+            break
+    for depth in range(start, len(names)):
+        path, step = tuple(names[:depth]), names[depth]
+        child = context.contexts.get(step)
+        if child is None:
+            found = _tag(path, context, step) if depth == len(names) - 1 else None
+            if found is None:
+                raise NotFoundError(f"{reader.name}: {_nothing(reader, path, context, step)}")
+            return found
+        context = child
+    return Found(tuple(names), None, context)
+
+
+def _has_device(reader: Reader, step: str) -> bool:
+    """Tell whether `step` begins with a device's name, alone or with a tag after it."""
+    devices = {entry.path[1] for entry in reader.sections if len(entry.path) == 2}
+    return step in devices or step.rpartition(".")[0] in devices
+
+
+def _tag(path: Path, context: Context, step: str) -> Found | None:
+    """Return the tag `step` of `context`, or where it is `CHILD.TAG` the tag of that child."""
+    for owner_path, owner, tag in ((path, context, step), *_split(path, context, step)):
+        blob = owner.blobs.get(tag)
+        if isinstance(blob, StoredBlob):
+            return Found(owner_path, tag, blob)
+        if tag in owner.values:
+            return Found(owner_path, tag, owner.values[tag])
+    return None
+
+
+def _split(path: Path, context: Context, step: str) -> list[tuple[Path, Context, str]]:
+    name, _, tag = step.rpartition(".")
+    child = context.contexts.get(name)
+    return [] if child is None else [((*path, name), child, tag)]
+
+
+def _nothing(reader: Reader, path: Path, context: Context, step: str) -> str:
+    known = [*context.contexts, *context.blobs, *context.values]
+    if not path:
+        known += [entry.path[1] for entry in reader.sections if len(entry.path) == 2]
+    for (*_, name), child, _ in _split(path, context, step):
+        known += [f"{name}.{tag}" for tag in (*child.values, *child.blobs)]
+    missing = "/".join((*path, step))
+    near = get_close_matches(step, known, 1, 0.5)
+    where = "/".join(path) or "it"
+    hint = f"did you mean {'/'.join((*path, near[0]))}?" if near else f"{where} has {', '.join(known) or 'nothing'}"
+    return f"there is no {missing}; {hint}"

@@ -1,0 +1,339 @@
+"""Reads a snapshot by position: trailer, index and header when it is opened, a section or a piece when it is wanted."""
+
+import os
+import zlib
+from collections.abc import Iterator, MutableMapping, Sequence
+from types import TracebackType
+from typing import Final, Self, cast
+
+from blake3 import blake3
+
+from chkpt.context import Blob, Checkpoint, Context, Value
+from chkpt.errors import CorruptError, LimitError, NotFoundError, RefusedError, VersionError
+from chkpt.snapshot.codec import (
+    FRAME_MAGIC,
+    MAX_CONTENT,
+    Plain,
+    byte_string_head,
+    check_map,
+    decode_value,
+    frame_bound,
+    frame_content,
+)
+from chkpt.snapshot.layout import (
+    DEVICES,
+    FORMAT,
+    TRAILER_SIZE,
+    BlobEntry,
+    Path,
+    SectionEntry,
+    Trailer,
+    blob_name,
+    decode_index,
+    decode_trailer,
+    is_zero,
+    section_of,
+)
+from chkpt.snapshot.section import decode_section
+from chkpt.snapshot.source import FileSource, MemorySource, Source
+
+_ADVICE: Final[dict[type[RefusedError], str]] = {
+    CorruptError: "restore it from a copy",
+    LimitError: "chkpt writes no such file, so do not trust it",
+    VersionError: "upgrade chkpt",
+}
+
+
+class Reader:
+    """An open snapshot. Trailer, index and header have been read and checked; the rest is read when it is asked for.
+
+    Whatever is read is checked against the digests in the index. Any number of threads may read. A context manager:
+    leaving it closes the file, and what has not been read by then cannot be read any more.
+    """
+
+    __slots__ = ("_blobs", "_pieces", "_source", "blobs", "header", "root_digest", "sections")
+
+    header: dict[str, Value]
+    """What the file says of the machine; begins with `chkpt`, `generator`, `created`."""
+    sections: tuple[SectionEntry, ...]
+    """The contexts that can be read each for itself, in the order of the file: rising by path."""
+    blobs: tuple["StoredBlob", ...]
+    """The blobs of all contexts, rising by path and tag."""
+    root_digest: bytes
+    """BLAKE3-256 of the stored index, and through it of everything: equal digests, equal snapshots."""
+
+    def __init__(self, data: bytes | bytearray | memoryview | Source, name: str = "snapshot") -> None:
+        """Open a snapshot in memory, or in another source of bytes; `name` is for messages about the former.
+
+        Raises:
+            CorruptError: not a snapshot, cut short, or damaged in its trailer, index or header.
+            VersionError: the format is newer than this.
+            LimitError: the index or the header is longer than any that chkpt writes.
+        """
+        self._source = MemorySource(data, name) if isinstance(data, (bytes, bytearray, memoryview)) else data
+        trailer = self._read_trailer()
+        self.root_digest = trailer.root_digest
+        self._read_index(trailer)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the snapshot at `path`. Raises as the constructor does, and NotFoundError and StorageError."""
+        source = FileSource(path)
+        try:
+            return cls(source)
+        except BaseException:
+            source.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file. Contexts and pieces that have been read stay; to read more of them raises StorageError."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The path of the file, or how it is called in messages."""
+        return self._source.name
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._source.size
+
+    def section(self, path: str | Sequence[str]) -> Context:
+        """Read one section: `devices/pit` or `("devices", "pit")`. Its blobs are read when their pieces are.
+
+        The contexts of the section `devices` are sections too, and each is read when it is looked up.
+
+        Raises:
+            NotFoundError: there is no such section.
+            CorruptError: it is not what was written.
+            LimitError: it holds more than chkpt writes.
+            StorageError: the file cannot be read.
+        """
+        names = tuple(path.split("/") if isinstance(path, str) else path)
+        for entry in self.sections:
+            if entry.path == names:
+                return self._read_section(entry)
+        raise NotFoundError(f"{self.name}: there is no section {'/'.join(names)}")
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the whole snapshot; a section is read when it is looked up, a piece when it is used.
+
+        The contexts may be replaced, added and removed as in a dictionary; the file does not change.
+        """
+        entries = {entry.path[0]: entry for entry in self.sections if len(entry.path) == 1}
+        contexts = LazyContexts(self, entries)
+        return Checkpoint(dict(self.header), cast("dict[str, Context]", contexts))  # a dictionary in all but its type
+
+    def verify(self) -> None:
+        """Read and check every byte of the file, in time proportional to the content.
+
+        Raises:
+            CorruptError: a part is not what was written; the message names it.
+            LimitError: a part holds more than chkpt writes.
+            StorageError: the file cannot be read.
+        """
+        for entry in self.sections:
+            self._read_section(entry)
+        for number in range(len(self._pieces)):
+            self._read_piece(number)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _read_trailer(self) -> Trailer:
+        source = self._source
+        size = min(source.size, TRAILER_SIZE)
+        offset = source.size - size
+        try:
+            trailer = decode_trailer(source.read(offset, size), source.size)
+            if trailer is None:
+                if source.read(0, min(source.size, len(FRAME_MAGIC))) != FRAME_MAGIC:
+                    raise CorruptError("not a chkpt snapshot")
+                raise CorruptError("there is no trailer: the file was cut short, or is not a chkpt snapshot")
+            if trailer.index_size > frame_bound(MAX_CONTENT):
+                raise LimitError(f"an index of {trailer.index_size} bytes; the limit is {frame_bound(MAX_CONTENT)}")
+        except RefusedError as exc:
+            raise self._placed(exc, "the trailer", offset) from exc
+        return trailer
+
+    def _read_index(self, trailer: Trailer) -> None:
+        """Read the index, and the header that it leads to."""
+        what, offset = "the index", trailer.index_offset
+        try:
+            value = self._read_value(offset, trailer.index_size, None, trailer.root_digest)
+            index = decode_index(value, offset)
+            self.sections, self._pieces = index.sections, index.pieces
+            self.blobs = tuple(StoredBlob(self, entry) for entry in index.blobs)
+            self._blobs: dict[Path, dict[Path, dict[str, Blob]]] = {}
+            for blob in self.blobs:
+                self._blobs.setdefault(section_of(blob.path), {}).setdefault(blob.path, {})[blob.tag] = blob
+            what, offset = "the header", 0
+            self.header = _decode_header(self._read_value(0, *index.header))
+        except (RefusedError, MemoryError) as exc:
+            raise self._placed(exc, what, offset) from exc
+
+    def _read_value(self, offset: int, stored_size: int, content_size: int | None, digest: bytes) -> Plain:
+        stored = self._source.read(offset, stored_size)
+        if blake3(stored).digest() != digest:
+            raise CorruptError("the stored bytes do not match their digest")
+        content = frame_content(stored, content_size)
+        del stored  # as long as the content, at the worst
+        return decode_value(content)
+
+    def _read_section(self, entry: SectionEntry) -> Context:
+        path, _, _, offset, stored_size, content_size, digest = entry
+        try:
+            value = self._read_value(offset, stored_size, content_size, digest)
+            context = decode_section(value, entry, self._blobs.get(path, {}))
+        except (RefusedError, MemoryError) as exc:
+            raise self._placed(exc, f"section {'/'.join(path)}", offset) from exc
+        if path == (DEVICES,):
+            devices = {other.path[1]: other for other in self.sections if len(other.path) == 2}
+            context.contexts = LazyContexts(self, devices)
+        return context
+
+    def _read_piece(self, number: int) -> memoryview:
+        pieces = self._pieces
+        offset, stored_size = pieces.offsets[number], pieces.stored_sizes[number]
+        head = byte_string_head(pieces.lengths[number])
+        try:
+            stored = self._source.read(offset, stored_size)
+            if zlib.crc32(stored) != pieces.checksums[number]:
+                raise CorruptError("the stored bytes do not match their checksum")
+            content = frame_content(stored, len(head) + pieces.lengths[number])
+            piece = memoryview(content)[len(head) :]
+            if not content.startswith(head):
+                raise CorruptError(f"not a byte string of {len(piece)} bytes in the shortest msgpack encoding")
+            if blake3(piece).digest() != pieces.digest(number):
+                raise CorruptError("the content does not match its digest")
+            if is_zero(piece):
+                raise CorruptError("an all-zero piece is stored")
+        except (RefusedError, MemoryError) as exc:
+            owner = next(blob for blob in self.blobs if number in blob.entry.numbers)
+            raise self._placed(exc, f"piece {number} ({blob_name(owner.path, owner.tag)})", offset) from exc
+        return piece
+
+    def _placed(self, exc: RefusedError | MemoryError, what: str, offset: int) -> RefusedError:
+        """Return the error with the file, the place and what to do."""
+        if isinstance(exc, MemoryError):
+            exc = LimitError("not enough memory")
+        return type(exc)(f"{self.name}: {what} at offset {offset}: {exc}; {_ADVICE[type(exc)]}")
+
+
+def _decode_header(value: Plain) -> dict[str, Value]:
+    if not isinstance(value, dict) or not isinstance(number := value.get("chkpt"), int):
+        raise CorruptError("the header is no map with the format's number as `chkpt`")
+    if number > FORMAT:
+        raise VersionError(f"the file is in format {number}, and this chkpt reads format {FORMAT}")
+    if number != FORMAT or isinstance(number, bool):
+        raise CorruptError(f"there is no format {number}")
+    if [*value][:3] != ["chkpt", "generator", "created"]:
+        raise CorruptError("the header does not begin with chkpt, generator, created")
+    if not isinstance(value["generator"], str) or not isinstance(value["created"], str):
+        raise CorruptError("the header's `generator` and `created` are not text")
+    header = cast("dict[str, Value]", value)
+    try:
+        check_map(header, 1)
+    except TypeError as exc:
+        raise CorruptError(str(exc)) from exc
+    return header
+
+
+class StoredBlob:
+    """A blob in an open snapshot. Its pieces are read and checked one by one as they are asked for."""
+
+    __slots__ = ("_reader", "entry")
+
+    def __init__(self, reader: Reader, entry: BlobEntry) -> None:
+        self._reader = reader
+        self.entry = entry
+
+    @property
+    def path(self) -> Path:
+        """The path of the context it belongs to."""
+        return self.entry.path
+
+    @property
+    def tag(self) -> str:
+        """Its tag in that context."""
+        return self.entry.tag
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self.entry.size
+
+    @property
+    def piece_size(self) -> int:
+        """Bytes in every piece but the last."""
+        return self.entry.piece_size
+
+    @property
+    def held(self) -> int:
+        """How many of its pieces are not all zero."""
+        return len(self.entry.indexes)
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes that its pieces take in the file, each once; other blobs may share them."""
+        return sum(self._reader._pieces.stored_sizes[number] for number in set(self.entry.numbers))
+
+    def digests(self) -> Iterator[tuple[int, bytes]]:
+        """Yield `(index, BLAKE3-256 of the content)` of the pieces that are not all zero, without reading them."""
+        for index, number in zip(self.entry.indexes, self.entry.numbers, strict=True):
+            yield index, self._reader._pieces.digest(number)
+
+    def pieces(self) -> Iterator[tuple[int, memoryview]]:
+        """Yield `(index, content)` of the pieces that are not all zero, in rising order of index.
+
+        Raises:
+            CorruptError: a piece is not what was written.
+            StorageError: the file cannot be read, or has been closed.
+        """
+        previous, piece = -1, memoryview(b"")
+        for index, number in zip(self.entry.indexes, self.entry.numbers, strict=True):
+            if number != previous:
+                previous, piece = number, self._reader._read_piece(number)
+            yield index, piece
+
+
+class LazyContexts(MutableMapping[str, Context]):
+    """Contexts by name, each read from its section when it is first looked up, and kept."""
+
+    __slots__ = ("_held", "_reader")
+
+    def __init__(self, reader: Reader, entries: dict[str, SectionEntry]) -> None:
+        self._reader = reader
+        self._held: dict[str, Context | SectionEntry] = {**entries}
+
+    def __getitem__(self, name: str) -> Context:
+        held = self._held[name]
+        if not isinstance(held, Context):
+            held = self._held[name] = self._reader._read_section(held)
+        return held
+
+    def __setitem__(self, name: str, context: Context) -> None:
+        self._held[name] = context
+
+    def __delitem__(self, name: str) -> None:
+        del self._held[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __repr__(self) -> str:
+        return f"<contexts {', '.join(self._held)}>"

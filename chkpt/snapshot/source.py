@@ -1,0 +1,100 @@
+"""Where a snapshot's bytes come from: a file, read by position, or memory."""
+
+import os
+import stat
+from io import FileIO
+from typing import Protocol
+
+from chkpt.errors import CorruptError, NotFoundError, StorageError
+
+
+class Source(Protocol):
+    """Bytes that are read by position. Any number of threads may read at once."""
+
+    @property
+    def name(self) -> str:
+        """How the source is called in messages."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes, as it was when the source was opened."""
+
+    def read(self, offset: int, size: int, /) -> bytes | memoryview:
+        """Return exactly `size` bytes from `offset`, which lie within the source.
+
+        Raises:
+            CorruptError: the source has become shorter.
+            StorageError: the operating system refused, or the source is closed.
+        """
+
+    def close(self) -> None:
+        """Give back the host's resources. To close twice is no error."""
+
+
+class MemorySource:
+    """Bytes in memory."""
+
+    __slots__ = ("_data", "name", "size")
+
+    def __init__(self, data: bytes | bytearray | memoryview, name: str) -> None:
+        self._data = memoryview(data).cast("B")
+        self.name = name
+        self.size = len(self._data)
+
+    def read(self, offset: int, size: int, /) -> memoryview:
+        """Return a view."""
+        return self._data[offset : offset + size]
+
+    def close(self) -> None:
+        """Do nothing: blobs may still be read."""
+
+
+class FileSource:
+    """A regular file. It is read with pread, not mapped: a mapped file that shrinks kills the process."""
+
+    __slots__ = ("_file", "name", "size")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open `path`.
+
+        Raises:
+            NotFoundError: there is no such file.
+            StorageError: it cannot be opened, or is no regular file.
+        """
+        self.name = os.fspath(path)
+        try:
+            self._file = FileIO(self.name, "rb", opener=_open_without_waiting)
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            raise NotFoundError(f"{self.name}: there is no such snapshot") from exc
+        except OSError as exc:
+            raise StorageError(f"{self.name}: {exc.strerror}") from exc
+        except ValueError as exc:  # a NUL in the path
+            raise NotFoundError(f"{self.name!r}: {exc}") from exc
+        status = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            self._file.close()
+            raise StorageError(f"{self.name}: not a regular file")
+        self.size = status.st_size
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        """Read from the file."""
+        if self._file.closed:
+            raise StorageError(f"{self.name}: the snapshot has been closed")
+        try:
+            data = os.pread(self._file.fileno(), size, offset)
+        except OSError as exc:
+            raise StorageError(f"{self.name}: {exc.strerror}") from exc
+        if len(data) != size:
+            raise CorruptError(
+                f"the file no longer reaches to {offset + size}: something cut it short while it was read"
+            )
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file, and also a FIFO that nobody writes to (it is refused afterwards) without hanging."""
+    return os.open(path, flags | os.O_NONBLOCK)

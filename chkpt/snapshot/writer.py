@@ -1,0 +1,218 @@
+"""Writes a snapshot in one pass: header, sections, pieces, index, trailer.
+
+The order is fixed, so that one machine state has one encoding: sections and blobs by their paths, pieces by their first
+use. Tags keep the order in which the state declares them, which is the order a reader wants to see.
+"""
+
+import zlib
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from blake3 import blake3
+
+from chkpt.context import MAX_PIECE_SIZE, Blob, Checkpoint, Context, Value
+from chkpt.errors import LimitError, StateError, StorageError
+from chkpt.snapshot.codec import byte_string_head, check_map, encode_piece, encode_value
+from chkpt.snapshot.layout import (
+    DEVICES,
+    FORMAT,
+    MAX_BLOB_SIZE,
+    MAX_SECTIONS_SIZE,
+    BlobEntry,
+    HeaderEntry,
+    Index,
+    Path,
+    PieceTable,
+    SectionEntry,
+    Trailer,
+    blob_name,
+    check_name,
+    encode_index,
+    encode_trailer,
+    is_zero,
+)
+from chkpt.snapshot.section import HeldBlob, encode_section
+
+GENERATOR: Final = "chkpt 0.1.0"
+"""Who wrote a snapshot, where the checkpoint's header does not say."""
+
+
+class Writable(Protocol):
+    """A binary file, as far as `dump` needs one. It may take less than it is given and say how much."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """Append `data`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was written: bytes in the file, its name among all snapshots, and what is in it."""
+
+    size: int
+    root_digest: bytes
+    sections: int
+    pieces: int
+
+
+def dump(checkpoint: Checkpoint, file: Writable) -> Summary:
+    """Write `checkpoint` to a binary file, in one pass and without seeking.
+
+    What the header lacks of `generator` and `created` (RFC 3339, UTC) is filled in.
+
+    Raises:
+        StateError: something in the checkpoint cannot be written; the message names it.
+        LimitError: the checkpoint is longer or deeper than a reader would take.
+        CorruptError: a blob that comes from a file is not what was written there.
+        StorageError: the file refused a write.
+    """
+
+    def write(data: bytes) -> None:
+        try:
+            taken = file.write(data)
+            while taken is not None and 0 < taken < len(data):
+                data = data[taken:]
+                taken = file.write(data)
+        except OSError as exc:
+            raise StorageError(f"{getattr(file, 'name', 'the snapshot')}: {exc.strerror or exc}") from exc
+        if taken == 0 and data:
+            raise StorageError(f"{getattr(file, 'name', 'the snapshot')}: the file takes no more")
+
+    return _Writer(write).write(checkpoint)
+
+
+def dumps(checkpoint: Checkpoint) -> bytes:
+    """Return `checkpoint` as the bytes of a snapshot file. Raises as `dump` does."""
+    frames: list[bytes] = []
+    _Writer(frames.append).write(checkpoint)
+    return b"".join(frames)
+
+
+class _Writer:
+    """The state of one pass."""
+
+    __slots__ = ("_numbers", "_offset", "_pieces", "_put")
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+        self._offset = 0
+        self._pieces = PieceTable()
+        self._numbers: dict[bytes, int] = {}  # digest of a piece's content -> its number
+
+    def write(self, checkpoint: Checkpoint) -> Summary:
+        header = self._write_header(checkpoint.header)
+        blobs: list[HeldBlob] = []
+        sections = tuple(self._write_section(path, context, blobs) for path, context in _sections(checkpoint))
+        content_size = sum(entry.content_size for entry in sections)
+        if content_size > MAX_SECTIONS_SIZE:
+            raise LimitError(f"{content_size} bytes of content in all sections; the limit is {MAX_SECTIONS_SIZE}")
+        blobs.sort(key=lambda held: (held.path, held.tag))
+        entries = tuple(self._write_blob(*held) for held in blobs)
+        index_offset = self._offset
+        frame = self._frame(encode_index(Index(header, sections, entries, self._pieces)), "the index")[0]
+        digest = blake3(frame).digest()
+        self._write(frame)
+        self._write(encode_trailer(Trailer(index_offset, len(frame), digest)))
+        return Summary(self._offset, digest, len(sections), len(self._pieces))
+
+    def _write(self, data: bytes) -> None:
+        self._put(data)
+        self._offset += len(data)
+
+    def _frame(self, value: object, name: str) -> tuple[bytes, int]:
+        """Return the frame of `value` and the size of its content."""
+        try:
+            return encode_value(value)
+        except ValueError as exc:
+            raise StateError(f"{name}: {exc}") from exc
+        except LimitError as exc:
+            raise LimitError(f"{name}: {exc}") from exc
+
+    def _write_header(self, given: dict[str, Value]) -> HeaderEntry:
+        header: dict[str, Value] = {"chkpt": FORMAT, "generator": GENERATOR, "created": "", **given}
+        header["chkpt"] = FORMAT
+        if not header["created"]:
+            header["created"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        try:
+            check_map(header, 1)
+        except TypeError as exc:
+            raise StateError(f"the header: {exc}") from exc
+        except LimitError as exc:
+            raise LimitError(f"the header: {exc}") from exc
+        if not isinstance(header["generator"], str) or not isinstance(header["created"], str):
+            raise StateError("the header: `generator` and `created` must be text")
+        frame, size = self._frame(header, "the header")
+        self._write(frame)
+        return HeaderEntry(len(frame), size, blake3(frame).digest())
+
+    def _write_section(self, path: Path, context: Context, blobs: list[HeldBlob]) -> SectionEntry:
+        value = encode_section(path, context, blobs)
+        try:
+            frame, size = self._frame(value, "/".join(path))
+        except StateError:
+            self._find_fault(path, context)
+            raise
+        offset = self._offset
+        self._write(frame)
+        return SectionEntry(path, context.type, context.version, offset, len(frame), size, blake3(frame).digest())
+
+    def _find_fault(self, path: Path, context: Context) -> None:
+        """Raise StateError with the tag of the value in `context` that cannot be encoded, if it is one."""
+        for tag, value in context.values.items():
+            self._frame({tag: value}, blob_name(path, ascii(tag)[1:-1]))
+        if path != (DEVICES,):
+            for name, child in context.contexts.items():
+                self._find_fault((*path, ascii(name)[1:-1]), child)
+
+    def _write_blob(self, path: Path, tag: str, blob: Blob) -> BlobEntry:
+        size, piece_size = blob.size, blob.piece_size
+        if not 0 <= size <= MAX_BLOB_SIZE or not 1 <= piece_size <= MAX_PIECE_SIZE:
+            raise StateError(f"{blob_name(path, tag)}: {size} bytes in pieces of {piece_size}")
+        indexes, numbers = array("Q"), array("I")
+        last, rest = divmod(size, piece_size)
+        previous = -1
+        for index, piece in blob.pieces():
+            length = piece_size if index < last else rest
+            if not previous < index <= last or not length or len(piece) != length:
+                raise StateError(f"{blob_name(path, tag)}: piece {index} of {len(piece)} bytes after piece {previous}")
+            previous = index
+            if not is_zero(piece):
+                indexes.append(index)
+                numbers.append(self._write_piece(piece))
+        return BlobEntry(path, tag, size, piece_size, indexes, numbers)
+
+    def _write_piece(self, piece: bytes | memoryview) -> int:
+        """Write a piece, unless an equal one has been written, and return its number."""
+        head = byte_string_head(len(piece))
+        content = b"".join(
+            (head, piece)
+        )  # a copy, so that what is digested is what is written, whatever runs meanwhile
+        digest = blake3(memoryview(content)[len(head) :]).digest()
+        number = self._numbers.get(digest)
+        if number is None:
+            frame = encode_piece(content)
+            number = self._numbers[digest] = len(self._pieces)
+            self._pieces.add(self._offset, len(frame), len(piece), zlib.crc32(frame), digest)
+            self._write(frame)
+        return number
+
+
+def _sections(checkpoint: Checkpoint) -> Iterator[tuple[Path, Context]]:
+    """Yield the contexts that have sections of their own, in the order of the file."""
+    for name in _sorted_names(checkpoint.contexts):
+        context = checkpoint.contexts[name]
+        yield (name,), context
+        if name == DEVICES:
+            for child in _sorted_names(context.contexts):
+                yield (name, child), context.contexts[child]
+
+
+def _sorted_names(contexts: Mapping[str, Context]) -> list[str]:
+    try:
+        for name in contexts:
+            check_name(name)
+    except ValueError as exc:
+        raise StateError(str(exc)) from exc
+    return sorted(contexts)

@@ -1,0 +1,549 @@
+"""The store in a directory: the contract, and what is the file system's own."""
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chkpt.errors import CorruptError, ExistsError, NotFoundError, StorageError, UsageError
+from chkpt.snapshot import Reader, Summary, Writable, dump, dumps
+from chkpt.store.local import LocalStore, publish
+from tests.store_contract import RACERS, StoreContract, checkpoint
+
+ROOT = Path(__file__).parents[3]
+
+
+class TestLocalStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> LocalStore:
+        return LocalStore(tmp_path / "snapshots")
+
+    @pytest.fixture
+    def damage(self, store: LocalStore) -> Callable[[str], None]:
+        def damage(name: str) -> None:
+            path = store.path(name)
+            data = bytearray(path.read_bytes())
+            data[len(data) // 3] ^= 1
+            path.write_bytes(data)
+
+        return damage
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "snapshots")
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+# -- files and directories --------------------------------------------------------------------------------------------
+
+
+def test_the_snapshot_is_a_file_of_its_name(store: LocalStore) -> None:
+    store.create("boot", checkpoint())
+    assert names(store.directory) == ["boot.zst"]
+    assert (store.directory / "boot.zst").read_bytes() == dumps(checkpoint())
+
+
+def test_directory_and_file_are_the_owners_alone(store: LocalStore) -> None:
+    store.create("boot", checkpoint())
+    assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(store.path("boot").stat().st_mode) == 0o600
+
+
+def test_the_directory_is_made_with_its_parents(tmp_path: Path) -> None:
+    LocalStore(tmp_path / "a" / "b").create("boot", checkpoint())
+    assert names(tmp_path / "a" / "b") == ["boot.zst"]
+
+
+def test_an_existing_directory_keeps_its_mode(store: LocalStore) -> None:
+    store.directory.mkdir()
+    store.directory.chmod(0o755)
+    store.create("boot", checkpoint())
+    assert stat.S_IMODE(store.directory.stat().st_mode) == 0o755
+
+
+def test_reading_makes_no_directory(store: LocalStore) -> None:
+    assert list(store.list()) == []
+    for operation in (store.open, store.verify, store.remove):
+        with pytest.raises(NotFoundError):
+            operation("boot")
+    assert not store.directory.exists()
+
+
+def test_other_files_are_not_listed(store: LocalStore) -> None:
+    store.create("boot", checkpoint())
+    for name in ("README", ".hidden.zst", ".zst", "a.zst.part", "a.ZST"):
+        (store.directory / name).write_bytes(b"")
+    (store.directory / "directory.zst").mkdir()
+    (store.directory / os.fsdecode(b"\xff.zst")).write_bytes(b"")
+    assert [listing.name for listing in store.list()] == ["boot"]
+
+
+def test_a_damaged_snapshot_is_listed_with_its_problem(store: LocalStore) -> None:
+    store.create("good", checkpoint())
+    store.path("bad").write_bytes(b"no snapshot at all")
+    store.path("loop").symlink_to(store.path("loop"))
+    bad, good = store.list()
+    assert (good.name, good.problem) == ("good", "")
+    assert (bad.name, bad.size, bad.created, bad.machine, bad.root_digest) == ("bad", 18, "", "", b"")
+    assert bad.problem.startswith(str(store.path("bad")))
+    assert "not a chkpt snapshot" in bad.problem
+
+
+def test_a_snapshot_that_vanishes_while_the_list_is_made_is_left_out(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("a", checkpoint())
+    store.create("b", checkpoint())
+    opened = store.open
+
+    def open_late(name: str) -> Reader:
+        if name == "a":
+            store.path("a").unlink()
+        return opened(name)
+
+    monkeypatch.setattr(store, "open", open_late)
+    assert [listing.name for listing in store.list()] == ["b"]
+
+
+def test_a_damaged_snapshot_that_vanishes_while_the_list_is_made_is_left_out(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("a", checkpoint())
+
+    def vanish(name: str) -> Reader:
+        store.path(name).unlink()
+        raise CorruptError("damaged")
+
+    monkeypatch.setattr(store, "open", vanish)
+    assert list(store.list()) == []
+
+
+def test_a_store_that_is_no_directory_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = LocalStore(tmp_path / "file")
+    with pytest.raises(StorageError, match=r"file: Not a directory$"):
+        store.list()
+    with pytest.raises(StorageError, match=r"file/boot\.zst: Not a directory$"):
+        store.create("boot", checkpoint())
+    for operation in (store.open, store.remove):
+        with pytest.raises(NotFoundError):
+            operation("boot")
+
+
+def test_a_directory_of_a_snapshots_name_cannot_be_removed(store: LocalStore) -> None:
+    store.path("boot").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"boot\.zst: Is a directory$"):
+        store.remove("boot")
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Be somebody who may write nowhere, where the tests are run by root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_that_names_the_snapshot() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o555)
+        with nobody(), pytest.raises(StorageError, match=rf"^{directory}/new\.zst: Permission denied$"):
+            LocalStore(directory).create("new", checkpoint())
+        assert names(Path(directory)) == []
+
+
+def test_a_directory_that_cannot_be_made_is_an_error_that_names_it() -> None:
+    with pytest.raises(StorageError, match=r"^/proc/chkpt-store: "):
+        LocalStore("/proc/chkpt-store").create("boot", checkpoint())
+
+
+# -- publish ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_published_at_any_path(tmp_path: Path) -> None:
+    path = tmp_path / "a file"
+    assert publish(path, lambda file: file.write(b"content")) == 7
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert names(tmp_path) == ["a file"]
+
+
+def test_a_relative_path_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish("here.zst", lambda file: dump(checkpoint(), file))
+    Reader.open("here.zst").close()
+    assert names(tmp_path) == ["here.zst"]
+
+
+def test_an_existing_file_is_refused_and_replaced_by_force_only(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(ExistsError, match=rf"^{path}: there is something of that name already$"):
+        publish(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"old"
+    publish(path, lambda file: file.write(b"new"), force=True)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_dangling_link_is_something_and_force_replaces_the_link(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ExistsError):
+        publish(path, lambda file: file.write(b"new"))
+    publish(path, lambda file: file.write(b"new"), force=True)
+    assert not path.is_symlink()
+    assert names(tmp_path) == ["a"]
+
+
+def test_force_does_not_replace_a_directory(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    with pytest.raises(StorageError, match=r"a: Is a directory$"):
+        publish(path, lambda file: file.write(b"new"), force=True)
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_file_that_appears_meanwhile_wins(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    def write(file: Writable) -> None:
+        file.write(b"late")
+        path.write_bytes(b"first")
+
+    with pytest.raises(ExistsError):
+        publish(path, write)
+    assert path.read_bytes() == b"first"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"missing/a: No such file or directory$"):
+        publish(tmp_path / "missing" / "a", lambda file: file.write(b""))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["", "/", "a\0b", ".chkpt-0123456789abcdef"])
+def test_what_is_no_path_for_a_file_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be the path of a snapshot$"):
+        publish(name, lambda file: file.write(b""))
+
+
+def test_the_file_is_synced_after_it_is_written_and_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    events: list[str] = []
+    sync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        kind = "directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        events.append(f"sync {kind}, {'named' if path.exists() else 'unnamed'}")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    publish(path, lambda _: events.append("write"))
+    assert events == ["write", "sync file, unnamed", "sync directory, named"]
+
+
+def test_a_removal_is_synced(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create("boot", checkpoint())
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    store.remove("boot")
+    assert synced == [True]
+
+
+def test_a_file_system_that_cannot_sync_a_directory_is_good_enough(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    store.create("boot", checkpoint())
+    store.verify("boot")
+
+
+def test_a_directory_that_fails_to_sync_is_an_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create("old", checkpoint())
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match=r"boot\.zst: Input/output error$"):
+        store.create("boot", checkpoint())
+    with pytest.raises(StorageError, match=r"old\.zst: Input/output error$"):
+        store.remove("old")
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "link"])
+def test_a_refusal_of_the_system_is_one_line_and_leaves_nothing(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    store.create("old", checkpoint())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(StorageError) as caught:
+            store.create("boot", checkpoint())
+    assert str(caught.value) == f"{store.path('boot')}: No space left on device"
+    assert names(store.directory) == ["old.zst"]
+
+
+def test_a_full_disk_leaves_no_file_behind(tmp_path: Path) -> None:
+    script = """
+        import os, resource, signal, sys
+        from chkpt.errors import StorageError
+        from chkpt.store.local import LocalStore
+        from tests.store_contract import checkpoint
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        LocalStore(sys.argv[1]).create("small", checkpoint(size=10))
+        try:
+            LocalStore(sys.argv[1]).create("boot", checkpoint(os.urandom(4000).hex()))
+        except StorageError as exc:
+            print(exc)
+    """
+    run = python(script, tmp_path)
+    output, _ = run.communicate(timeout=30)
+    assert output == f"{tmp_path}/boot.zst: File too large\n"
+    assert names(tmp_path) == ["small.zst"]
+
+
+def test_a_file_system_without_links_asks_for_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StorageError, match=r"no hard links.*; use force, or another place$"):
+        publish(tmp_path / "a", lambda file: file.write(b"x"))
+    assert names(tmp_path) == []
+    publish(tmp_path / "a", lambda file: file.write(b"x"), force=True)
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_file_that_was_kept_cannot_be_written_any_more(tmp_path: Path) -> None:
+    kept: list[Writable] = []
+    publish(tmp_path / "a", kept.append)
+    with (tmp_path / "b").open("wb"), pytest.raises(StorageError, match=r"a: Bad file descriptor$"):
+        kept[0].write(b"late")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b""
+
+
+def test_no_descriptor_is_left_open(store: LocalStore) -> None:
+    store.create("boot", checkpoint())
+    before = len([*Path("/proc/self/fd").iterdir()])
+    store.create("other", checkpoint())
+    with pytest.raises(ExistsError):
+        store.create("boot", checkpoint())
+    with pytest.raises(StorageError):
+        publish(store.directory / "x" / "y", lambda file: file.write(b""))
+    store.list()
+    store.verify("boot")
+    store.remove("boot")
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+
+def python(script: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Start a Python that can import what the tests can."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+RACER = """
+    import sys
+    from chkpt.errors import ExistsError
+    from chkpt.store.local import LocalStore
+    from tests.store_contract import checkpoint
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(20):
+        try:
+            LocalStore(sys.argv[1]).create(f"race {number}", checkpoint(sys.argv[2]))
+            print(number, flush=True)
+        except ExistsError:
+            pass
+"""
+
+
+def test_one_of_many_processes_gets_each_name(store: LocalStore) -> None:
+    racers = [python(RACER, store.directory, number) for number in range(RACERS)]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    won: dict[int, str] = {}
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    for number, racer in enumerate(racers):
+        output, _ = racer.communicate(timeout=60)
+        assert racer.returncode == 0
+        for line in output.split():
+            assert int(line) not in won
+            won[int(line)] = str(number)
+    assert sorted(won) == list(range(20))
+    assert names(store.directory) == sorted(f"race {number}.zst" for number in range(20))
+    for number, winner in won.items():
+        with store.open(f"race {number}") as reader:
+            reader.verify()
+            assert reader.header["machine"] == winner
+
+
+WRITER = """
+    import sys
+    from chkpt.store.local import publish
+    def write(file):
+        file.write(b"half of it")
+        print("written", flush=True)
+        sys.stdin.readline()
+    publish(sys.argv[1], write)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    writer = python(WRITER, tmp_path / "a")
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "written\n"
+    (left,) = names(tmp_path)
+    assert left.startswith(".chkpt-")
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate(timeout=30)
+    assert names(tmp_path) == [left]
+    publish(tmp_path / "b", lambda file: file.write(b"b"))
+    assert names(tmp_path) == ["b"]
+
+
+def test_what_a_living_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
+    writer = python(WRITER, tmp_path / "a")
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "written\n"
+    publish(tmp_path / "b", lambda file: file.write(b"b"))
+    (left, _) = names(tmp_path)
+    assert left.startswith(".chkpt-")
+    writer.communicate("\n", timeout=30)
+    assert writer.returncode == 0
+    assert (tmp_path / "a").read_bytes() == b"half of it"
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_what_a_thread_is_writing_is_left_alone(tmp_path: Path) -> None:
+    def write(file: Writable) -> None:
+        file.write(b"outer")
+        publish(tmp_path / "b", lambda inner: inner.write(b"inner"))
+
+    publish(tmp_path / "a", write)
+    assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"outer", b"inner"]
+
+
+def test_only_a_writers_own_leavings_are_removed(tmp_path: Path) -> None:
+    kept = [".chkpt-notes", ".chkpt-0123456789abcdeg", ".chkpt-0123456789abcdef0", "chkpt-0123456789abcdef"]
+    for name in kept:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".chkpt-00000000000000aa").mkdir()
+    (tmp_path / ".chkpt-00000000000000bb").symlink_to("elsewhere")
+    os.mkfifo(tmp_path / ".chkpt-00000000000000cc")
+    (tmp_path / ".chkpt-00000000000000dd").write_bytes(b"stale")
+    publish(tmp_path / "a", lambda file: file.write(b"a"))
+    assert names(tmp_path) == sorted([*kept, *(f".chkpt-00000000000000{x}" for x in ("aa", "bb", "cc")), "a"])
+
+
+def test_a_file_that_another_writer_took_for_a_leaving_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its creation and its lock a file looks like one that a dead writer left."""
+    import fcntl
+
+    lock = fcntl.flock
+    stolen: list[str] = []
+
+    def lose(descriptor: int, operation: int) -> None:
+        if not stolen:
+            stolen.extend(names(tmp_path))
+            (tmp_path / stolen[0]).unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lose)
+    publish(tmp_path / "a", lambda file: file.write(b"a"))
+    assert len(stolen) == 1
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"a"
+
+
+def test_a_save_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    writer = python(WRITER, tmp_path / "a")
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "written\n"
+    time.sleep(0.05)
+    writer.send_signal(signal.SIGINT)
+    writer.communicate(timeout=30)
+    assert writer.returncode != 0
+    assert names(tmp_path) == []
+
+
+# -- a lock of the caller's -------------------------------------------------------------------------------------------
+
+
+def test_the_machine_may_be_released_before_the_disk_is_waited_for(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [False]
+    sync = os.fsync
+
+    def check(descriptor: int) -> None:
+        assert not held[0]
+        sync(descriptor)
+
+    def write(file: Writable) -> Summary:
+        held[0] = True
+        try:
+            return dump(checkpoint(), file)
+        finally:
+            held[0] = False
+
+    monkeypatch.setattr(os, "fsync", check)
+    store.create("boot", write)
+    store.verify("boot")
+
+
+def test_damage_is_told_with_the_path(store: LocalStore) -> None:
+    store.create("boot", checkpoint())
+    os.truncate(store.path("boot"), 100)
+    with pytest.raises(CorruptError, match=rf"^{store.path('boot')}: the trailer at offset 32: there is no trailer"):
+        store.open("boot")

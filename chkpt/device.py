@@ -76,6 +76,10 @@ class State(Protocol):
     VERSION: ClassVar[int]
 
 
+Plain: TypeAlias = "dict[str, Value | Blob]"
+"""A state as nested dicts of values and blobs."""
+
+
 class Upgrade(Protocol):
     """A pure function from the plain nested dict of one version of a state to that of the next.
 
@@ -83,7 +87,7 @@ class Upgrade(Protocol):
     it makes anew is as its dataclass has it now.
     """
 
-    def __call__(self, plain: "dict[str, Value | Blob]", /) -> "dict[str, Value | Blob]":
+    def __call__(self, plain: Plain, /) -> Plain:
         """Return the state as the next version has it."""
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import zstandard
 
 from chkpt.interop.qtest import QtestSession
-from chkpt.interop.trace import Player, Send, Trace, parse
+from chkpt.interop.trace import DEMO, Player, Send, Trace, disk, parse
 from chkpt.machine import Machine
+
+__all__ = ["KINDS", "disk", "play", "tables", "trace", "traces"]
 
 TRACES = Path(__file__).parent / "traces"
 KINDS = ("pit", "pic", "serial", "ide", "mixed")
-SECTORS = 32768
 
 
 @cache
@@ -34,14 +35,8 @@ def traces(kind: str) -> dict[str, Trace]:
 def trace(name: str) -> Trace:
     """Return one trace: `demo`, or a name such as `ide-007`."""
     if name == "demo":
-        return parse((TRACES / "demo.trace").read_text())
+        return parse(DEMO.read_text())
     return traces(name.partition("-")[0])[name]
-
-
-def disk() -> bytes:
-    """Return the content of the disk that the traces expect."""
-    rows = [bytes((first + b * 13) & 0xFF for b in range(512)) for first in range(256)]
-    return b"".join(rows[(s * 7 + (s >> 8)) & 0xFF] for s in range(SECTORS))
 
 
 def tables(image: Path | None) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Callable
 
+from chkpt.errors import ChkptError
 from chkpt.machine import Machine
 from chkpt.machine.irq import INTR
 
@@ -52,27 +53,27 @@ class QtestSession:
         self._unwatch: Callable[[], None] | None = None
         width = {b"b": 1, b"w": 2, b"l": 4, b"q": 8}
         ports = machine.ports
-        self._commands: dict[bytes, Callable[[Words], bytes]] = {
-            b"outb": _out(ports.outb),
-            b"outw": _out(ports.outw),
-            b"outl": _out(ports.outl),
-            b"inb": _in(ports.inb),
-            b"inw": _in(ports.inw),
-            b"inl": _in(ports.inl),
-            **{b"read" + letter: self._load(size) for letter, size in width.items()},
-            **{b"write" + letter: self._store(size) for letter, size in width.items()},
-            b"read": self._read,
-            b"write": self._write,
-            b"b64read": self._b64read,
-            b"b64write": self._b64write,
-            b"memset": self._memset,
-            b"clock_step": self._clock_step,
-            b"clock_set": self._clock_set,
-            b"irq_intercept_in": lambda words: self._intercept(b"in", words),
-            b"irq_intercept_out": lambda words: self._intercept(b"out", words),
-            b"set_irq_in": self._set_irq_in,
-            b"endianness": lambda _: b"OK little\n",
-            b"module_load": lambda _: b"FAIL\n",
+        self._commands: dict[bytes, tuple[int, Callable[[Words], bytes]]] = {  # with the least number of words
+            b"outb": (3, _out(ports.outb)),
+            b"outw": (3, _out(ports.outw)),
+            b"outl": (3, _out(ports.outl)),
+            b"inb": (2, _in(ports.inb)),
+            b"inw": (2, _in(ports.inw)),
+            b"inl": (2, _in(ports.inl)),
+            **{b"read" + letter: (2, self._load(size)) for letter, size in width.items()},
+            **{b"write" + letter: (3, self._store(size)) for letter, size in width.items()},
+            b"read": (3, self._read),
+            b"write": (4, self._write),
+            b"b64read": (3, self._b64read),
+            b"b64write": (4, self._b64write),
+            b"memset": (4, self._memset),
+            b"clock_step": (1, self._clock_step),
+            b"clock_set": (2, self._clock_set),
+            b"irq_intercept_in": (2, lambda words: self._intercept(b"in", words)),
+            b"irq_intercept_out": (2, lambda words: self._intercept(b"out", words)),
+            b"set_irq_in": (5, self._set_irq_in),
+            b"endianness": (1, lambda _: b"OK little\n"),
+            b"module_load": (3, lambda _: b"FAIL\n"),
         }
 
     def feed(self, data: bytes) -> bytes:
@@ -96,15 +97,13 @@ class QtestSession:
     def command(self, line: bytes) -> bytes:
         """Run one command, without its line end, and return its answer lines."""
         words = line.split(b" ")
-        command = self._commands.get(words[0])
-        if command is None:
-            answer = b"FAIL Unknown command '%b'\n" % words[0]
-        else:
-            self._answering = True
-            try:
-                answer = command(words)
-            except (Malformed, ValueError, IndexError) as exc:
-                answer = b"FAIL %b: %b\n" % (words[0], str(exc).encode())
+        least, run = self._commands.get(words[0], (1, _unknown))
+        self._answering = True
+        try:
+            answer = run(words) if len(words) >= least else b"FAIL %b: a word is missing\n" % words[0]
+        except (Malformed, ChkptError, OSError) as exc:
+            answer = b"FAIL %b: %b\n" % (words[0], " ".join(str(exc).split()).encode())
+        finally:
             self._answering = False
         if self._lines:
             answer = b"".join(self._lines) + answer
@@ -139,7 +138,10 @@ class QtestSession:
         size = _span(words[2])
         if len(words[3]) < 3:
             return b"ERR invalid argument size\n"
-        data = bytes.fromhex(words[3][2:][: 2 * size].decode())
+        try:
+            data = bytes.fromhex(words[3][2:][: 2 * size].decode())
+        except ValueError as exc:
+            raise Malformed(str(exc)) from exc
         self._machine.memory.write(_number(words[1]), data.ljust(size, b"\0"))
         return b"OK\n"
 
@@ -148,6 +150,8 @@ class QtestSession:
 
     def _b64write(self, words: Words) -> bytes:
         size = _span(words[2])
+        if len(words[3]) < 3:
+            return b"ERR invalid argument size\n"
         try:
             data = base64.b64decode(words[3], validate=True)
         except binascii.Error as exc:
@@ -156,7 +160,8 @@ class QtestSession:
         return b"OK\n"
 
     def _memset(self, words: Words) -> bytes:
-        self._machine.memory.write(_number(words[1]), bytes([_number(words[3]) & 0xFF]) * _span(words[2]))
+        size = _span(words[2], least=0)
+        self._machine.memory.write(_number(words[1]), bytes([_number(words[3]) & 0xFF]) * size)
         return b"OK\n"
 
     # -- clock --------------------------------------------------------------------------------------------------------
@@ -164,14 +169,14 @@ class QtestSession:
     def _clock_step(self, words: Words) -> bytes:
         clock = self._machine.clock
         if len(words) > 1:
-            self._machine.step(_number(words[1]))
+            clock.advance_to(_time(clock.now + _number(words[1])))
         elif clock.next_deadline is not None:
             clock.advance_to(clock.next_deadline)
         return b"OK %d\n" % clock.now
 
     def _clock_set(self, words: Words) -> bytes:
         clock = self._machine.clock
-        clock.advance_to(_number(words[1]))
+        clock.advance_to(_time(_number(words[1])))
         return b"OK %d\n" % clock.now
 
     # -- interrupt lines ----------------------------------------------------------------------------------------------
@@ -199,7 +204,7 @@ class QtestSession:
                 self._tell(line)
 
     def _set_irq_in(self, words: Words) -> bytes:
-        _, device, name, pin, level = words
+        device, name, pin, level = words[1:5]
         number, base = _number(pin), {b"pic0": 0, b"pic1": 8}.get(device)
         if base is None:
             return b"FAIL Unknown device\n"
@@ -207,6 +212,10 @@ class QtestSession:
             return b"FAIL Unknown IRQ\n"
         self._machine.irq.force(base + number, _number(level) != 0)
         return b"OK\n"
+
+
+def _unknown(words: Words) -> bytes:
+    return b"FAIL Unknown command '%b'\n" % words[0]
 
 
 def _in(read: Callable[[int], int]) -> Callable[[Words], bytes]:
@@ -223,9 +232,15 @@ def _out(write: Callable[[int, int], None]) -> Callable[[Words], bytes]:
 
 def _number(word: bytes) -> int:
     """Return a number as C's strtoul reads it with base 0: decimal, 0x hexadecimal, 0 octal; at most 64 bits."""
-    number = int(word, 0) if not word.startswith(b"0") or word[1:2] in b"xX" else int(word, 8)
+    try:
+        if word[:2] in {b"0x", b"0X"}:
+            number = int(word, 16) if word.isalnum() else -1  # int() takes blanks, signs and underscores
+        else:
+            number = int(word, 8 if word[:1] == b"0" else 10) if word.isdigit() else -1
+    except ValueError:
+        number = -1
     if not 0 <= number < 1 << 64:
-        raise Malformed(f"{number} is not a number of 64 bits")
+        raise Malformed(f"{word[:40]!r} is not a number of 64 bits")
     return number
 
 
@@ -236,8 +251,14 @@ def _port(word: bytes) -> int:
     return port
 
 
-def _span(word: bytes) -> int:
+def _span(word: bytes, least: int = 1) -> int:
     size = _number(word)
-    if not 0 < size <= MAX_SPAN:
-        raise Malformed(f"a size of {size} is not 1 to {MAX_SPAN}")
+    if not least <= size <= MAX_SPAN:
+        raise Malformed(f"a size of {size} is not {least} to {MAX_SPAN}")
     return size
+
+
+def _time(now: int) -> int:
+    if now >= 1 << 63:
+        raise Malformed(f"a clock of {now} ns is beyond 63 bits")
+    return now

@@ -1,12 +1,24 @@
 """Conversations in the qtest protocol, recorded from a real QEMU: how to read one, and how to play it.
 
-A trace has `# key: value` comments, commands `> ...`, and below each the answer lines `< ...`. `< OK *` leaves the
-value open. Five shorthands stand for runs of plain commands: `await_ready PORT`, `insw PORT N`, `outsw PORT N HEX`,
-`identify_words PORT LIST` and `set_irq_in`, the last of which QEMU knows, too.
+A trace begins with `# key: value` lines, the keys in small letters. Then come comments `# ...`, commands `> ...`, and
+below each command the answer's lines `< ...`; `< OK *` leaves the value open. Five shorthands stand for runs of plain
+commands: `await_ready PORT`, `insw PORT N`, `outsw PORT N HEX`, `identify_words PORT LIST` and `set_irq_in`, which QEMU
+knows, too.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+DEMO: Final = Path(__file__).with_name("demo.trace")
+"""One trace to show: what `chkpt demo` plays."""
+
+DEMO_MACHINE: Final = Path(__file__).with_name("demo.toml")
+"""The machine that it expects; its disk, `disk.img`, has the content `disk`."""
+
+SECTORS: Final = 32768
+"""Sectors of the disk that the traces expect."""
 
 BUSY = 0x80
 """BSY in an ATA status register (ATA/ATAPI-6, 7.15)."""
@@ -64,7 +76,7 @@ def parse(text: str) -> Trace:
             key, colon, value = rest.partition(": ")
             if rest == "cut":
                 cuts.append(len(exchanges))
-            elif not exchanges and colon and " " not in key:
+            elif not exchanges and colon and key.isalpha() and key.islower():
                 facts[key] = value
             else:
                 comments.append(rest)
@@ -77,6 +89,12 @@ def parse(text: str) -> Trace:
             raise ValueError(f"no line of a trace: {line!r}")
     finish()
     return Trace(facts, tuple(exchanges), tuple(cuts))
+
+
+def disk() -> bytes:
+    """Return the content of the disk that the traces expect: byte b of sector s is s * 7 + b * 13 + (s >> 8)."""
+    rows = [bytes((first + 13 * b) & 0xFF for b in range(512)) for first in range(256)]
+    return b"".join(rows[(7 * s + (s >> 8)) & 0xFF] for s in range(SECTORS))
 
 
 def perform(command: str, send: Send) -> list[str]:

@@ -34,6 +34,7 @@ class MachineClock:
         A target in the past leaves the clock as it is, and fires what is overdue.
         """
         armed = self._armed
+        target = max(target, self.now)
         while armed and armed[0][0] <= target:
             deadline, _, timer = armed.pop(0)
             timer.deadline = None

@@ -208,9 +208,10 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineC
     devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
     places = _places(devices)
     for frontend, backend in given.items():
-        if frontend not in places:
-            raise NotFoundError(f"no device or drive {frontend}; there are: {', '.join(places) or 'none'}")
-        place = places[frontend]
+        place = next((place for name, place in places if name == frontend), None)
+        if place is None:
+            known = ", ".join(name for name, _ in places) or "none"
+            raise NotFoundError(f"no device or drive {frontend}; there are: {known}")
         for key in BACKEND_KEYS:
             place.pop(key, None)
         place["backend"] = dict(backend)
@@ -224,7 +225,7 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
     """
     devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
     lost: list[str] = []
-    for frontend, place in _places(devices).items():
+    for frontend, place in _places(devices):
         backend = place.get("backend")
         harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in {"null", "scratch"})
         if "image" in place or not harmless:
@@ -234,16 +235,18 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
     return parse({**config.table, "device": devices}), tuple(lost)
 
 
-def _places(devices: list[dict[str, object]]) -> dict[str, dict[str, object]]:
-    """Return the table that holds the backend of each frontend; the drives of `devices` are copied for that."""
-    places: dict[str, dict[str, object]] = {}
+def _places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, object]]]:
+    """Return every table that may hold a backend, with its frontend; the drives of `devices` are copied for that.
+
+    A hostile configuration may give one frontend two tables, and a device with drives a backend of its own.
+    """
+    places: list[tuple[str, dict[str, object]]] = []
     for device in devices:
         name = str(device.get("name", device.get("type")))
-        if "drive" not in device:
-            places[name] = device
-            continue
-        drives = [dict(drive) for drive in _list(device["drive"], "drive")]
-        device["drive"] = drives
-        for drive in drives:
-            places[f"{name}.{drive.get('unit', 0)}"] = drive
+        if "drive" not in device or "backend" in device:
+            places.append((name, device))
+        if "drive" in device:
+            drives = [dict(drive) for drive in _list(device["drive"], "drive")]
+            device["drive"] = drives
+            places += [(f"{name}.{drive.get('unit', 0)}", drive) for drive in drives]
     return places

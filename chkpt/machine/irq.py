@@ -63,10 +63,10 @@ class IrqLines:
 
     def __init__(self) -> None:
         self._wires = [Wire(self, number) for number in range(LINES + 1)]
-        self._outside = [Driver(wire) for wire in self._wires]
+        self._outside = [Driver(wire) for wire in self._wires[:LINES]]
         self._outside_levels = 0
         self._controller: tuple[str, SetLevel, Callable[[], int]] | None = None
-        self._watchers: list[SetLevel] = []
+        self._watchers: tuple[SetLevel, ...] = ()  # replaced, never changed: one may go while all are told
         self._frozen = 0
 
     # -- what devices use ---------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ class IrqLines:
     def drive(self, number: int) -> tuple[Driver, Callable[[], None]]:
         """Add a driver to wire `number`; return it and how to undo it. Raise ConfigError where there is none."""
         if not 0 <= number <= INTR:
-            raise ConfigError(f"there is no interrupt line {number}: they are 0 to {LINES - 1}")
+            raise ConfigError(_no_line(number))
         driver = Driver(self._wires[number])
         return driver, lambda: driver.set(False)
 
@@ -116,7 +116,9 @@ class IrqLines:
         return self._controller[2]()
 
     def force(self, number: int, level: bool) -> None:
-        """Drive wire `number` from outside the machine, as a test bench does."""
+        """Drive wire `number` from outside the machine, as a test bench does. Raise ConfigError where there is none."""
+        if not 0 <= number < LINES:
+            raise ConfigError(_no_line(number))
         self._outside[number].set(level)
         mask = 1 << number
         self._outside_levels = self._outside_levels | mask if level else self._outside_levels & ~mask
@@ -136,8 +138,14 @@ class IrqLines:
 
         After a load it is told the level of every wire, changed or not.
         """
-        self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
+        self._watchers = (*self._watchers, watcher)
+
+        def unwatch() -> None:
+            watchers = list(self._watchers)
+            watchers.remove(watcher)
+            self._watchers = tuple(watchers)
+
+        return unwatch
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -149,3 +157,7 @@ class IrqLines:
             self._frozen -= 1
             for number, wire in enumerate(self._wires):
                 self.changed(number, wire.level)
+
+
+def _no_line(number: int) -> str:
+    return f"there is no interrupt line {number}: they are 0 to {LINES - 1}"

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from threading import RLock
 from typing import Protocol, TypeVar
 
-from chkpt.errors import ChkptError
+from chkpt.errors import ChkptError, NoMachineError
 from chkpt.machine.machine import Machine
 
 log = logging.getLogger("chkpt.machine")
@@ -22,7 +23,7 @@ log = logging.getLogger("chkpt.machine")
 T = TypeVar("T")
 
 MAX_LAG = 1_000_000_000
-"""Nanoseconds that the virtual clock catches up at most; a machine that was stopped for longer loses the rest."""
+"""Nanoseconds by which a timer may be late; a machine whose process was stopped for longer loses the rest."""
 
 
 class Pollable(Protocol):
@@ -55,6 +56,8 @@ class RunLoop:
         self._channels: list[Pollable] = []
         self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
+        self._ended = False
+        self._lock = RLock()  # around the end and what must not follow it; a signal handler may call `stop` anywhere
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoch = 0
         self.rebase()
@@ -62,7 +65,10 @@ class RunLoop:
     # -- from any thread ----------------------------------------------------------------------------------------------
 
     def submit(self, call: Callable[[], T]) -> "Future[T]":
-        """Run `call` in the loop's thread, between two rounds; the future has its result or exception."""
+        """Run `call` in the loop's thread, between two rounds; the future has its result or exception.
+
+        After the loop has ended, that is NoMachineError.
+        """
         future: Future[T] = Future()
 
         def run() -> None:
@@ -73,14 +79,21 @@ class RunLoop:
             except BaseException as exc:  # noqa: BLE001  it belongs to whoever waits for the future
                 future.set_exception(exc)
 
-        self._calls.append(run)
-        self._wake()
+        with self._lock:
+            ended = self._ended
+            if not ended:
+                self._calls.append(run)
+                self._wake()
+        if ended:
+            future.set_exception(NoMachineError(f"machine {self.machine.name} has ended"))
         return future
 
     def stop(self) -> None:
         """End `run` after the present round."""
-        self._stopped = True
-        self._wake()
+        with self._lock:
+            self._stopped = True
+            if not self._ended:
+                self._wake()
 
     @property
     def called(self) -> bool:
@@ -121,28 +134,35 @@ class RunLoop:
             log.exception("machine %s: the run loop failed", self.machine.name)
             raise
         finally:
+            with self._lock:
+                self._ended = True
+                os.close(self._wake_read)
+                os.close(self._wake_write)
             while self._calls:
                 self._calls.popleft()()
-            os.close(self._wake_read)
-            self._wake_read = -1
 
     def _round(self) -> None:
+        ready = self._wait(self._timeout())
+        self._follow()
         while self._calls:
             self._calls.popleft()()
-        timeout = self._advance()
+        for channel in ready:
+            self._poll(channel)
+
+    def _wait(self, timeout: float | None) -> list[Pollable]:
+        """Sleep until something is ready, somebody calls, or `timeout` milliseconds are over; return what is ready."""
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
-        ready: dict[int, Pollable] = {}
+        channels: dict[int, Pollable] = {}
         for channel in self._pollables():
             fd = channel.fileno()
             if fd is not None:
-                ready[fd] = channel
+                channels[fd] = channel
                 poller.register(fd, select.POLLIN | (select.POLLOUT if channel.wants_write() else 0))
-        for fd, _ in poller.poll(timeout):
-            if fd == self._wake_read:
-                os.read(fd, 4096)
-            else:
-                self._poll(ready[fd])
+        woken = [fd for fd, _ in poller.poll(timeout)]
+        if self._wake_read in woken:
+            os.read(self._wake_read, 4096)
+        return [channels[fd] for fd in woken if fd in channels]
 
     def _pollables(self) -> list[Pollable]:
         if self.paused:
@@ -155,20 +175,26 @@ class RunLoop:
         except (OSError, ChkptError) as exc:
             log.warning("machine %s: %s", self.machine.name, exc)
 
-    def _advance(self) -> float | None:
-        """Let the virtual clock follow; return the milliseconds to the next deadline, or None for no end."""
-        if not self._wall_clock or self.paused:
+    def _timeout(self) -> float | None:
+        """Return the milliseconds to the next deadline, or None for no end."""
+        deadline = self.machine.clock.next_deadline
+        if deadline is None or not self._wall_clock or self.paused:
             return None
+        return max(0.0, (deadline - (time.monotonic_ns() - self._epoch)) / 1e6)
+
+    def _follow(self) -> None:
+        """Let the virtual clock follow the host's."""
+        if not self._wall_clock or self.paused:
+            return
         clock = self.machine.clock
         now = time.monotonic_ns() - self._epoch
-        if now - clock.now > MAX_LAG:
-            log.warning("machine %s: %d ms behind, dropped", self.machine.name, (now - clock.now) // 1_000_000)
-            self._epoch += now - clock.now - MAX_LAG
-            now = clock.now + MAX_LAG
+        lag = 0 if clock.next_deadline is None else now - clock.next_deadline
+        if lag > MAX_LAG:
+            log.warning("machine %s: %d ms behind, dropped", self.machine.name, (lag - MAX_LAG) // 1_000_000)
+            self._epoch += lag - MAX_LAG
+            now -= lag - MAX_LAG
         clock.advance_to(now)
-        deadline = clock.next_deadline
-        return None if deadline is None else max(0.0, (deadline - clock.now) / 1e6)
 
     def _wake(self) -> None:
-        with suppress(BlockingIOError, BrokenPipeError):  # it is awake already, or has ended
+        with suppress(BlockingIOError):  # it is awake already
             os.write(self._wake_write, b"\0")

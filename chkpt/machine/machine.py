@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
-from chkpt.context import Blob, Checkpoint, Context, Value
-from chkpt.device import U16, U64, FrontendKind, IrqLine, Time, Timer
-from chkpt.errors import ChkptError, ConfigError, StateError, StrictError
+from chkpt.context import Blob, Checkpoint, Value
+from chkpt.device import U16, U64, FrontendKind, IrqLine, Range, Timer
+from chkpt.errors import ConfigError, StateError, StrictError
 from chkpt.machine import config as machine_config
 from chkpt.machine.clock import MachineClock
 from chkpt.machine.config import BackendConfig, MachineConfig
@@ -20,15 +20,18 @@ from chkpt.manager import (
     BackendTypes,
     DeviceManager,
     DeviceTypes,
+    LoadPlan,
     LoadReport,
     SaveReport,
     Skip,
     installed_backend_types,
     installed_device_types,
 )
-from chkpt.state import from_context, from_table, to_context
+from chkpt.state import from_context, from_table, printable, to_context, unknown_tags
 
 log = logging.getLogger("chkpt.machine")
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class ClockState:
 
     VERSION: ClassVar[int] = 1
 
-    now: Time
+    now: Annotated[int, Range(0, (1 << 63) - 1)]  # not a `Time`: a load that shifts times never loads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ class Machine:
         }
         try:
             connect[backend_type.kind](backend.frontend, opened)
-        except ChkptError:
+        except BaseException:
             opened.close()
             raise
 
@@ -224,7 +227,8 @@ class Machine:
         """Become the machine in `checkpoint`, whole or not at all.
 
         With `only` or `skip` just those devices are loaded: clock, lines and RAM stay as they are, and each time in
-        the loaded states is shifted by the difference between this machine's clock and the saved one.
+        the loaded states is shifted by the difference between this machine's clock and the saved one. What the snapshot
+        has beside them and the devices is skipped, logged and reported like a device.
 
         Raises:
             RefusedError: the snapshot cannot be taken. Nothing has changed.
@@ -232,41 +236,71 @@ class Machine:
             LoadError: a device's `load` raised. Everything is as it was.
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
-        clock = _part(checkpoint, "clock", ClockState)
-        if only or skip:
-            return plan.apply(shift=0 if clock is None else self.clock.now - clock.now)
-        lines = _part(checkpoint, "lines", LinesState)
-        memory = _part(checkpoint, "memory", MemoryState)
-        found = {"clock": clock, "lines": lines, "memory": memory}
-        missing = tuple(Skip(name, "its context is missing") for name, part in found.items() if part is None)
-        for each in missing:
-            log.warning("%s: skipped: %s", each.name, each.reason)
-        if strict and missing:
-            raise StrictError(f"refused by strict, nothing has changed: no context {missing[0].name}")
-        ram = None if memory is None else self._ram(memory)
+        parts = _Parts(checkpoint, partial=bool(only or skip))
+        parts.tell(strict=strict)
+        if parts.partial:
+            report = plan.apply(shift=0 if parts.clock is None else self.clock.now - parts.clock.now)
+        else:
+            report = self._load_whole(plan, parts)
+        skipped, unknown = (*parts.skipped, *report.skipped), (*parts.unknown, *report.unknown)
+        return LoadReport(report.loaded, skipped, report.left, unknown)
+
+    def _load_whole(self, plan: LoadPlan, parts: "_Parts") -> LoadReport:
+        ram = None if parts.memory is None else self._ram(parts.memory)
         outside = self.irq.outside
         with self.irq.frozen():
-            self.irq.outside = outside if lines is None else lines.outside
             try:
-                report = plan.apply(now=None if clock is None else clock.now)
+                self.irq.outside = outside if parts.lines is None else parts.lines.outside
+                report = plan.apply(now=None if parts.clock is None else parts.clock.now)
             except BaseException:
                 self.irq.outside = outside
                 raise
         if ram is not None:
             self.memory.replace(ram)
-        return LoadReport(report.loaded, missing + report.skipped, report.left, report.unknown)
+        return report
 
     def _ram(self, memory: MemoryState) -> Ram:
-        if memory.size != self.memory.size or memory.ram.size != memory.size:
+        if memory.size != self.memory.size:
             raise StateError(f"memory.size is {memory.size}, but this machine has {self.memory.size} bytes of RAM")
+        if memory.ram.size != memory.size:
+            raise StateError(f"memory.ram has {memory.ram.size} bytes, but memory.size is {memory.size}")
         return ram_of(memory.ram)
 
 
-def _part(checkpoint: Checkpoint, name: str, state: type[Any]) -> Any:
-    """Return the state in a context directly under the root, or None where the context is missing."""
-    context: Context | None = checkpoint.contexts.get(name)
-    if context is None:
-        return None
-    if context.type != name:
-        raise StateError(f"{name} is of type {context.type}, not {name}")
-    return from_context(context, state, name)
+class _Parts:
+    """What a snapshot has beside the devices: read and validated, None where it is missing or not asked for."""
+
+    def __init__(self, checkpoint: Checkpoint, *, partial: bool) -> None:
+        self.partial = partial
+        self.skipped: list[Skip] = []
+        self.unknown: list[str] = []
+        self._contexts = dict(checkpoint.contexts)
+        self.clock = self._read("clock", ClockState)
+        self.lines = None if partial else self._read("lines", LinesState)
+        self.memory = None if partial else self._read("memory", MemoryState)
+        del self._contexts["devices"]
+        if not partial:
+            self.skipped += [Skip(printable(name), "this machine has no such part") for name in self._contexts]
+
+    def tell(self, *, strict: bool) -> None:
+        """Log what is skipped or passed over. Raise StrictError for it where `strict`."""
+        for skip in self.skipped:
+            log.warning("%s: skipped: %s", skip.name, skip.reason)
+        for path in self.unknown:
+            log.warning("%s: unknown tag, passed over", path)
+        reasons = [f"{skip.name}: {skip.reason}" for skip in self.skipped] + [
+            f"{path}: unknown tag" for path in self.unknown
+        ]
+        if strict and reasons:
+            raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
+
+    def _read(self, name: str, state: type[P]) -> P | None:
+        context = self._contexts.pop(name, None)
+        if context is None:
+            self.skipped.append(Skip(name, "its context is missing"))
+            return None
+        if context.type != name:
+            raise StateError(f"{name} is of type {context.type!r}, not {name}")
+        part = from_context(context, state, name)
+        self.unknown += unknown_tags(context, state, name)
+        return part

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chkpt.context import Blob
+from chkpt.errors import StorageError
 
 Read = Callable[[int, int], int]
 Write = Callable[[int, int, int], None]
@@ -147,4 +148,7 @@ def ram_of(blob: Blob) -> Ram:
 
 
 def _zeroed(size: int) -> Ram:
-    return mmap.mmap(-1, size) if size else bytearray()
+    try:
+        return mmap.mmap(-1, size) if size else bytearray()
+    except (OSError, OverflowError) as exc:
+        raise StorageError(f"{size} bytes of RAM are more than this host gives: {exc}") from exc

@@ -1,17 +1,32 @@
 """A device of the machine, as the device manager knows it."""
 
 from dataclasses import dataclass
+from typing import cast
 
-from chkpt.device import Device
+from chkpt.device import Device, Loads, Saves
 from chkpt.manager.host import DeviceHost
 from chkpt.manager.types import AnyDeviceType
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceEntry:
-    """A device of the machine: its name, its type, and what it was given."""
+    """A device of the machine: its name, its type, what it was given, and what it offers.
+
+    Whether a device can be saved and loaded is looked up once, when it is added: to ask a Protocol takes longer than to
+    save a small device.
+    """
 
     name: str
     type: AnyDeviceType
     device: Device
     host: DeviceHost
+    saves: bool
+    loads: bool
+
+    def save(self) -> object:
+        """Return the device's state; only where it `saves`."""
+        return cast("Saves[object]", self.device).save()
+
+    def load(self, state: object) -> None:
+        """Load a state into the device; only where it `loads`."""
+        cast("Loads[object]", self.device).load(state)

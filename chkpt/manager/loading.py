@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
 
-from chkpt.device import Loads, Saves
 from chkpt.errors import ChkptError, LoadError, SaveError, StateError
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import Platform
@@ -82,16 +81,16 @@ class LoadPlan:
     def _loads(self, shift: int) -> Iterator[Action]:
         for step in self._steps:
             state = _shifted(step.state, shift, f"devices/{step.source}") if shift else step.state
-            undo = _loading(step.entry, _saved(step.entry)) if isinstance(step.entry.device, Saves) else None
-            yield Action(step.entry, _loading(step.entry, state), undo)
+            undo = partial(step.entry.load, _saved(step.entry)) if step.entry.saves else None
+            yield Action(step.entry, partial(step.entry.load, state), undo)
 
     def _moves(self, jump: int) -> Iterator[Action]:
         """Keep the devices that are left as they were at the same distance from a clock that jumps."""
         for entry in self._left:
-            if isinstance(entry.device, Saves) and isinstance(entry.device, Loads):
+            if entry.saves and entry.loads:
                 state = _saved(entry)
                 moved = _shifted(state, jump, f"device {entry.name}, which follows the clock,")
-                yield Action(entry, _loading(entry, moved), _loading(entry, state))
+                yield Action(entry, partial(entry.load, moved), partial(entry.load, state))
             else:
                 yield Action(entry, _moving_timers(entry, jump), _moving_timers(entry, -jump))
 
@@ -109,7 +108,7 @@ class LoadPlan:
 def _saved(entry: DeviceEntry) -> object:
     """Return the present state of a device that will be touched."""
     try:
-        return cast("Saves[object]", entry.device).save()
+        return entry.save()
     except Exception as exc:
         raise SaveError(f"devices/{entry.name}: cannot be saved before the load: {exc}") from exc
 
@@ -119,10 +118,6 @@ def _shifted(state: object, delta: int, where: str) -> object:
         return shift_times(state, delta)
     except StateError as exc:
         raise StateError(f"{where} {exc}") from exc
-
-
-def _loading(entry: DeviceEntry, state: object) -> Callable[[], None]:
-    return lambda: cast("Loads[object]", entry.device).load(state)
 
 
 def _moving_timers(entry: DeviceEntry, delta: int) -> Callable[[], None]:

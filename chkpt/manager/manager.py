@@ -100,7 +100,8 @@ class DeviceManager:
                 if isinstance(exc, ChkptError) or not isinstance(exc, Exception):
                     raise
                 raise DeviceError(f"device {name} of type {device_type.name} cannot be made: {exc!r}") from exc
-        self._entries[name] = DeviceEntry(name, device_type, device, host)
+        saves, loads = isinstance(device, Saves), isinstance(device, Loads)
+        self._entries[name] = DeviceEntry(name, device_type, device, host, saves, loads)
         log.debug("%s: added, type %s", name, device_type.name)
         return device
 
@@ -218,12 +219,11 @@ class DeviceManager:
         contexts: dict[str, Context] = {}
         skipped: list[Skip] = []
         for entry in self._entries.values():
-            device = entry.device
-            if not isinstance(device, Saves):
+            if not entry.saves:
                 skipped.append(Skip(entry.name, f"device type {entry.type.name} cannot be saved"))
                 continue
             try:
-                contexts[entry.name] = to_context(_state_of(entry.type, device), entry.type.name)
+                contexts[entry.name] = to_context(_state(entry.save(), entry.type), entry.type.name)
             except Exception as exc:
                 log.error("%s: save failed: %r", entry.name, exc)  # noqa: TRY400  the traceback is in the cause
                 raise SaveError(f"device {entry.name} cannot be saved, so nothing was: {exc!r}") from exc
@@ -326,7 +326,7 @@ class DeviceManager:
         entry = self._entries.get(target)
         if entry is None:
             return Skip(source, f"this machine has no device {target}")
-        if not isinstance(entry.device, Loads) or entry.type.state is None:
+        if not entry.loads or entry.type.state is None:
             return Skip(source, f"device type {entry.type.name} cannot be loaded")
         if source not in devices.contexts:
             return Skip(source, "its context is missing")
@@ -365,8 +365,7 @@ def _made(device_type: DeviceType[Any, Any], host: Host, config: object) -> Devi
     return device
 
 
-def _state_of(device_type: DeviceType[Any, Any], device: Saves[object]) -> object:
-    state = device.save()
+def _state(state: object, device_type: DeviceType[Any, Any]) -> object:
     if type(state) is not device_type.state:
         raise DeviceError(f"its save gave a {type(state).__name__}, which is not the state of type {device_type.name}")
     return state

@@ -7,14 +7,12 @@ from operator import contains, is_
 from typing import TypeVar, cast
 
 from chkpt.context import Blob, Context, Value
-from chkpt.device import Upgrade
+from chkpt.device import Plain, Upgrade
 from chkpt.errors import StateError, VersionError
 from chkpt.state.kinds import Kind, printable, shown
 from chkpt.state.layout import Layout, layout_of
 
 S = TypeVar("S")
-
-Plain = Mapping[str, "Value | Blob"]
 
 _PRESENT = -1
 """The version of a context that an upgrade has made: whatever its class has now."""
@@ -127,7 +125,7 @@ def _upgraded(context: Context, cls: type, version: int, path: str) -> Context:
             "and older: load it with a newer chkpt or a newer device"
         )
     upgrades: Mapping[int, Upgrade] = getattr(cls, "UPGRADES", {})
-    plain: dict[str, Value | Blob] = _plain(context)
+    plain: Plain = _plain(context)
     for step in range(context.version, version):
         if step not in upgrades:
             raise VersionError(f"{path} is version {context.version} of its state, from which there is no upgrade")
@@ -153,7 +151,7 @@ def _plain(context: Context) -> _Part:
     return part
 
 
-def _from_plain(plain: Plain, type_name: str = "", version: int = 0) -> Context:
+def _from_plain(plain: Mapping[str, "Value | Blob"], type_name: str = "", version: int = 0) -> Context:
     context = Context(type_name, version)
     contexts: dict[str, Context] = {}
     for name, value in plain.items():

@@ -1,0 +1,39 @@
+"""Print every figure as a table."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from benchmarks.commands import commands
+from benchmarks.conversation import conversation
+from benchmarks.devices import memory, ports
+from benchmarks.durable import durable
+from benchmarks.figure import Figure
+
+GROUPS: dict[str, Callable[[], list[Figure]]] = {
+    "memory": memory,
+    "durable": durable,
+    "ports": ports,
+    "qtest": conversation,
+    "commands": commands,
+}
+
+
+def main() -> None:
+    """Run the groups named on the command line, or all."""
+    logging.disable(logging.WARNING)
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "median", "middle half", "target", "", "beside it", title="chkpt, this machine, this run")
+    for name in sys.argv[1:] or GROUPS:
+        for each in GROUPS[name]():
+            middle = f"{each.low:,.4g} - {each.high:,.4g}"
+            verdict = "met" if each.met else "missed"
+            median = f"{each.median:,.4g} {each.unit}" if each.median < 10_000 else f"{each.median:,.0f} {each.unit}"
+            table.add_row(each.what, median, middle, each.target, verdict, each.baseline)
+        table.add_section()
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
+
+
+main()

@@ -1,0 +1,5 @@
+"""`python -m chkpt`: the same as `chkpt`."""
+
+from chkpt.cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""`chkpt console`: attach the terminal to a serial port of a machine."""
+
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from chkpt.cli.options import MachineName
+from chkpt.errors import NotFoundError, UsageError
+from chkpt.service.client import MachineClient, find
+
+LEAVE: Final = 0x1D
+"""What Ctrl-] sends."""
+
+CHUNK: Final = 4096
+
+
+def console(
+    *,
+    machine: MachineName = None,
+    port: Annotated[
+        str | None, typer.Option(metavar="PORT", help="Which serial port; com1 when left out, or the only one.")
+    ] = None,
+) -> None:
+    """Attach the terminal to a serial port; Ctrl-] leaves.
+
+    Everything typed goes to the guest, Ctrl-C too. The guest's output is shown from now on. Several consoles may be
+    attached; the port's own backend stays connected. In a pipe the end of input ends only the typing: a last Ctrl-]
+    (0x1d) leaves.
+    """
+    running = find(machine)
+    with _connected(running, port) as stream, _raw(running.name):
+        _converse(stream)
+
+
+def _connected(running: MachineClient, port: str | None) -> socket.socket:
+    ports = [
+        frontend["name"]
+        for device in running.devices()["devices"]
+        for frontend in device["frontends"]
+        if frontend["kind"] == "char"
+    ]
+    if port is None and len(ports) > 1 and "com1" not in ports:
+        raise UsageError(f"machine {running.name} has several serial ports: {', '.join(ports)}; name one with --port")
+    wanted = port or (ports[0] if len(ports) == 1 else "com1")
+    if wanted not in ports:
+        raise NotFoundError(f"machine {running.name} has no serial port {wanted}; it has: {', '.join(ports) or 'none'}")
+    return running.console(wanted)
+
+
+def _converse(stream: socket.socket) -> None:
+    """Carry bytes both ways until Ctrl-] is typed or the machine ends."""
+    source, sink = sys.stdin.fileno(), sys.stdout.fileno()
+    typing = True
+    while True:
+        ready, _, _ = select.select([stream, source] if typing else [stream], [], [])
+        if stream in ready:
+            try:
+                data = stream.recv(CHUNK)
+            except ConnectionError:
+                data = b""
+            if not data:
+                return
+            _write(sink, data)
+        if source in ready:
+            data = os.read(source, CHUNK)
+            typed, leave, _ = data.partition(bytes([LEAVE]))
+            with suppress(ConnectionError):  # the next read from the stream tells
+                stream.sendall(typed)
+                if not data:
+                    stream.shutdown(socket.SHUT_WR)
+            if leave:
+                return
+            typing = bool(data)
+
+
+def _write(sink: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(sink, data) :]
+
+
+@contextmanager
+def _raw(name: str) -> Iterator[None]:
+    """Let the terminal pass every key on, and restore it whatever ends the command. A pipe needs nothing."""
+    source = sys.stdin.fileno()
+    if not os.isatty(source):
+        yield
+        return
+    import termios
+    import tty
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = termios.tcgetattr(source)
+    handlers = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    typer.echo(f"console of machine {name}; Ctrl-] leaves", err=True)
+    try:
+        tty.setraw(source)
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal has gone
+            termios.tcsetattr(source, termios.TCSADRAIN, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        typer.echo("", err=True)

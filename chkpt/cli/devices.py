@@ -1,0 +1,105 @@
+"""`chkpt devices`: what a machine can be made of, and what a running one is made of."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chkpt.cli.options import AsJson
+from chkpt.cli.output import show, show_columns, show_json
+from chkpt.cli.values import shown
+
+if TYPE_CHECKING:
+    from chkpt.manager.describe import TypeInfo
+    from chkpt.service.messages import BackendInfo, DeviceList
+
+NONE = "-"
+
+
+def devices(
+    *,
+    machine: Annotated[
+        str | None, typer.Option("--machine", "-m", metavar="NAME", help="List the devices of this running machine.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the installed types of devices and backends with their configuration keys, as in a machine's TOML.
+
+    With -m, list the devices of that running machine instead, what they claim, and what is connected to them.
+    """
+    if machine is not None:
+        _show_machine(machine, as_json=as_json)
+        return
+    from chkpt.manager import installed_backend_types, installed_device_types
+    from chkpt.manager.describe import describe_backend, describe_device
+
+    types = [describe_device(each) for each in installed_device_types()]
+    backends = [describe_backend(each) for each in installed_backend_types()]
+    if as_json:
+        _show_json(types, backends)
+        return
+    show_columns(("DEVICE", "STATE", "KEY", "VALUE", "DEFAULT"), [row for each in types for row in _device_rows(each)])
+    show("")
+    show_columns(
+        ("BACKEND", "KIND", "KEY", "VALUE", "DEFAULT"), [row for each in backends for row in _rows(each, each.kind)]
+    )
+
+
+def _device_rows(info: "TypeInfo") -> Iterator[tuple[str, ...]]:
+    return _rows(info, "not saved" if info.version is None else f"version {info.version}")
+
+
+def _rows(info: "TypeInfo", note: str) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each key, or one for a type that has none."""
+    for key in info.config:
+        yield info.name, note, key.name, key.kind, "required" if key.required else shown(key.default)
+    if not info.config:
+        yield info.name, note, NONE, NONE, NONE
+
+
+def _show_json(types: "Iterable[TypeInfo]", backends: "Iterable[TypeInfo]") -> None:
+    document = {
+        "devices": [{"type": each.name, "version": each.version, "config": _json_keys(each)} for each in types],
+        "backends": [{"type": each.name, "kind": each.kind, "config": _json_keys(each)} for each in backends],
+    }
+    show_json(document)
+
+
+def _json_keys(info: "TypeInfo") -> list[dict[str, object]]:
+    from chkpt.snapshot.describe import json_value
+
+    return [
+        {"key": key.name, "kind": key.kind, "required": key.required}
+        | ({} if key.required else {"default": json_value(key.default)})
+        for key in info.config
+    ]
+
+
+# -- of a running machine ---------------------------------------------------------------------------------------------
+
+
+def _show_machine(name: str, *, as_json: bool) -> None:
+    from chkpt.service.client import find
+
+    found = find(name).devices()
+    if as_json:
+        show_json(found)
+    else:
+        show_columns(("DEVICE", "TYPE", "WHAT", "DETAIL"), list(_machine_rows(found)))
+
+
+def _machine_rows(found: "DeviceList") -> Iterator[tuple[str, ...]]:
+    for device in found["devices"]:
+        name, kind = device["name"], device["type"]
+        for claim in device["claims"]:
+            yield name, kind, "claims", claim
+        for frontend in device["frontends"]:
+            yield name, kind, f"{frontend['kind']} {frontend['name']}", _connected(frontend["backend"])
+        if not device["claims"] and not device["frontends"]:
+            yield name, kind, NONE, NONE
+
+
+def _connected(backend: "BackendInfo | None") -> str:
+    if backend is None:
+        return "nothing connected"
+    return backend["type"] if backend["path"] is None else f"{backend['type']} {backend['path']}"

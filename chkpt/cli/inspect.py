@@ -1,0 +1,218 @@
+"""`chkpt inspect`: what is in a snapshot."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Snapshot, Store, snapshot_path
+from chkpt.cli.output import plain, show, show_columns, show_json
+from chkpt.cli.values import flat, shown, size
+from chkpt.context import Blob, Context, Value
+from chkpt.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from chkpt.snapshot import Reader, StoredBlob
+    from chkpt.snapshot.describe import Found
+
+
+def inspect(
+    snapshot: Snapshot,
+    context: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CONTEXT]",
+            help="Show this context with all its values: devices/pit, or pit for short; further down with /. "
+            "The last name may be a tag or blob: memory/ram. / shows every context.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Write CONTEXT to standard output as it is: a context in msgpack, a blob's bytes."),
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read the whole file first and check every digest in it.")
+    ] = False,
+) -> None:
+    """Show what SNAPSHOT holds, without loading it. No device type needs to be installed for that.
+
+    On a terminal the result is a tree; otherwise every line stands for itself, with the whole path in it. Long values
+    are shown in part; --json has all of each.
+    """
+    from chkpt.snapshot import Reader
+    from chkpt.snapshot.describe import find
+
+    if raw and (as_json or context is None):
+        raise UsageError("--raw and --json exclude each other" if as_json else "--raw needs a CONTEXT")
+    with Reader.open(snapshot_path(snapshot, store)) as reader:
+        if verify:
+            reader.verify()
+        if raw:
+            assert context is not None
+            _write_raw(find(reader, context))
+        elif as_json:
+            _show_json(reader, context, verified=verify)
+        elif sys.stdout.isatty():
+            _show_tree(_overview_tree(reader) if context is None else _found_tree(find(reader, context)))
+        elif context is None:
+            _show_overview(reader)
+        else:
+            for line in _found_lines(find(reader, context)):
+                show(plain(line))
+        if verify and not raw and not as_json:
+            show(f"verified: {len(reader.sections)} sections, {len(reader.blobs)} blobs")
+
+
+# -- for a program ----------------------------------------------------------------------------------------------------
+
+
+def _show_json(reader: "Reader", context: str | None, *, verified: bool) -> None:
+    from chkpt.snapshot.describe import find, json_found, overview
+
+    data = overview(reader) if context is None else json_found(find(reader, context))
+    if verified:
+        data["verified"] = True
+    show_json(data)
+
+
+def _write_raw(found: "Found") -> None:
+    from chkpt.snapshot.describe import raw
+
+    if sys.stdout.isatty():
+        raise UsageError("--raw writes bytes, which are not for a terminal: send them to a file or a program")
+    for part in raw(found):
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+
+
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _show_overview(reader: "Reader") -> None:
+    show(f"snapshot: {plain(reader.name)}")
+    show(f"size: {reader.size}")
+    show(f"digest: {reader.root_digest.hex()}")
+    for key, value in reader.header.items():
+        for name, item in flat(key, value):
+            show(plain(f"{name}: {shown(item)}"))
+    show("")
+    rows = [
+        ("/".join(entry.path), entry.type or "-", str(entry.version), str(entry.stored_size), str(entry.content_size))
+        for entry in reader.sections
+    ]
+    show_columns(("CONTEXT", "TYPE", "VERSION", "STORED", "CONTENT"), rows)
+    if reader.blobs:
+        show("")
+        blobs = [
+            (f"{'/'.join(blob.path)}.{blob.tag}", str(blob.stored_size), str(blob.size), _pieces(blob))
+            for blob in reader.blobs
+        ]
+        show_columns(("BLOB", "STORED", "CONTENT", "PIECES"), blobs)
+
+
+def _found_lines(found: "Found") -> Iterator[str]:
+    if isinstance(found.content, Context):
+        yield from _context_lines(found.name, found.content)
+    else:
+        yield f"{found.name}: {_content(found.content)}"
+
+
+def _context_lines(name: str, context: Context) -> Iterator[str]:
+    kind = _type(context.type, context.version)
+    if kind:
+        yield f"{name}: {kind}"
+    for tag, content in _tags(context):
+        yield f"{name}.{tag}: {_content(content)}"
+    for child_name, child in context.contexts.items():
+        yield from _context_lines(f"{name}/{child_name}" if name else child_name, child)
+
+
+def _tags(context: Context) -> "Iterator[tuple[str, Value | Blob]]":
+    yield from context.values.items()
+    yield from context.blobs.items()
+
+
+def _content(content: "Value | Blob") -> str:
+    from chkpt.snapshot import StoredBlob
+
+    if not isinstance(content, StoredBlob):
+        return shown(cast("Value", content))
+    return f"blob of {content.size} bytes, {_pieces(content)} pieces, {content.stored_size} bytes stored"
+
+
+def _pieces(blob: "StoredBlob") -> str:
+    """Return how many pieces are held, of how many there are; the others are zero."""
+    return f"{blob.held}/{-(-blob.size // blob.piece_size)}"
+
+
+# -- trees ------------------------------------------------------------------------------------------------------------
+
+
+def _show_tree(tree: "Tree") -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(tree)
+
+
+def _label(name: str, *notes: str) -> "Text":
+    from rich.text import Text
+
+    return Text("  ").join([Text(plain(name), "bold"), *(Text(plain(note), "cyan") for note in notes if note)])
+
+
+def _leaf(name: str, value: str) -> "Text":
+    from rich.text import Text
+
+    return Text.assemble((plain(name), "green"), "  ", plain(value))
+
+
+def _overview_tree(reader: "Reader") -> "Tree":
+    from rich.tree import Tree
+
+    tree = Tree(_label(reader.name, size(reader.size)))
+    header = tree.add(_label("header"))
+    header.add(_leaf("digest", reader.root_digest.hex()))
+    for key, value in reader.header.items():
+        for name, item in flat(key, value):
+            header.add(_leaf(name, shown(item)))
+    places: dict[tuple[str, ...], Tree] = {(): tree}
+    for entry in reader.sections:
+        sizes = f"{size(entry.content_size)}, {size(entry.stored_size)} stored"
+        label = _label(entry.path[-1], _type(entry.type, entry.version), sizes)
+        places[entry.path] = places[entry.path[:-1]].add(label)
+    for blob in reader.blobs:
+        depth = next(depth for depth in range(len(blob.path), -1, -1) if blob.path[:depth] in places)
+        name = "/".join((*blob.path[depth:], blob.tag))
+        sizes = f"{size(blob.size)}, {_pieces(blob)} pieces, {size(blob.stored_size)} stored"
+        places[blob.path[:depth]].add(_leaf(name, sizes))
+    return tree
+
+
+def _found_tree(found: "Found") -> "Tree":
+    from rich.tree import Tree
+
+    if not isinstance(found.content, Context):
+        return Tree(_leaf(found.name, _content(found.content)))
+    tree = Tree(_label(found.name or "/", _type(found.content.type, found.content.version)))
+    _grow(tree, found.content)
+    return tree
+
+
+def _grow(tree: "Tree", context: Context) -> None:
+    for tag, content in _tags(context):
+        tree.add(_leaf(tag, _content(content)))
+    for name, child in context.contexts.items():
+        _grow(tree.add(_label(name, _type(child.type, child.version))), child)
+
+
+def _type(name: str, version: int) -> str:
+    """Return a context's type and version; one that is only part of another may have neither."""
+    return f"type {name}, version {version}" if name else f"version {version}" if version else ""

@@ -1,0 +1,62 @@
+"""`chkpt load`: load a running machine from a snapshot."""
+
+from typing import Annotated
+
+import typer
+
+from chkpt.cli.options import DEFAULT_STORE, AsJson, MachineName, Snapshot, Store, snapshot_path
+from chkpt.cli.output import seconds, show, show_json, show_skipped
+from chkpt.errors import UsageError
+from chkpt.service.client import find
+
+
+def load(
+    snapshot: Snapshot,
+    *,
+    machine: MachineName = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse, before anything is changed, where something would be skipped.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="DEVICE", help="Load this device of the machine only; may be repeated.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="DEVICE", help="Do not load this device; may be repeated.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="OLD=NEW", help="Load device OLD of the snapshot into device NEW."),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Load a running machine from a snapshot, whole or not at all.
+
+    Devices are loaded by name. What the machine or the snapshot lacks is skipped and told. With --only or --skip the
+    machine's clock and RAM stay as they are.
+    """
+    names = _renames(rename or [])
+    path = snapshot_path(snapshot, store)
+    running = find(machine)
+    reply = running.load(path, only=only or (), skip=skip or (), rename=names, strict=strict)
+    if as_json:
+        show_json(reply)
+        return
+    devices = ", ".join(reply["loaded"]) or "no devices"
+    show(f"loaded machine {running.name} at {seconds(reply['clock_ns'])} from {reply['path']}: {devices}")
+    show_skipped("skipped", reply["skipped"])
+    show_skipped("left as it was", reply["left"])
+    for tag in reply["unknown"]:
+        show(f"passed over: unknown tag {tag}")
+
+
+def _renames(texts: list[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not old or not equals or not new:
+            raise UsageError(f"--map {text}: write OLD=NEW")
+        if old in names:
+            raise UsageError(f"--map {text}: {old} is already to be loaded into {names[old]}")
+        names[old] = new
+    return names

@@ -1,0 +1,15 @@
+"""`chkpt pause`: stop a machine's clock and the input from its backends."""
+
+from chkpt.cli.options import AsJson, MachineName
+from chkpt.cli.output import show, show_json
+from chkpt.service.client import find
+
+
+def pause(*, machine: MachineName = None, as_json: AsJson = False) -> None:
+    """Stop a machine's clock and the input from its backends."""
+    running = find(machine)
+    info = running.pause()
+    if as_json:
+        show_json(info)
+    else:
+        show(f"paused machine {running.name}")

@@ -1,0 +1,60 @@
+"""`chkpt rm`: remove snapshots."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chkpt.cli.options import DEFAULT_STORE, SUFFIX, Store, snapshot_path
+from chkpt.cli.output import plain, show
+from chkpt.errors import NotFoundError, StorageError, UsageError
+
+
+def rm(
+    snapshots: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SNAPSHOT...",
+            help="Files, if they have a / or end in .zst; else names in the store.",
+            show_default=False,
+        ),
+    ],
+    *,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Remove every SNAPSHOT, for good. Where one cannot be removed, none is.
+
+    A damaged snapshot can be removed, too. A file whose name does not end in .zst is removed only if it is a snapshot.
+    """
+    paths = list(dict.fromkeys(snapshot_path(each, store) for each in snapshots))
+    for path in paths:
+        _check(path)
+    for path in paths:
+        _remove(path)
+        show(f"removed {plain(str(path))}")
+
+
+def _check(path: Path) -> None:
+    """Raise where there is nothing at `path` that may be removed."""
+    if not os.path.lexists(path):
+        raise NotFoundError(f"{path}: there is no such snapshot; nothing has been removed")
+    if path.is_dir() and not path.is_symlink():
+        raise UsageError(f"{path} is a directory, no snapshot; nothing has been removed")
+    if path.suffix != SUFFIX:
+        from chkpt.snapshot import Reader
+
+        Reader.open(path).close()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file so that it is still gone after a power failure."""
+    try:
+        path.unlink()
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror}") from exc

@@ -1,0 +1,239 @@
+"""Processes for `chkpt demo`: commands of chkpt, and machines that are driven over qtest; none outlives the stage.
+
+A signal does not interrupt anything here: it is noted, and every wait looks for it. So there is no moment at which a
+process or a directory could have been made and not be known.
+"""
+
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import typer
+
+from chkpt.errors import ChkptError
+
+COMMAND: Final = (sys.executable, "-P", "-m", "chkpt")
+"""The command line of this same chkpt, wherever the shell would look for it."""
+
+TICK: Final = 0.05
+"""Seconds after which a wait looks for a signal."""
+
+PATIENCE: Final = 60.0
+"""Seconds that a process may take for anything it is asked."""
+
+MAX_BASE: Final = 48
+"""Bytes of the longest path to temporary files that leaves room for a socket's (107, unix(7)); else it is /tmp."""
+
+
+class Stage:
+    """A temporary directory, and the processes that use it. Its running machines are not seen by other commands."""
+
+    def __init__(self) -> None:
+        self.directory = Path()
+        self.signal: int | None = None
+        self._processes: list[subprocess.Popen[str]] = []
+        self._machines: list[QtestMachine] = []
+
+    def check(self) -> None:
+        """End the command where a signal has come."""
+        if self.signal is not None:
+            raise typer.Exit(128 + self.signal)
+
+    def run(self, *arguments: str, shown: bool = False) -> None:
+        """Run a command of chkpt to its end; with `shown` its output is seen.
+
+        Raises:
+            ChkptError: it failed; the message is what it said.
+        """
+        output = None if shown else subprocess.DEVNULL
+        sys.stdout.flush()
+        process = self._start(arguments, output, subprocess.PIPE)
+        end = time.monotonic() + PATIENCE
+        while True:
+            self.check()
+            with suppress(subprocess.TimeoutExpired):
+                _, errors = process.communicate(timeout=TICK)
+                break
+            if time.monotonic() > end:
+                raise ChkptError(f"chkpt {arguments[0]} does not end")
+        if process.returncode:
+            raise ChkptError(_with(f"chkpt {arguments[0]} failed with status {process.returncode}", errors))
+
+    def start(self, arguments: Sequence[str]) -> "QtestMachine":
+        """Run `chkpt run` with these arguments, as a machine driven over qtest. Raise ChkptError where it fails."""
+        machine = QtestMachine(self)
+        self._machines.append(machine)
+        machine.start(arguments)
+        return machine
+
+    def _start(self, arguments: Sequence[str], output: int | None, errors: int) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(  # noqa: S603  our own command line
+            [*COMMAND, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory)},
+            start_new_session=True,  # Ctrl-C is for the demo, which ends the others
+        )
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill every process that is left."""
+        for machine in self._machines:
+            machine.close()
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+class QtestMachine:
+    """A machine in a process of its own, and the qtest connection to it. `seconds` is how long it took to start."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.seconds = 0.0
+        self.sent = 0
+        self._stage = stage
+        self._process: subprocess.Popen[str] | None = None
+        self._connection: socket.socket | None = None
+        self._received = b""
+        self._log = Path(os.devnull)
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, arguments: Sequence[str]) -> None:
+        """Start the machine; return when it serves and has connected. Raise ChkptError where it fails."""
+        number = len(list(self._stage.directory.glob("*.log")))
+        path = self._stage.directory / f"qtest-{number}.sock"
+        self._log = self._stage.directory / f"run-{number}.log"
+        began = time.monotonic()
+        with socket.socket(socket.AF_UNIX) as listener, self._log.open("w") as log:
+            listener.bind(str(path))
+            listener.listen(1)
+            self._process = self._stage._start([*arguments, "--qtest", f"unix:{path}"], subprocess.PIPE, log.fileno())
+            self._wait_for(listener.fileno(), "connect")
+            self._connection, _ = listener.accept()
+            path.unlink()
+        assert self._process.stdout is not None
+        self._wait_for(self._process.stdout.fileno(), "start")  # its one line of output says that it is served
+        if not self._process.stdout.readline():
+            raise self._failed(f"ended with status {self._process.wait()}")
+        self.seconds = time.monotonic() - began
+
+    def send(self, command: str) -> list[str]:
+        """Send one qtest command and return its answer lines. Raise ChkptError where the machine has ended."""
+        connection = self._connection
+        assert connection is not None
+        try:
+            connection.sendall(command.encode() + b"\n")
+            lines: list[str] = []
+            while True:
+                lines.append(self._line(connection))
+                if not lines[-1].startswith("IRQ "):
+                    self.sent += 1
+                    return lines
+        except OSError as exc:
+            raise self._failed(f"is gone at {command} ({exc.strerror})") from exc
+
+    def kill(self) -> None:
+        """End the process at once, as `kill -9` does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _line(self, connection: socket.socket) -> str:
+        while b"\n" not in self._received:
+            self._wait_for(connection.fileno(), "answer")
+            data = connection.recv(1 << 16)
+            if not data:
+                raise self._failed("has closed the connection")
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        return line.decode()
+
+    def _wait_for(self, file: int, what: str) -> None:
+        """Wait until there is something to read. Raise ChkptError where the process ends before, or takes too long."""
+        end = time.monotonic() + PATIENCE
+        while not select.select([file], [], [], TICK)[0]:
+            self._stage.check()
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise self._failed(f"ended with status {self._process.returncode}")
+            if time.monotonic() > end:
+                raise self._failed(f"does not {what}")
+
+    def _failed(self, what: str) -> ChkptError:
+        return ChkptError(_with(f"the machine {what}", self._log.read_text("utf-8", "replace")))
+
+
+def _with(message: str, said: str) -> str:
+    """Return a message with what the process said, if anything."""
+    said = said.strip()
+    return f"{message}: {said}" if said else message
+
+
+# -- the stage's beginning and end ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_stage(*, keep: bool) -> Iterator[Stage]:
+    """Make a stage. However it ends, its processes are killed and, unless `keep`, its directory is removed."""
+    base = tempfile.gettempdir()
+    stage = Stage()
+    with _noted_signals(stage):
+        stage.directory = Path(
+            tempfile.mkdtemp(prefix="chkpt-demo-", dir=base if len(os.fsencode(base)) <= MAX_BASE else "/tmp")  # noqa: S108  mkdtemp is safe anywhere
+        )
+        try:
+            yield stage
+        finally:
+            stage.close()
+            shutil.rmtree(stage.directory / "chkpt" if keep else stage.directory, ignore_errors=True)
+    stage.check()
+
+
+@contextmanager
+def _noted_signals(stage: Stage) -> Iterator[None]:
+    """Note the signals that end a process, but for those it was started to ignore (nohup)."""
+
+    def note(number: int, _: FrameType | None) -> None:
+        stage.signal = number
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    taken = {number: handler for number, handler in before.items() if handler not in {signal.SIG_IGN, None}}
+    if threading.current_thread() is not threading.main_thread():
+        taken = {}  # signals are not for this thread
+    try:
+        for number in taken:
+            signal.signal(number, note)
+        yield
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, handler)

@@ -1,0 +1,167 @@
+"""The client's side of a machine's service: plain calls that return what the machine answered, or raise its error.
+
+    machine = find("traces")
+    machine.save(Path("/tmp/a.zst"))
+
+Nothing but the standard library is imported: a command must start fast.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Collection, Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Final, cast
+
+from chkpt.errors import ChkptError, NoMachineError
+from chkpt.service import directory
+from chkpt.service.messages import DeviceList, LoadReply, MachineInfo, SaveReply, error_of
+
+MAX_ANSWER: Final = 1 << 26
+"""Bytes of the longest answer that is read."""
+
+END_SECONDS: Final = 30
+"""How long a machine may take to end."""
+
+
+class MachineClient:
+    """A running machine. Every call is one request; any number of clients may talk to one machine.
+
+    Raises, in every call:
+        NoMachineError: the machine has ended, or does not answer in time.
+        ChkptError: what the machine answered, as the class it was there.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        """Talk to the machine whose directory is `path`. Nothing is sent yet."""
+        self.name = name
+        self.path = path
+
+    def machine(self, timeout: float | None = None) -> MachineInfo:
+        """Return what the machine is and does. `timeout` is in seconds, None for no limit."""
+        return cast("MachineInfo", self._request("GET", "/v1/machine", timeout=timeout))
+
+    def devices(self) -> DeviceList:
+        """Return the devices with what they claim and what is connected to them."""
+        return cast("DeviceList", self._request("GET", "/v1/devices"))
+
+    def save(self, path: Path, *, force: bool = False) -> SaveReply:
+        """Save the machine to the file at `path`, which is absolute. `force` replaces one that is there."""
+        return cast("SaveReply", self._request("POST", "/v1/save", {"path": str(path), "force": force}))
+
+    def load(
+        self,
+        path: Path,
+        *,
+        only: Collection[str] = (),
+        skip: Collection[str] = (),
+        rename: Mapping[str, str] | None = None,
+        strict: bool = False,
+    ) -> LoadReply:
+        """Load the machine from the file at `path`, which is absolute. See `chkpt.machine.Machine.load`."""
+        request = {
+            "path": str(path),
+            "strict": strict,
+            "only": list(only),
+            "skip": list(skip),
+            "rename": dict(rename or {}),
+        }
+        return cast("LoadReply", self._request("POST", "/v1/load", request))
+
+    def pause(self) -> MachineInfo:
+        """Stop the machine's clock and the input from its backends."""
+        return cast("MachineInfo", self._request("POST", "/v1/pause"))
+
+    def resume(self) -> MachineInfo:
+        """Let the machine go on after a pause."""
+        return cast("MachineInfo", self._request("POST", "/v1/resume"))
+
+    def reset(self) -> MachineInfo:
+        """Press the machine's reset button."""
+        return cast("MachineInfo", self._request("POST", "/v1/reset"))
+
+    def stop(self) -> None:
+        """End the machine, and wait until its name is free again."""
+        lock = directory.hold(self.path)
+        if lock is None:
+            raise self._gone()
+        try:
+            self._request("POST", "/v1/stop")
+            end = time.monotonic() + END_SECONDS
+            while not directory.is_over(lock):
+                if time.monotonic() > end:
+                    raise ChkptError(f"machine {self.name} has been told to stop, but still runs")
+                time.sleep(0.01)
+        finally:
+            os.close(lock)
+
+    def console(self, port: str) -> socket.socket:
+        """Return a stream to and from the serial port `port`. Raise FileNotFoundError where there is none."""
+        return directory.connect(self.path / f"{port}{directory.CONSOLE}")
+
+    def _request(
+        self, method: str, target: str, body: Mapping[str, object] | None = None, timeout: float | None = None
+    ) -> object:
+        connection = _Connection(self.path / directory.API, timeout)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
+            response = connection.getresponse()
+            answer = response.read(MAX_ANSWER)
+        except TimeoutError as exc:
+            raise NoMachineError(f"machine {self.name} does not answer") from exc
+        except (OSError, HTTPException) as exc:
+            raise self._gone() from exc
+        finally:
+            connection.close()
+        try:
+            document: object = json.loads(answer)
+        except ValueError as exc:
+            raise ChkptError(f"machine {self.name} answered with what is not JSON (HTTP {response.status})") from exc
+        if response.status >= 400:
+            raise error_of(document)
+        return document
+
+    def _gone(self) -> NoMachineError:
+        return NoMachineError(f"machine {self.name} has ended")
+
+
+class _Connection(HTTPConnection):
+    """HTTP over the Unix socket at a path."""
+
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+        self._seconds = timeout
+
+    def connect(self) -> None:
+        self.sock = directory.connect(self._path)
+        self.sock.settimeout(self._seconds)
+
+
+def machines() -> list[MachineClient]:
+    """Return this user's running machines by name. Raise StorageError, see `chkpt.service.directory.running`."""
+    return [MachineClient(name, path) for name, path in directory.running().items()]
+
+
+def find(name: str | None = None) -> MachineClient:
+    """Return the machine of this name, or the only one there is.
+
+    Raises:
+        NoMachineError: there is none of that name, or none at all, or several and none was named.
+        StorageError: see `chkpt.service.directory.running`.
+    """
+    found = machines()
+    names = ", ".join(machine.name for machine in found)
+    if name is None:
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise NoMachineError(f"several machines are running: {names}; name one with -m")
+        raise NoMachineError("no machine is running; start one with chkpt run")
+    for machine in found:
+        if machine.name == name:
+            return machine
+    raise NoMachineError(f"no machine {name} is running; running are: {names or 'none'}")

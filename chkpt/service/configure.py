@@ -1,0 +1,82 @@
+"""Which machine to run: from its TOML, from a snapshot's header, or the default one; and with which backends.
+
+What a snapshot says of the host it came from is not done on this one, unless it is given again or the snapshot is
+trusted: a snapshot from elsewhere must not choose which files and sockets are opened here.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from chkpt.errors import ConfigError, StateError, UsageError
+from chkpt.machine import MachineConfig
+from chkpt.machine import config as machine_config
+from chkpt.machine.config import Table
+from chkpt.snapshot import Reader
+
+log = logging.getLogger("chkpt.service")
+
+
+def configuration(
+    toml: Path | None,
+    snapshot: Path | None,
+    *,
+    name: str | None = None,
+    backends: Mapping[str, Table] | None = None,
+    trust: bool = False,
+) -> MachineConfig:
+    """Return the configuration of the machine to run.
+
+    Args:
+        toml: the machine's TOML; it wins over what a snapshot says.
+        snapshot: the snapshot that will be loaded; without a TOML its header tells the machine.
+        name: the machine's name, in place of the configured one.
+        backends: the backends of some frontends, in place of the configured ones.
+        trust: take what touches the host from the snapshot, too.
+
+    Raises:
+        UsageError: a disk image of the snapshot must be given.
+        ConfigError, NotFoundError, StorageError: see `chkpt.machine.config.read` and `with_backends`.
+        RefusedError: the snapshot cannot be read, or describes no machine.
+    """
+    given = dict(backends or {})
+    if toml is not None:
+        config = machine_config.read(toml)
+    elif snapshot is not None:
+        config = _of_snapshot(snapshot, given, trust=trust)
+    else:
+        config = machine_config.default()
+    if name is not None:
+        config = machine_config.parse({**config.table, "name": name})
+    return machine_config.with_backends(config, given) if given else config
+
+
+def _of_snapshot(snapshot: Path, given: Mapping[str, Table], *, trust: bool) -> MachineConfig:
+    with Reader.open(snapshot) as reader:
+        table = reader.header.get("config")
+    if not isinstance(table, Mapping):
+        raise StateError(f"{snapshot}: the header has no configuration; give the machine's TOML")
+    try:
+        whole = machine_config.parse(table)
+        config, lost = machine_config.without_host(whole)
+    except ConfigError as exc:
+        raise StateError(f"{snapshot}: the header describes no machine: {exc}") from exc
+    if trust:
+        return whole
+    drives = {
+        backend.frontend for device in whole.devices for backend in device.backends if backend.frontend != device.name
+    }
+    for frontend in lost:
+        if frontend in given:
+            continue
+        if frontend in drives:
+            raise UsageError(
+                f"{snapshot}: disk {frontend} has an image, which is not taken from a snapshot; "
+                f"give it with --drive {frontend}=PATH, or trust the snapshot with --trust-config"
+            )
+        log.warning(
+            "%s: its backend is not taken from the snapshot; give one with --char %s=..., or --trust-config",
+            frontend,
+            frontend,
+        )
+    return config

@@ -1,0 +1,133 @@
+"""What a machine's service answers its clients. `openapi.json` describes the same, in its own words."""
+
+from collections.abc import Mapping
+from typing import Final, TypedDict
+
+from chkpt import errors
+from chkpt.errors import (
+    ChkptError,
+    ConflictError,
+    ExistsError,
+    NoMachineError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
+
+STATUSES: Final[Mapping[type[ChkptError], int]] = {
+    UsageError: 400,
+    NotFoundError: 404,
+    ExistsError: 409,
+    ConflictError: 409,
+    RefusedError: 422,
+    NoMachineError: 503,
+    ChkptError: 500,
+}
+"""The HTTP status of each class of errors; the first class that fits counts."""
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+class MachineInfo(TypedDict):
+    """The machine as a whole. `clock_ns` is its virtual clock, `qtest` where qtest comes from, as it was given."""
+
+    name: str
+    pid: int
+    paused: bool
+    clock_ns: int
+    qtest: str | None
+    devices: list[str]
+    version: str
+
+
+class BackendInfo(TypedDict):
+    """What is connected to a frontend: its type, and the path or address where the host finds it."""
+
+    type: str
+    path: str | None
+
+
+class FrontendInfo(TypedDict):
+    """One frontend of a device. A serial port has a socket for consoles, too: a path in the machine's directory."""
+
+    name: str
+    kind: str
+    backend: BackendInfo | None
+
+
+class DeviceInfo(TypedDict):
+    """One device. A claim reads like `port 0x3f8-0x3ff`."""
+
+    name: str
+    type: str
+    claims: list[str]
+    frontends: list[FrontendInfo]
+
+
+class DeviceList(TypedDict):
+    """All devices, in order of creation."""
+
+    devices: list[DeviceInfo]
+
+
+class SkipInfo(TypedDict):
+    """One name that was passed over, and why."""
+
+    name: str
+    reason: str
+
+
+class SaveReply(TypedDict):
+    """What a save did. `digest` names the snapshot among all others."""
+
+    path: str
+    size: int
+    digest: str
+    clock_ns: int
+    saved: list[str]
+    skipped: list[SkipInfo]
+
+
+class LoadReply(TypedDict):
+    """What a load did. `clock_ns` is the machine's clock after it."""
+
+    path: str
+    clock_ns: int
+    loaded: list[str]
+    skipped: list[SkipInfo]
+    left: list[SkipInfo]
+    unknown: list[str]
+
+
+class StopReply(TypedDict):
+    """Nothing to say: the machine ends soon."""
+
+
+class ErrorReply(TypedDict):
+    """What went wrong: a class of `chkpt.errors`, its message, and the exit status it stands for."""
+
+    error: str
+    message: str
+    exit_status: int
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+def error_reply(exc: ChkptError) -> tuple[ErrorReply, int]:
+    """Return what a client is told of an error, and the HTTP status."""
+    status = next(status for kind, status in STATUSES.items() if isinstance(exc, kind))
+    # A device from elsewhere may raise a class of its own: the client knows those of chkpt.errors.
+    name = next(kind.__name__ for kind in type(exc).mro() if getattr(errors, kind.__name__, None) is kind)
+    return ErrorReply(error=name, message=str(exc), exit_status=exc.exit_status), status
+
+
+def error_of(document: object) -> ChkptError:
+    """Return the error that a service has told of; one of an unknown class is a plain ChkptError."""
+    if not isinstance(document, dict):
+        return ChkptError("the machine answered with an error that cannot be read")
+    kind = getattr(errors, str(document.get("error")), None)
+    if not isinstance(kind, type) or not issubclass(kind, ChkptError):
+        kind = ChkptError
+    return kind(str(document.get("message")))

@@ -1,0 +1,108 @@
+"""What a machine's service is asked: bodies of requests, read and checked field by field."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar, cast
+
+from chkpt.errors import UsageError
+
+MAX_BODY: Final = 1 << 20
+"""Bytes in the longest body."""
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRequest:
+    """Save the machine to the file at an absolute path; `force` replaces one that is there."""
+
+    path: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Load the machine from the file at an absolute path. See `chkpt.machine.Machine.load`."""
+
+    path: str
+    strict: bool = False
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyRequest:
+    """Nothing to say: no body, or an object without fields."""
+
+
+def parse(body: bytes, request: type[R]) -> R:
+    """Return the request in `body`.
+
+    Raises:
+        UsageError: not one JSON object, a field too many or too few, or a value that cannot be.
+    """
+    try:
+        document: object = json.loads(body or b"{}", object_pairs_hook=_once)
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(f"the body is not JSON: {exc}") from exc
+    if not isinstance(document, dict):
+        raise UsageError("the body is not a JSON object")
+    known = CHECKS[request]
+    for name in document:
+        if name not in known:
+            raise UsageError(f"unknown field {name!a}; known are: {', '.join(known) or 'none'}")
+    if "path" in known and "path" not in document:
+        raise UsageError("field path is missing")
+    fields: dict[str, object] = {}
+    for name, value in document.items():
+        problem = known[name](value)
+        if problem is not None:
+            raise UsageError(f"field {name} is {problem}")
+        fields[name] = tuple(value) if isinstance(value, list) else value
+    return cast("Callable[..., R]", request)(**fields)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return document
+
+
+def _path(value: object) -> str | None:
+    if not isinstance(value, str):
+        return "not a string"
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return "not a path that a file may have"
+    if "\0" in value or not value.startswith("/"):
+        return "not an absolute path"
+    return None
+
+
+def _flag(value: object) -> str | None:
+    return None if isinstance(value, bool) else "neither true nor false"
+
+
+def _names(value: object) -> str | None:
+    return None if isinstance(value, list) and all(isinstance(name, str) for name in value) else "not a list of names"
+
+
+def _renames(value: object) -> str | None:
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()):
+        return None
+    return "not an object of old and new names"
+
+
+Check = Callable[[object], str | None]
+
+CHECKS: Final[Mapping[type, Mapping[str, Check]]] = {
+    SaveRequest: {"path": _path, "force": _flag},
+    LoadRequest: {"path": _path, "strict": _flag, "only": _names, "skip": _names, "rename": _renames},
+    EmptyRequest: {},
+}
+"""For each request its fields, and what says why a value cannot be: a phrase after `is`, or None."""

@@ -1,0 +1,205 @@
+"""A machine that runs in this process, and what may be asked of it from another thread.
+
+Whatever touches the machine is done by its run loop, between two rounds. What takes time and does not touch it, such as
+waiting for the disk, is done by whoever asks.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from importlib.metadata import version
+from pathlib import Path
+
+from chkpt.context import Checkpoint
+from chkpt.device import FrontendKind
+from chkpt.machine.loop import RunLoop
+from chkpt.manager import DeviceEntry, LoadReport, SaveReport, Skip
+from chkpt.service.messages import (
+    BackendInfo,
+    DeviceInfo,
+    DeviceList,
+    FrontendInfo,
+    LoadReply,
+    MachineInfo,
+    SaveReply,
+    SkipInfo,
+)
+from chkpt.service.requests import LoadRequest, SaveRequest
+from chkpt.service.tap import Tap
+from chkpt.snapshot import Reader, Summary, Writable, dump
+from chkpt.store.local import publish
+
+
+class RunningMachine:
+    """A machine in the hands of its run loop. Every method but `describe` is for other threads.
+
+    What returns a future is done between two rounds of the loop; after the end of the loop it is NoMachineError. `save`
+    and `load` wait.
+    """
+
+    def __init__(self, loop: RunLoop, *, qtest: str | None = None) -> None:
+        """Take the loop over; `qtest` is where qtest comes from, for those who ask."""
+        self.loop = loop
+        self.name = loop.machine.name
+        self._machine = loop.machine
+        self._qtest = qtest
+        self._version = version("chkpt")
+
+    # -- what is done between two rounds ------------------------------------------------------------------------------
+
+    def info(self) -> "Future[MachineInfo]":
+        """Tell what the machine is and does."""
+        return self.loop.submit(self.describe)
+
+    def devices(self) -> "Future[DeviceList]":
+        """Tell the devices, what they claim and what is connected to them."""
+        return self.loop.submit(self._devices)
+
+    def pause(self) -> "Future[MachineInfo]":
+        """Stop the clock and the input from backends."""
+        return self._do(self.loop.pause)
+
+    def resume(self) -> "Future[MachineInfo]":
+        """Go on after a pause."""
+        return self._do(self.loop.resume)
+
+    def reset(self) -> "Future[MachineInfo]":
+        """Press the reset button."""
+        return self._do(self._machine.reset)
+
+    def _do(self, act: Callable[[], None]) -> "Future[MachineInfo]":
+        def call() -> MachineInfo:
+            act()
+            return self.describe()
+
+        return self.loop.submit(call)
+
+    def describe(self) -> MachineInfo:
+        """Tell what the machine is and does. For the loop's thread, or while the loop does not run."""
+        return MachineInfo(
+            name=self.name,
+            pid=os.getpid(),
+            paused=self.loop.paused,
+            clock_ns=self._machine.clock.now,
+            qtest=self._qtest,
+            devices=[entry.name for entry in self._machine.devices],
+            version=self._version,
+        )
+
+    def _devices(self) -> DeviceList:
+        return DeviceList(devices=[self._device(entry) for entry in self._machine.devices])
+
+    def _device(self, entry: DeviceEntry) -> DeviceInfo:
+        return DeviceInfo(
+            name=entry.name,
+            type=entry.type.name,
+            claims=[str(claim) for claim in self._machine.devices.claims(entry.name)],
+            frontends=[self._frontend(kind, name) for kind, name in self._frontends() if _is_of(name, entry.name)],
+        )
+
+    def _frontends(self) -> list[tuple[FrontendKind, str]]:
+        ends = self._machine.devices.ends
+        tables = {
+            FrontendKind.BLOCK: ends.block.names,
+            FrontendKind.NET: ends.net.names,
+            FrontendKind.CHAR: ends.char.names,
+            FrontendKind.CONSOLE: ends.console.names,
+        }
+        return [(kind, name) for kind, names in tables.items() for name in names]
+
+    def _frontend(self, kind: FrontendKind, name: str) -> FrontendInfo:
+        devices = self._machine.config.devices
+        backend = {backend.frontend: backend for device in devices for backend in device.backends}.get(name)
+        if backend is None:
+            return FrontendInfo(name=name, kind=kind.value, backend=None)
+        path = backend.options.get("path")
+        if kind is FrontendKind.CHAR:
+            tap = self._machine.devices.ends.char.backends.get(name)
+            path = _host_path(tap.backend, path) if isinstance(tap, Tap) else path
+        return FrontendInfo(
+            name=name,
+            kind=kind.value,
+            backend=BackendInfo(type=backend.type, path=path if isinstance(path, str) else None),
+        )
+
+    # -- save and load ------------------------------------------------------------------------------------------------
+
+    def save(self, request: SaveRequest) -> SaveReply:
+        """Save the machine to a file. It stands still only until the bytes have been handed to the system.
+
+        Raises:
+            ExistsError: there is such a file, and `force` is not given.
+            SaveError: a device cannot be saved.
+            StorageError: the file cannot be written.
+            NoMachineError: the machine has ended.
+        """
+
+        def encode(file: Writable) -> tuple[Summary, SaveReport, int]:
+            checkpoint = Checkpoint()
+            report = self._machine.save(checkpoint)
+            return dump(checkpoint, file), report, self._machine.clock.now
+
+        def write(file: Writable) -> tuple[Summary, SaveReport, int]:
+            return self.loop.submit(lambda: encode(file)).result()
+
+        summary, report, clock_ns = publish(Path(request.path), write, force=request.force)
+        return SaveReply(
+            path=request.path,
+            size=summary.size,
+            digest=summary.root_digest.hex(),
+            clock_ns=clock_ns,
+            saved=list(report.saved),
+            skipped=_skips(report.skipped),
+        )
+
+    def load(self, request: LoadRequest) -> LoadReply:
+        """Load the machine from a file.
+
+        Raises:
+            NotFoundError: there is no such file, or no device of a name given.
+            RefusedError: the snapshot cannot be taken.
+            LoadError: a device cannot be loaded.
+            StorageError: the file cannot be read.
+            NoMachineError: the machine has ended.
+        """
+        with Reader.open(request.path) as reader:
+            checkpoint = reader.checkpoint()
+
+            def call() -> tuple[LoadReport, int]:
+                report = self._machine.load(
+                    checkpoint,
+                    only=request.only,
+                    skip=request.skip,
+                    rename=request.rename,
+                    strict=request.strict,
+                )
+                self.loop.rebase()
+                return report, self._machine.clock.now
+
+            report, clock_ns = self.loop.submit(call).result()
+        return LoadReply(
+            path=request.path,
+            clock_ns=clock_ns,
+            loaded=list(report.loaded),
+            skipped=_skips(report.skipped),
+            left=_skips(report.left),
+            unknown=list(report.unknown),
+        )
+
+
+def _skips(skips: tuple[Skip, ...]) -> list[SkipInfo]:
+    return [SkipInfo(name=skip.name, reason=skip.reason) for skip in skips]
+
+
+def _is_of(frontend: str, device: str) -> bool:
+    """Whether the frontend is the device's: it is named like it, or `DEVICE.UNIT`."""
+    return device in {frontend, frontend.rpartition(".")[0]}
+
+
+def _host_path(backend: object, configured: object) -> object:
+    """Return where the host finds what a backend has opened, such as a pseudo-terminal, where the backend tells."""
+    for name in ("path", "address"):
+        found: object = getattr(backend, name, None)
+        if found is not None:
+            return found if isinstance(found, str) else ":".join(map(str, found)) if isinstance(found, tuple) else None
+    return configured

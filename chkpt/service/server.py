@@ -1,0 +1,210 @@
+"""Runs a machine and its service in this process, from an empty directory to the last socket removed."""
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import uvicorn  # noqa: TID253  only `chkpt run` imports this module
+
+from chkpt.errors import DeviceError
+from chkpt.interop.chardev import Chardev, QtestChannel
+from chkpt.machine import Machine, MachineConfig
+from chkpt.machine.loop import RunLoop
+from chkpt.manager import installed_backend_types
+from chkpt.service import directory
+from chkpt.service.app import application
+from chkpt.service.consoles import Consoles
+from chkpt.service.messages import MachineInfo
+from chkpt.service.running import RunningMachine
+from chkpt.service.tap import Tap, tapped
+from chkpt.snapshot import Reader
+
+log = logging.getLogger("chkpt.service")
+
+GRACE_SECONDS: Final = 5
+"""How long requests may take to end once the machine is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to run: a machine's configuration, and how it begins.
+
+    `load` is the snapshot it begins from, `qtest` where its qtest client is and `qtest_text` the same as it was given.
+    """
+
+    config: MachineConfig
+    load: Path | None = None
+    paused: bool = False
+    qtest: Chardev | None = None
+    qtest_text: str | None = None
+
+
+def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> None:
+    """Run a machine until it is told to stop: by its service, by SIGTERM, SIGINT or SIGHUP, by the end of stdio.
+
+    Args:
+        launch: what to run.
+        ready: called once the service answers, with the machine and the path of its socket.
+
+    Raises:
+        ChkptError: the machine could not be started, and nothing of it is left; or it failed while it ran.
+    """
+    with ExitStack() as stack:
+        ending = stack.enter_context(_signals())
+        claimed = directory.claim(launch.config.name)
+        stack.callback(claimed.remove)
+        machine = Machine(launch.config, backend_types=tapped(installed_backend_types()))
+        stack.callback(machine.close)
+        taps = _taps(machine)
+        if launch.load is not None:
+            with Reader.open(launch.load) as reader:
+                machine.load(reader.checkpoint())
+        loop = RunLoop(machine, wall_clock=launch.qtest is None)
+        if launch.paused:
+            loop.pause()
+        for name, tap in taps.items():
+            listener = directory.listen(claimed.path / f"{name}{directory.CONSOLE}")
+            consoles = Consoles(listener, tap, paused=lambda: loop.paused)
+            stack.callback(consoles.close)
+            loop.add(consoles)
+        if launch.qtest is not None:
+            stack.callback(_add_qtest(loop, launch.qtest))
+        path = claimed.path / directory.API
+        listener = stack.enter_context(directory.listen(path))
+        running = RunningMachine(loop, qtest=launch.qtest_text)
+        info = running.describe()
+        _serve(running, listener, ending, lambda: ready(info, path))
+    if loop.error is not None:
+        raise DeviceError(f"machine {machine.name} failed: {loop.error!r}") from loop.error
+
+
+def _taps(machine: Machine) -> dict[str, Tap]:
+    """Return the tap of each serial port; a port without a backend gets one of its own."""
+    char = machine.devices.ends.char
+    for name in char.names:
+        if name not in char.backends:
+            machine.devices.connect_char(name, Tap())
+    return {name: tap for name, tap in char.backends.items() if isinstance(tap, Tap)}
+
+
+# -- qtest ------------------------------------------------------------------------------------------------------------
+
+
+def _add_qtest(loop: RunLoop, chardev: Chardev) -> Callable[[], None]:
+    """Let the loop speak qtest; return how to end that."""
+    channel = QtestChannel(loop.machine, chardev, called=lambda: loop.called, ended=loop.stop)
+    if chardev.server and chardev.wait and not loop.paused:
+        loop.pause()
+        loop.add(_FirstClient(channel, loop.resume))
+    else:
+        loop.add(channel)
+    return channel.close
+
+
+class _FirstClient:
+    """A qtest channel whose machine takes nothing from its backends until the first client has come."""
+
+    def __init__(self, channel: QtestChannel, start: Callable[[], None]) -> None:
+        self._channel = channel
+        self._start: Callable[[], None] | None = start
+        self.wants_write = channel.wants_write
+        self.fileno = channel.fileno
+
+    def poll(self) -> None:
+        before = self._channel.fileno()
+        self._channel.poll()
+        if self._start is not None and self._channel.fileno() != before:  # the listener's before, now the client's
+            self._start()
+            self._start = None
+
+
+# -- HTTP and signals -------------------------------------------------------------------------------------------------
+
+
+class _Ending:
+    """What a signal does: while the machine is being made, an exception; later, a word to the server."""
+
+    def __init__(self) -> None:
+        self.server: uvicorn.Server | None = None
+        self._told = False
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        told, self._told = self._told, True
+        if self.server is not None:
+            self.server.should_exit = True
+        elif not told:
+            raise SystemExit(128 + number)
+
+
+@contextmanager
+def _signals() -> Iterator[_Ending]:
+    """Take the signals that end a process, but for those it was started to ignore (nohup)."""
+    ending = _Ending()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    taken = {number: handler for number, handler in before.items() if handler not in {signal.SIG_IGN, None}}
+    if threading.current_thread() is not threading.main_thread():
+        taken = {}  # signals are not for this thread
+    try:
+        for number in taken:
+            signal.signal(number, ending)
+        yield ending
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, handler)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which tells when it is ready, and leaves signals to us."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, ready: Callable[[], None]) -> None:
+    """Run the loop in a thread of its own and the service in this one, until either ends."""
+
+    def stop() -> None:
+        server.should_exit = True
+
+    def run() -> None:
+        with suppress(Exception):  # the loop has logged it, and keeps it in `error`
+            running.loop.run()
+        stop()
+
+    config = uvicorn.Config(
+        application(running, stop),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        loop="asyncio",
+        http="h11",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = _Server(config, ready)
+    ending.server = server
+    thread = threading.Thread(target=run, name=f"machine {running.name}")
+    running.loop.rebase()
+    thread.start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        running.loop.stop()
+        thread.join()

@@ -1,0 +1,154 @@
+"""`chkpt console`: a terminal, or a pipe, at a serial port."""
+
+import os
+import pty
+import select
+import signal
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chkpt.machine import Machine
+from chkpt.machine.loop import RunLoop
+from chkpt.service.client import MachineClient
+from tests.chkpt.cli.processes import PATIENCE, chkpt, refused, spawn
+from tests.chkpt.service.served import COM1, launch, serving
+
+COM2 = {**COM1, "name": "com2", "port": 0x2F8, "irq": 3}
+RBR_THR, FCR, LSR = 0, 2, 5
+
+
+@pytest.fixture
+def echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every machine a guest that sends back what it receives, in capital letters."""
+    advance = RunLoop._advance
+
+    def run_guest(machine: Machine) -> None:
+        for base in (0x3F8, 0x2F8):
+            while machine.ports.inb(base + LSR) & 0x61 == 0x61:
+                byte = bytes([machine.ports.inb(base + RBR_THR)])
+                machine.ports.outb(base + RBR_THR, byte.upper()[0])
+
+    def advance_and_run(loop: RunLoop) -> float | None:
+        run_guest(loop.machine)
+        return advance(loop)
+
+    monkeypatch.setattr(RunLoop, "_advance", advance_and_run)
+
+
+@pytest.fixture
+def machine(home: Path, echo: None) -> Iterator[MachineClient]:
+    with serving(launch(COM1)) as client:
+        yield client
+
+
+class Terminal:
+    """A pseudo-terminal with `chkpt console` on it."""
+
+    def __init__(self, *args: str) -> None:
+        self.master, self.slave = pty.openpty()
+        self.before = termios.tcgetattr(self.slave)
+        self.process = spawn("console", *args, stdin=self.slave, stdout=self.slave, stderr=self.slave)
+
+    def read_until(self, text: bytes) -> bytes:
+        seen = b""
+        while text not in seen:
+            ready, _, _ = select.select([self.master], [], [], PATIENCE)
+            assert ready, seen
+            seen += os.read(self.master, 4096)
+        return seen
+
+    def close(self) -> int:
+        """Wait for the end; return the exit status. The terminal must be as it was."""
+        status = self.process.wait(PATIENCE)
+        assert termios.tcgetattr(self.slave) == self.before
+        os.close(self.master)
+        os.close(self.slave)
+        return status
+
+
+def test_terminal_is_raw_and_restored(machine: MachineClient) -> None:
+    terminal = Terminal()
+    terminal.read_until(b"console of machine m; Ctrl-] leaves")
+    while termios.tcgetattr(terminal.slave) == terminal.before:
+        time.sleep(0.01)
+    os.write(terminal.master, b"hi\x03\x1a")
+    assert b"HI\x03\x1a" in terminal.read_until(b"\x1a")
+    os.write(terminal.master, b"\x1d")
+    assert terminal.close() == 0
+
+
+def test_terminal_is_restored_when_the_machine_ends(machine: MachineClient) -> None:
+    terminal = Terminal("-m", "m", "--port", "com1")
+    terminal.read_until(b"leaves")
+    os.write(terminal.master, b"x")
+    terminal.read_until(b"X")
+    machine.stop()
+    assert terminal.close() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_terminal_is_restored_after_a_signal(machine: MachineClient, number: signal.Signals) -> None:
+    terminal = Terminal()
+    terminal.read_until(b"leaves")
+    while termios.tcgetattr(terminal.slave) == terminal.before:
+        time.sleep(0.01)
+    terminal.process.send_signal(number)
+    assert terminal.close() == 128 + number
+
+
+def test_pipe(machine: MachineClient) -> None:
+    with spawn("console") as process:
+        out, err = process.communicate(b"some words, more than a FIFO holds\n\x1dnot this", timeout=PATIENCE)
+        assert (process.returncode, err) == (0, b"")
+        assert b"SOME WORDS, MORE THAN A FIFO HOLDS\n".startswith(out)
+    with machine.console("com1") as stream:
+        stream.sendall(b"!")
+        assert stream.recv(1) == b"!"
+
+
+def test_end_of_input_keeps_showing_output(machine: MachineClient) -> None:
+    with spawn("console") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"abc")
+        process.stdin.close()
+        seen = b""
+        while len(seen) < 3:
+            seen += os.read(process.stdout.fileno(), 10)
+        with machine.console("com1") as stream:
+            stream.sendall(b"from elsewhere")
+            while len(seen) < 17:
+                seen += os.read(process.stdout.fileno(), 20)
+        machine.stop()
+        assert (process.wait(PATIENCE), seen) == (0, b"ABCFROM ELSEWHERE")
+
+
+def test_reader_that_goes_away_ends_it(machine: MachineClient) -> None:
+    read, write = os.pipe()
+    with spawn("console", stdout=write) as process:
+        os.close(write)
+        os.close(read)
+        assert process.stdin is not None
+        process.stdin.write(b"abc")
+        assert process.wait(PATIENCE) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_which_port(home: Path, echo: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(launch({"type": "pit"})):
+        assert refused(chkpt(capsys, "console"), 3) == "machine m has no serial port com1; it has: none"
+    with serving(launch(COM1, COM2)):
+        assert refused(chkpt(capsys, "console", "--port", "com3"), 3).endswith("it has: com1, com2")
+        for args in ([], ["--port", "com2"]):
+            with spawn("console", *args) as process:
+                assert process.communicate(b"\x1d", timeout=PATIENCE) == (b"", b"")
+    with serving(launch(COM2, {**COM1, "name": "com3"})):
+        message = refused(chkpt(capsys, "console"), 2)
+        assert message == "machine m has several serial ports: com2, com3; name one with --port"
+    with serving(launch(COM2)), spawn("console") as process:
+        assert process.communicate(b"\x1d", timeout=PATIENCE) == (b"", b"")

@@ -1,0 +1,76 @@
+"""`chkpt load`: what is told of each device, and that a refused load changes nothing."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.chkpt.cli.processes import chkpt, refused
+from tests.chkpt.service.served import COM1, launch, serving
+
+
+def test_load_by_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(launch()):
+        assert chkpt(capsys, "save", "a").status == 0
+        outcome = chkpt(capsys, "load", "a")
+        assert (outcome.status, outcome.err) == (0, "")
+        path = re.escape(str(home / "snapshots" / "a.zst"))
+        assert re.fullmatch(rf"loaded machine m at \d+\.\d{{9}} s from {path}: pic, pit, com1, ide0\n", outcome.out)
+        loaded = json.loads(chkpt(capsys, "load", "./snapshots/a.zst", "--only", "pit", "--json").out)
+        assert loaded["loaded"] == ["pit"]
+        assert [skip["name"] for skip in loaded["left"]] == ["pic", "com1", "ide0"]
+
+
+def test_what_does_not_fit_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(launch({"type": "pit"}, COM1, name="old")):
+        assert chkpt(capsys, "save", "a").status == 0
+    with serving(launch({"type": "pit"}, {**COM1, "name": "com2"}, name="new")):
+        outcome = chkpt(capsys, "load", "a")
+        assert outcome.status == 0
+        head, *rest = outcome.out.splitlines()
+        assert head.endswith("a.zst: pit")
+        assert rest == [
+            "skipped: com1: this machine has no device com1",
+            "left as it was: com2: not in the snapshot",
+        ]
+        message = refused(chkpt(capsys, "load", "a", "--strict"), 4)
+        assert message == "refused by strict, nothing has changed: com1: this machine has no device com1"
+        assert chkpt(capsys, "load", "a", "--strict", "--map", "com1=com2").out.endswith(": pit, com2\n")
+        only = chkpt(capsys, "load", "a", "--skip", "pit", "--map", "com1=com2").out
+        assert only.splitlines()[0].endswith(": com2")
+
+
+def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(launch()) as machine:
+        machine.pause()
+        assert chkpt(capsys, "save", "a").status == 0
+        good = home / "snapshots" / "a.zst"
+        data = bytearray(good.read_bytes())
+        data[len(data) // 2] ^= 0x10
+        (home / "flipped.zst").write_bytes(data)
+        (home / "short.zst").write_bytes(data[:-9])
+        (home / "text").write_text("no snapshot at all")
+        (home / "empty").write_bytes(b"")
+        for args, status, words in (
+            (["absent"], 3, "absent.zst"),
+            (["./absent/x.zst"], 3, "x.zst"),
+            (["."], 2, "dot"),
+            (["./"], 1, "directory"),
+            (["./text"], 4, "text"),
+            (["./empty"], 4, "empty"),
+            (["flipped.zst"], 4, "flipped.zst"),
+            (["short.zst"], 4, "short.zst"),
+            (["a", "--only", "nothing"], 3, "no device nothing to load or skip"),
+            (["a", "--skip", "nothing"], 3, "no device nothing to load or skip"),
+            (["a", "--map", "pit"], 2, "--map pit: write OLD=NEW"),
+            (["a", "--map", "pit="], 2, "write OLD=NEW"),
+            (["a", "--map", "pit=a", "--map", "pit=b"], 2, "pit is already to be loaded into a"),
+            (["a", "--map", "nothing=pit"], 3, "no device nothing in the snapshot to rename"),
+            (["a", "--map", "pit=pic"], 2, "would both be loaded into pic"),
+            (["a", "-m", "nobody"], 5, "no machine nobody is running"),
+        ):
+            assert words in refused(chkpt(capsys, "load", *args), status), args
+        assert chkpt(capsys, "save", "b").status == 0
+        same = chkpt(capsys, "diff", "a", "b")
+        assert same.status == 0, same

@@ -1,0 +1,95 @@
+"""`chkpt verify` reads everything, and names every snapshot that is bad."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.chkpt.cli.looking import chkpt, flip, flip_piece, flip_section, is_harmless, write
+from tests.chkpt.snapshot.checkpoints import small
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CHKPT_STORE", str(tmp_path / "store"))
+    for name in ("a", "b", "c"):
+        write(tmp_path / "store" / f"{name}.zst")
+    return tmp_path / "store"
+
+
+def test_without_arguments_the_whole_store_is_verified(store: Path, capsys: Capture) -> None:
+    ended = chkpt(capsys, "verify")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out == "a: good\nb: good\nc: good\n"
+
+
+def test_every_bad_one_is_named(store: Path, capsys: Capture) -> None:
+    flip_section(store / "a.zst", "devices/pit")
+    flip_piece(store / "c.zst")
+    ended = chkpt(capsys, "verify")
+    assert ended.status == 4
+    a, b, c = ended.out.splitlines()
+    assert a.startswith(f"a: bad: {store / 'a.zst'}: section devices/pit ")
+    assert b == "b: good"
+    assert c.startswith("c: bad: ")
+    assert "blocks" in c
+    assert ended.err == "chkpt: 2 of 3 snapshots failed: a, c\n"
+
+
+def test_only_the_named_ones_are_read(store: Path, capsys: Capture) -> None:
+    flip_piece(store / "a.zst")
+    path = write(store.parent / "elsewhere.zst")
+    ended = chkpt(capsys, "verify", "b", str(path), "b")
+    assert ended.status == 0
+    assert ended.out == f"b: good\n{path}: good\n"
+    assert chkpt(capsys, "verify", "b", "--store", str(store.parent)).status == 3
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path, capsys: Capture) -> None:
+    path = write(tmp_path / "x.zst")
+    whole = path.read_bytes()
+    for offset in range(0, len(whole), 7):
+        path.write_bytes(whole)
+        flip(path, offset)
+        assert chkpt(capsys, "verify", str(path)).status == 4, offset
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        assert chkpt(capsys, "verify", str(path)).status == 4, size
+
+
+def test_json_tells_of_each(store: Path, capsys: Capture) -> None:
+    flip_piece(store / "b.zst")
+    ended = chkpt(capsys, "verify", "a", "b", "--json")
+    assert ended.status == 4
+    good, bad = json.loads(ended.out)
+    assert good == {"snapshot": "a", "path": str(store / "a.zst"), "ok": True, "problem": ""}
+    assert (bad["snapshot"], bad["ok"]) == ("b", False)
+    assert "blocks" in bad["problem"]
+
+
+def test_bad_counts_more_than_missing_and_missing_more_than_unreadable(store: Path, capsys: Capture) -> None:
+    flip_piece(store / "a.zst")
+    ended = chkpt(capsys, "verify", "none", "a", "b")
+    assert ended.status == 4
+    assert "none: bad: " in ended.out
+    assert chkpt(capsys, "verify", "none", "b", f"{store}/").status == 3
+    assert chkpt(capsys, "verify", f"{store}/").status == 1
+
+
+def test_an_empty_store_has_nothing_bad(tmp_path: Path, capsys: Capture) -> None:
+    for directory in (tmp_path, tmp_path / "none"):
+        ended = chkpt(capsys, "verify", "--store", str(directory))
+        assert (ended.status, ended.out) == (0, "")
+    assert json.loads(chkpt(capsys, "verify", "--store", str(tmp_path), "--json").out) == []
+
+
+def test_a_hostile_name_in_a_problem_is_harmless(store: Path, capsys: Capture) -> None:
+    checkpoint = small()
+    checkpoint.contexts["\x1b[31m\x9b"] = checkpoint.contexts.pop("clock")
+    flip_section(write(store / "a.zst", checkpoint), "\x1b[31m\x9b")
+    ended = chkpt(capsys, "verify", "a")
+    assert ended.status == 4
+    assert is_harmless(ended.out)
+    assert r"\x1b[31m" in ended.out

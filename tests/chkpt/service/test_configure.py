@@ -1,0 +1,113 @@
+"""Which machine is run: nothing of a snapshot's host is used here unless it is given again or trusted."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from chkpt.context import Checkpoint, Value
+from chkpt.errors import ConfigError, CorruptError, NotFoundError, StateError, UsageError
+from chkpt.machine.config import DEFAULT
+from chkpt.service.configure import configuration
+from chkpt.snapshot import dumps
+
+ELSEWHERE: dict[str, Value] = {
+    "name": "far",
+    "memory": "1M",
+    "device": [
+        {"type": "serial", "name": "com1", "port": 0x3F8, "irq": 4, "backend": {"type": "file", "path": "/etc/x"}},
+        {"type": "serial", "name": "com2", "port": 0x2F8, "irq": 3, "backend": {"type": "null"}},
+        {"type": "ide", "name": "ide0", "drive": [{"unit": 0, "size": "1M"}, {"unit": 1, "media": "cdrom"}]},
+    ],
+}  # fmt: skip
+
+
+def snapshot(path: Path, config: Value, **header: Value) -> Path:
+    """Write a snapshot of nothing but a header."""
+    path.write_bytes(dumps(Checkpoint({"machine": "far", "config": config, **header})))
+    return path
+
+
+def with_image(path: Path) -> Path:
+    config = dict(ELSEWHERE)
+    config["device"] = [{"type": "ide", "name": "ide0", "drive": [{"unit": 0, "image": "/secret.img"}]}]
+    return snapshot(path, config)
+
+
+def test_neither_is_the_default_machine() -> None:
+    assert configuration(None, None).table == DEFAULT
+
+
+def test_toml_wins_over_the_snapshot(tmp_path: Path) -> None:
+    toml = tmp_path / "m.toml"
+    toml.write_text('name = "here"\nmemory = "2M"\n')
+    config = configuration(toml, snapshot(tmp_path / "s.zst", ELSEWHERE))
+    assert (config.name, config.memory, config.devices) == ("here", 2 << 20, ())
+
+
+def test_name_is_replaced() -> None:
+    assert configuration(None, None, name="other").name == "other"
+    with pytest.raises(ConfigError, match="machine: name"):
+        configuration(None, None, name="a/b")
+
+
+def test_backends_of_the_snapshot_are_dropped_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        config = configuration(None, snapshot(tmp_path / "s.zst", ELSEWHERE))
+    assert {each.frontend: each.type for device in config.devices for each in device.backends} == {
+        "com2": "null",
+        "ide0.0": "scratch",
+    }
+    assert [record.getMessage() for record in caplog.records] == [
+        "com1: its backend is not taken from the snapshot; give one with --char com1=..., or --trust-config"
+    ]
+
+
+def test_backend_given_again_is_used_and_not_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = configuration(None, snapshot(tmp_path / "s.zst", ELSEWHERE), backends={"com1": {"type": "pty"}})
+    assert [each.type for each in config.devices[0].backends] == ["pty"]
+    assert not caplog.records
+
+
+def test_trusted_snapshot_is_taken_as_it_is(tmp_path: Path) -> None:
+    config = configuration(None, snapshot(tmp_path / "s.zst", ELSEWHERE), trust=True)
+    assert config.table == ELSEWHERE
+
+
+def test_disk_image_must_be_given(tmp_path: Path) -> None:
+    path = with_image(tmp_path / "s.zst")
+    with pytest.raises(UsageError, match=r"disk ide0\.0 has an image.*--drive ide0\.0=PATH.*--trust-config"):
+        configuration(None, path)
+    given = configuration(None, path, backends={"ide0.0": {"type": "image", "path": "/mine.img"}})
+    assert [dict(each.options) for each in given.devices[0].backends] == [{"path": "/mine.img"}]
+    trusted = configuration(None, path, trust=True)
+    assert trusted.devices[0].backends[0].options["path"] == "/secret.img"
+
+
+def test_backend_for_nothing_is_refused() -> None:
+    with pytest.raises(NotFoundError, match=r"no device or drive ide7\.0; there are: .*ide0\.0"):
+        configuration(None, None, backends={"ide7.0": {"type": "null"}})
+
+
+@pytest.mark.parametrize("config", [None, 3, "x", [], {"device": 1}, {"name": ""}, {"memory": "x"}, {"surprise": 1}])
+def test_header_that_describes_no_machine_is_refused(tmp_path: Path, config: Value) -> None:
+    path = snapshot(tmp_path / "s.zst", config)
+    for trust in (False, True):
+        with pytest.raises(StateError, match=r"s\.zst: the header"):
+            configuration(None, path, trust=trust)
+
+
+def test_missing_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"absent\.toml"):
+        configuration(tmp_path / "absent.toml", None)
+    with pytest.raises(NotFoundError, match=r"absent\.zst"):
+        configuration(None, tmp_path / "absent.zst")
+
+
+def test_damaged_snapshot_is_refused(tmp_path: Path) -> None:
+    path = snapshot(tmp_path / "s.zst", ELSEWHERE)
+    data = bytearray(path.read_bytes())
+    data[20] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptError):
+        configuration(None, path)

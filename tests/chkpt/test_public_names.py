@@ -1,0 +1,33 @@
+"""What `import chkpt` gives, and no more."""
+
+import subprocess
+import sys
+
+import chkpt
+
+NAMES = """
+Blob Checkpoint ChkptError ConfigError ConflictError Context CorruptError DeviceError DeviceManager DeviceTypes
+ExistsError LimitError LoadError LoadReport LocalStore Machine MachineConfig NoMachineError NotFoundError Reader
+RefusedError SaveError SaveReport Skip SparseBlob StateError StorageError Store StrictError UsageError VersionError
+blob_bytes dump dumps loads
+"""
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(chkpt.__all__) == sorted(NAMES.split())
+
+
+def test_every_public_name_can_be_imported() -> None:
+    assert [name for name in chkpt.__all__ if getattr(chkpt, name, None) is None] == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(chkpt, "Pickle")
+
+
+def test_import_chkpt_alone_imports_no_library() -> None:
+    code = (
+        "import sys, chkpt; print([name for name in ('msgpack', 'zstandard', 'typer', 'rich') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

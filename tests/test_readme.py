@@ -1,0 +1,98 @@
+"""Every command and every example in the README does what it says."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from chkpt.cli import COMMANDS
+from chkpt.machine import Machine
+from chkpt.machine.config import parse
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def session() -> list[tuple[str, list[str]]]:
+    """Return each command of the session with the output lines below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in next(block for block in blocks("console") if block.startswith("$")).splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def fits(wanted: list[str], output: str) -> bool:
+    """Tell whether the output is the one shown; `...` stands for anything, a line of its own for any lines."""
+    parts = [r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n" for line in wanted]
+    return re.fullmatch("".join(parts), output) is not None
+
+
+def test_the_session_is_as_shown(tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    (tmp_path / "run").mkdir(mode=0o700)
+    started: list[subprocess.Popen[str]] = []
+    try:
+        for command, wanted in session():
+            if command.endswith(" &"):
+                process = subprocess.Popen(
+                    command[:-2].split(), cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+                )
+                started.append(process)
+                assert process.stdout is not None
+                output = process.stdout.readline()
+            else:
+                run = subprocess.run(
+                    command.split(), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+                )
+                assert run.returncode == 0, run.stderr
+                output = run.stdout
+            assert fits(wanted, output), f"{command}: {output}"
+        assert [process.wait(10) for process in started] == [0] * len(started)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def test_the_python_example_runs() -> None:
+    example = next(block for block in blocks("python") if "import chkpt" in block)
+    exec(compile(example, "README.md", "exec"), {})
+    assert len([line for line in example.splitlines() if line]) == 10
+
+
+def test_the_machine_is_one() -> None:
+    table = tomllib.loads(next(block for block in blocks("toml") if "[[device.drive]]" in block))
+    machine = Machine(parse(table))
+    assert [entry.name for entry in machine.devices] == ["pic", "pit", "com1", "ide0"]
+    machine.close()
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\S+)", README, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_every_command_is_named() -> None:
+    named = re.search(r"Commands: `([a-z ]+)`", README)
+    assert named is not None
+    assert named[1].split() == list(COMMANDS)
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_every_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()

@@ -4,7 +4,7 @@ Palacios' checkpoint store knows contexts with tags (`vmm_checkpoint.c`); these 
 it knows no device, no file and no encoding, so that it can be looked at when the device's class is gone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -80,4 +80,4 @@ class Checkpoint:
     """All that one snapshot says: a header about the machine, and the contexts directly under the root."""
 
     header: dict[str, Value] = field(default_factory=dict)
-    contexts: dict[str, Context] = field(default_factory=dict)
+    contexts: MutableMapping[str, Context] = field(default_factory=dict)

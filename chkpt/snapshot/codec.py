@@ -158,9 +158,7 @@ def check_length(size: int) -> None:
         LimitError: `size` is greater than `MAX_CONTENT`.
     """
     if size > MAX_CONTENT:
-        raise LimitError(
-            f"{size} bytes of content in one frame; the limit is {MAX_CONTENT} (longer bytes belong in a blob)"
-        )
+        raise LimitError(f"{size} bytes of content in one frame; the limit is {MAX_CONTENT}")
     if size < 1:
         raise CorruptError("a frame without content")
 

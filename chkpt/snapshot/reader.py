@@ -26,6 +26,7 @@ from chkpt.snapshot.layout import (
     TRAILER_SIZE,
     BlobEntry,
     Path,
+    PieceTable,
     SectionEntry,
     Trailer,
     blob_name,
@@ -51,7 +52,7 @@ class Reader:
     leaving it closes the file, and what has not been read by then cannot be read any more.
     """
 
-    __slots__ = ("_blobs", "_pieces", "_source", "blobs", "header", "root_digest", "sections")
+    __slots__ = ("_blobs", "_source", "blobs", "header", "root_digest", "sections")
 
     header: dict[str, Value]
     """What the file says of the machine; begins with `chkpt`, `generator`, `created`."""
@@ -130,8 +131,7 @@ class Reader:
         The contexts may be replaced, added and removed as in a dictionary; the file does not change.
         """
         entries = {entry.path[0]: entry for entry in self.sections if len(entry.path) == 1}
-        contexts = LazyContexts(self, entries)
-        return Checkpoint(dict(self.header), cast("dict[str, Context]", contexts))  # a dictionary in all but its type
+        return Checkpoint(dict(self.header), LazyContexts(self, entries))
 
     def verify(self) -> None:
         """Read and check every byte of the file, in time proportional to the content.
@@ -143,8 +143,9 @@ class Reader:
         """
         for entry in self.sections:
             self._read_section(entry)
-        for number in range(len(self._pieces)):
-            self._read_piece(number)
+        read = 0
+        for blob in self.blobs:
+            read = blob.verify(read)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ class Reader:
             if trailer.index_size > frame_bound(MAX_CONTENT):
                 raise LimitError(f"an index of {trailer.index_size} bytes; the limit is {frame_bound(MAX_CONTENT)}")
         except RefusedError as exc:
-            raise self._placed(exc, "the trailer", offset) from exc
+            raise _placed(exc, self.name, "the trailer", offset) from exc
         return trailer
 
     def _read_index(self, trailer: Trailer) -> None:
@@ -170,15 +171,15 @@ class Reader:
         try:
             value = self._read_value(offset, trailer.index_size, None, trailer.root_digest)
             index = decode_index(value, offset)
-            self.sections, self._pieces = index.sections, index.pieces
-            self.blobs = tuple(StoredBlob(self, entry) for entry in index.blobs)
+            self.sections = index.sections
+            self.blobs = tuple(StoredBlob(self._source, index.pieces, entry) for entry in index.blobs)
             self._blobs: dict[Path, dict[Path, dict[str, Blob]]] = {}
             for blob in self.blobs:
                 self._blobs.setdefault(section_of(blob.path), {}).setdefault(blob.path, {})[blob.tag] = blob
             what, offset = "the header", 0
             self.header = _decode_header(self._read_value(0, *index.header))
         except (RefusedError, MemoryError) as exc:
-            raise self._placed(exc, what, offset) from exc
+            raise _placed(exc, self.name, what, offset) from exc
 
     def _read_value(self, offset: int, stored_size: int, content_size: int | None, digest: bytes) -> Plain:
         stored = self._source.read(offset, stored_size)
@@ -194,38 +195,11 @@ class Reader:
             value = self._read_value(offset, stored_size, content_size, digest)
             context = decode_section(value, entry, self._blobs.get(path, {}))
         except (RefusedError, MemoryError) as exc:
-            raise self._placed(exc, f"section {'/'.join(path)}", offset) from exc
+            raise _placed(exc, self.name, f"section {'/'.join(path)}", offset) from exc
         if path == (DEVICES,):
             devices = {other.path[1]: other for other in self.sections if len(other.path) == 2}
             context.contexts = LazyContexts(self, devices)
         return context
-
-    def _read_piece(self, number: int) -> memoryview:
-        pieces = self._pieces
-        offset, stored_size = pieces.offsets[number], pieces.stored_sizes[number]
-        head = byte_string_head(pieces.lengths[number])
-        try:
-            stored = self._source.read(offset, stored_size)
-            if zlib.crc32(stored) != pieces.checksums[number]:
-                raise CorruptError("the stored bytes do not match their checksum")
-            content = frame_content(stored, len(head) + pieces.lengths[number])
-            piece = memoryview(content)[len(head) :]
-            if not content.startswith(head):
-                raise CorruptError(f"not a byte string of {len(piece)} bytes in the shortest msgpack encoding")
-            if blake3(piece).digest() != pieces.digest(number):
-                raise CorruptError("the content does not match its digest")
-            if is_zero(piece):
-                raise CorruptError("an all-zero piece is stored")
-        except (RefusedError, MemoryError) as exc:
-            owner = next(blob for blob in self.blobs if number in blob.entry.numbers)
-            raise self._placed(exc, f"piece {number} ({blob_name(owner.path, owner.tag)})", offset) from exc
-        return piece
-
-    def _placed(self, exc: RefusedError | MemoryError, what: str, offset: int) -> RefusedError:
-        """Return the error with the file, the place and what to do."""
-        if isinstance(exc, MemoryError):
-            exc = LimitError("not enough memory")
-        return type(exc)(f"{self.name}: {what} at offset {offset}: {exc}; {_ADVICE[type(exc)]}")
 
 
 def _decode_header(value: Plain) -> dict[str, Value]:
@@ -250,10 +224,11 @@ def _decode_header(value: Plain) -> dict[str, Value]:
 class StoredBlob:
     """A blob in an open snapshot. Its pieces are read and checked one by one as they are asked for."""
 
-    __slots__ = ("_reader", "entry")
+    __slots__ = ("_pieces", "_source", "entry")
 
-    def __init__(self, reader: Reader, entry: BlobEntry) -> None:
-        self._reader = reader
+    def __init__(self, source: Source, pieces: PieceTable, entry: BlobEntry) -> None:
+        self._source = source
+        self._pieces = pieces
         self.entry = entry
 
     @property
@@ -284,12 +259,12 @@ class StoredBlob:
     @property
     def stored_size(self) -> int:
         """Bytes that its pieces take in the file, each once; other blobs may share them."""
-        return sum(self._reader._pieces.stored_sizes[number] for number in set(self.entry.numbers))
+        return sum(self._pieces.stored_sizes[number] for number in set(self.entry.numbers))
 
     def digests(self) -> Iterator[tuple[int, bytes]]:
         """Yield `(index, BLAKE3-256 of the content)` of the pieces that are not all zero, without reading them."""
         for index, number in zip(self.entry.indexes, self.entry.numbers, strict=True):
-            yield index, self._reader._pieces.digest(number)
+            yield index, self._pieces.digest(number)
 
     def pieces(self) -> Iterator[tuple[int, memoryview]]:
         """Yield `(index, content)` of the pieces that are not all zero, in rising order of index.
@@ -301,8 +276,41 @@ class StoredBlob:
         previous, piece = -1, memoryview(b"")
         for index, number in zip(self.entry.indexes, self.entry.numbers, strict=True):
             if number != previous:
-                previous, piece = number, self._reader._read_piece(number)
+                previous, piece = number, self._read(number)
             yield index, piece
+
+    def verify(self, read: int = 0) -> int:
+        """Read and check the pieces that no earlier blob has: those from number `read` on. Return the next number.
+
+        Raises as `pieces` does.
+        """
+        for number in self.entry.numbers:
+            if number == read:  # pieces are numbered in the order of their first use
+                self._read(number)
+                read += 1
+        return read
+
+    def _read(self, number: int) -> memoryview:
+        """Return the content of the file's piece `number`."""
+        pieces = self._pieces
+        offset, length = pieces.offsets[number], pieces.lengths[number]
+        head = byte_string_head(length)
+        try:
+            stored = self._source.read(offset, pieces.stored_sizes[number])
+            if zlib.crc32(stored) != pieces.checksums[number]:
+                raise CorruptError("the stored bytes do not match their checksum")
+            content = frame_content(stored, len(head) + length)
+            if not content.startswith(head):
+                raise CorruptError(f"not a byte string of {length} bytes in the shortest msgpack encoding")
+            piece = memoryview(content)[len(head) :]
+            if blake3(piece).digest() != pieces.digest(number):
+                raise CorruptError("the content does not match its digest")
+            if is_zero(piece):
+                raise CorruptError("an all-zero piece is stored")
+        except (RefusedError, MemoryError) as exc:
+            what = f"piece {number} ({blob_name(self.path, self.tag)})"
+            raise _placed(exc, self._source.name, what, offset) from exc
+        return piece
 
 
 class LazyContexts(MutableMapping[str, Context]):
@@ -337,3 +345,10 @@ class LazyContexts(MutableMapping[str, Context]):
 
     def __repr__(self) -> str:
         return f"<contexts {', '.join(self._held)}>"
+
+
+def _placed(exc: RefusedError | MemoryError, name: str, what: str, offset: int) -> RefusedError:
+    """Return the error with the file, the place and what to do."""
+    if isinstance(exc, MemoryError):
+        exc = LimitError("not enough memory")
+    return type(exc)(f"{name}: {what} at offset {offset}: {exc}; {_ADVICE[type(exc)]}")

@@ -40,6 +40,10 @@ GENERATOR: Final = "chkpt 0.1.0"
 """Who wrote a snapshot, where the checkpoint's header does not say."""
 
 
+_BLOB: Final = "; put long bytes into a blob"
+_FEWER: Final = "; give the blobs larger pieces"
+
+
 class Writable(Protocol):
     """A binary file, as far as `dump` needs one. It may take less than it is given and say how much."""
 
@@ -111,7 +115,7 @@ class _Writer:
         blobs.sort(key=lambda held: (held.path, held.tag))
         entries = tuple(self._write_blob(*held) for held in blobs)
         index_offset = self._offset
-        frame = self._frame(encode_index(Index(header, sections, entries, self._pieces)), "the index")[0]
+        frame = self._frame(encode_index(Index(header, sections, entries, self._pieces)), "the index", _FEWER)[0]
         digest = blake3(frame).digest()
         self._write(frame)
         self._write(encode_trailer(Trailer(index_offset, len(frame), digest)))
@@ -121,14 +125,14 @@ class _Writer:
         self._put(data)
         self._offset += len(data)
 
-    def _frame(self, value: object, name: str) -> tuple[bytes, int]:
-        """Return the frame of `value` and the size of its content."""
+    def _frame(self, value: object, name: str, advice: str = "") -> tuple[bytes, int]:
+        """Return the frame of `value` and the size of its content; `advice` says what to do where it is too long."""
         try:
             return encode_value(value)
         except ValueError as exc:
             raise StateError(f"{name}: {exc}") from exc
         except LimitError as exc:
-            raise LimitError(f"{name}: {exc}") from exc
+            raise LimitError(f"{name}: {exc}{advice}") from exc
 
     def _write_header(self, given: dict[str, Value]) -> HeaderEntry:
         header: dict[str, Value] = {"chkpt": FORMAT, "generator": GENERATOR, "created": "", **given}
@@ -150,7 +154,7 @@ class _Writer:
     def _write_section(self, path: Path, context: Context, blobs: list[HeldBlob]) -> SectionEntry:
         value = encode_section(path, context, blobs)
         try:
-            frame, size = self._frame(value, "/".join(path))
+            frame, size = self._frame(value, "/".join(path), _BLOB)
         except StateError:
             self._find_fault(path, context)
             raise

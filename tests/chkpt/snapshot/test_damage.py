@@ -47,7 +47,7 @@ def test_a_flipped_bit_is_blamed_on_the_part_it_is_in() -> None:
     parts = [("the header", 0)]
     parts += [(f"section {'/'.join(entry.path)}", entry.offset) for entry in reader.sections]
     end = reader.sections[-1].offset + reader.sections[-1].stored_size
-    for number, stored_size in enumerate(reader._pieces.stored_sizes):
+    for number, stored_size in enumerate(reader.blobs[0]._pieces.stored_sizes):
         parts.append((f"piece {number} ", end))
         end += stored_size
     parts += [("the index", end), ("the trailer", TRAILER)]

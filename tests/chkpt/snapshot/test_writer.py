@@ -305,15 +305,15 @@ def test_a_header_that_the_format_cannot_hold_is_refused(header: dict[str, Value
 LONG: dict[str, tuple[Callable[[], Checkpoint], str]] = {
     "a section": (
         lambda: one(Context(values={"x": bytes(16 << 20)})),
-        "a: 16777240 bytes of content in one frame; the limit is 16777216 (longer bytes belong in a blob)",
+        "a: 16777240 bytes of content in one frame; the limit is 16777216; put long bytes into a blob",
     ),
     "text": (
         lambda: one(Context(values={"x": "x" * ((1 << 20) + 1)})),
-        "a: more than 131072 values or 1048576 bytes of text in one frame",
+        "a: more than 131072 values or 1048576 bytes of text in one frame; put long bytes into a blob",
     ),
     "values": (
         lambda: one(Context(values={"x": [0] * (1 << 17)})),
-        "a: more than 131072 values or 1048576 bytes of text in one frame",
+        "a: more than 131072 values or 1048576 bytes of text in one frame; put long bytes into a blob",
     ),
     "the header": (
         lambda: Checkpoint({"x": [0] * (1 << 17)}),
@@ -325,7 +325,7 @@ LONG: dict[str, tuple[Callable[[], Checkpoint], str]] = {
     ),
     "the index": (
         lambda: one(Context(blobs={"x": SparseBlob(1 << 21, 1, dict.fromkeys(range(1400000), b"x"))})),
-        "the index: 16800180 bytes of content in one frame; the limit is 16777216 (longer bytes belong in a blob)",
+        "the index: 16800180 bytes of content in one frame; the limit is 16777216; give the blobs larger pieces",
     ),
 }
 

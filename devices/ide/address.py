@@ -9,7 +9,7 @@ from devices.ide.taskfile import TaskFile
 MAX_LBA28: Final = 0x0FFF_FFFF
 DEFAULT_HEADS: Final = 16
 DEFAULT_SECTORS: Final = 63
-MAX_CYLINDERS: Final = 16383  # the most IDENTIFY word 1 tells (ATA/ATAPI-6 annex E)
+MAX_CYLINDERS: Final = 16383  # the most IDENTIFY word 1 tells (ATA/ATAPI-6, IDENTIFY DEVICE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A disk: the ATA commands. Source: ATA/ATAPI-6 (T13/1410D) clauses 6 and 8; CHS commands: ATA-3 (X3T10/2008D).
+"""A disk: the ATA commands. Source: ATA/ATAPI-6 (T13/1410D); for CHS, ATA-3 (X3T10/2008D).
 
 A command is done when the write of its code returns, or has its first PIO block ready then; BSY is only seen while the
 host fails to read or write what is behind the disk and the disk is configured to wait for it. Every failure is told as
@@ -25,7 +25,6 @@ from devices.ide.registers import (
     DISK_SIGNATURE,
     HEAD,
     READY,
-    STUCK,
     Command,
     Feature,
 )
@@ -43,7 +42,7 @@ VERIFY_STEP: Final = 256
 MAX_SECTORS: Final = 1 << 48
 
 SMART_KEY: Final = (0x4F, 0xC2)
-"""LBA mid and high of every SMART command (ATA/ATAPI-6 clause 8.51)."""
+"""LBA mid and high of every SMART command (ATA/ATAPI-6, SMART)."""
 
 SMART_AUTOSAVE: Final = 0xD2
 SMART_ENABLE: Final = 0xD8
@@ -165,7 +164,7 @@ class Disk:
             return
         assert self._transfer is not None
         self._transfer.waiting = True
-        self.task.status = STUCK
+        self.task.stall()
 
     # -- resets and commands ------------------------------------------------------------------------------------------
 
@@ -181,7 +180,7 @@ class Disk:
     def reset(self) -> None:
         """Give up what is in flight and show the signature, as the channel's reset does.
 
-        The translation of INITIALIZE DEVICE PARAMETERS stays, as in QEMU and in Fujitsu's drives (C141-E120, 5.3.2);
+        The translation of INITIALIZE DEVICE PARAMETERS stays, as in QEMU and in Fujitsu's drives (manual C141-E120);
         so do the transfer mode and SMART.
         """
         self._max.query = MaxQuery.NONE
@@ -447,7 +446,7 @@ class Disk:
 
     def _set_multiple(self) -> None:
         if self.task.nsector not in MULTIPLES:
-            self._multiple = 0  # READ and WRITE MULTIPLE are off after a refused count (ATA/ATAPI-6 clause 8.48.6)
+            self._multiple = 0  # READ and WRITE MULTIPLE are off after a refused count (ATA/ATAPI-6)
             self.task.abort()
             return
         self._multiple = self.task.nsector

@@ -1,4 +1,4 @@
-"""A CD-ROM drive: the PACKET protocol and its commands. Source: SFF-8020i revision 2.6; ATA/ATAPI-6 clause 9.8.
+"""A CD-ROM drive: the PACKET protocol and its commands. Source: SFF-8020i revision 2.6; ATA/ATAPI-6, PACKET.
 
     PACKET -> DRQ, reason COMMAND: the host writes 12 bytes
            -> DRQ, reason TO_HOST, interrupt: the host reads a block, at most as many bytes as it has set as a limit
@@ -17,7 +17,7 @@ from devices.ide import mmc
 from devices.ide.config import DriveConfig, OnError
 from devices.ide.identify import identify_cdrom
 from devices.ide.mmc import CD_SECTOR, Packet
-from devices.ide.registers import COMMAND, PACKET_SIGNATURE, STUCK, TO_HOST, Command
+from devices.ide.registers import COMMAND, PACKET_SIGNATURE, TO_HOST, Command
 from devices.ide.settings import Settings
 from devices.ide.state import (
     PACKET_SIZE,
@@ -36,10 +36,10 @@ DMA_OR_OVERLAP: Final = 0x03
 """Features of PACKET: DMA and OVL, neither of which this drive has."""
 
 MAX_BLOCK: Final = 0xFFFE
-"""The largest byte count limit; 0xFFFF means this (ATA/ATAPI-6 clause 8.23.4.2)."""
+"""The largest byte count limit; 0xFFFF means this (ATA/ATAPI-6, PACKET)."""
 
 ABOVE_ATTENTION: Final = frozenset((Packet.INQUIRY, Packet.REQUEST_SENSE, Packet.GET_CONFIGURATION, Packet.GET_EVENT))
-"""Packet commands that a unit attention does not fail (SFF-8020i clause 10.6; MMC-2 for the last two)."""
+"""Packet commands that a unit attention does not fail (SFF-8020i; MMC-2 for the last two)."""
 
 NEEDS_MEDIUM: Final = frozenset(
     (Packet.TEST_UNIT_READY, Packet.READ_CAPACITY, Packet.READ_10, Packet.READ_12, Packet.SEEK, Packet.READ_TOC)
@@ -51,7 +51,7 @@ class Cdrom:
 
     signature: Final = PACKET_SIGNATURE
     ready_status: Final = 0x00
-    """Status after a reset: DRDY comes with the first command (ATA/ATAPI-6 clause 9.12)."""
+    """Status after a reset: DRDY comes with the first command (ATA/ATAPI-6, signatures)."""
 
     present: Final = True
 
@@ -165,7 +165,7 @@ class Cdrom:
         self._commands.get(code, task.abort)()
 
     def _abort_as_packet_device(self) -> None:
-        """Abort a disk's command with the signature in the registers (ATA/ATAPI-6 clauses 8.15.5.2 and 8.34.5.2)."""
+        """Abort a disk's command with the signature in the registers (ATA/ATAPI-6, IDENTIFY DEVICE, READ SECTORS)."""
         self.task.sign(self.signature, self.ready_status)
         self.task.abort()
 
@@ -320,8 +320,7 @@ class Cdrom:
             self._fail(mmc.MEDIUM_ERROR, mmc.UNRECOVERED_READ)
             return
         transfer.waiting = True
-        self.task.drop_block()
-        self.task.status = STUCK
+        self.task.stall()
 
     # -- other packet commands ----------------------------------------------------------------------------------------
 
@@ -482,6 +481,8 @@ def _check_packet_transfer(state: TransferState, where: str) -> None:
         raise StateError(f"{where}: length is {state.length}, but IDENTIFY has {SECTOR_SIZE} bytes")
     if kind is TransferKind.READ_CD and state.waiting and not state.left:
         raise StateError(f"{where}: {kind} waits for no byte")
-    more = state.left if kind is TransferKind.READ_CD else len(state.buffer) - state.length
+    more = state.left
+    if kind is TransferKind.REPLY:
+        more = len(state.buffer) - state.length
     if more and (state.block < 2 or state.length % 2):
         raise StateError(f"{where}: {more} bytes are left, with blocks of {state.block} and {state.length} bytes")

@@ -1,7 +1,7 @@
 """The channel: ports, drive selection, interrupts and resets of two drives on one cable.
 
-Source: ATA/ATAPI-6 (T13/1410D) clauses 7 (registers), 9.1 and 9.2 (resets), 9.16 (a channel with one drive); QEMU's
-`hw/ide/core.c` where the standard leaves it open: what the host writes while a drive has the registers is dropped.
+Source: ATA/ATAPI-6 (T13/1410D): registers, resets, single device configurations; QEMU's `hw/ide/core.c` where the
+standard leaves it open: what the host writes while a drive has the registers is dropped.
 
 Each drive has its own registers and its own pending interrupt, writes go to both drives, and only the selected one
 drives INTRQ. Drive 0 answers for an absent drive 1, with a Status of 0; an absent drive 0, and a channel without

@@ -1,6 +1,6 @@
 """The 256 words that IDENTIFY DEVICE and IDENTIFY PACKET DEVICE give.
 
-Source: ATA/ATAPI-6 clauses 8.15 and 8.16 for what the words mean; QEMU's `hw/ide/core.c` for the values of a drive that
+Source: ATA/ATAPI-6 (T13/1410D) for what the words mean; QEMU's `hw/ide/core.c` for the values of a drive that
 could be anything: a guest sees the disk it knows from there. The transfer modes above PIO are told as QEMU tells them,
 though this channel moves all data by PIO and aborts the DMA commands.
 """
@@ -29,6 +29,46 @@ WORD_63: Final = 0x0007  # multiword DMA 0 to 2
 WORD_88: Final = 0x003F  # Ultra DMA 0 to 5
 MODE_WORDS: Final = ((62, WORD_62, 0x10), (63, WORD_63, 0x20), (88, WORD_88, 0x40))
 """Word, the modes it supports, and the sector count of SET FEATURES 0x03 that selects the first of them."""
+
+DISK_WORDS: Final = {
+    0: 0x0040,  # a fixed ATA device
+    5: 512,  # bytes a sector, retired
+    20: 3,  # dual ported buffer with look-ahead, retired
+    21: 512,  # sectors of buffer, retired
+    22: 4,  # bytes of ECC, retired
+    47: 0x8000 | MAX_MULTIPLE,
+    48: 1,  # 32-bit accesses of the data register work
+    49: 0x0B00,  # IORDY, LBA, DMA
+    51: 0x0200,  # PIO cycle timing mode 2
+    52: 0x0200,  # DMA cycle timing mode 2, retired
+    53: 0x0007,  # words 54-58, 64-70 and 88 are valid
+    64: 0x0003,  # PIO modes 3 and 4
+    65: 120, 66: 120, 67: 120, 68: 120,  # least cycle times in ns
+    80: 0x00F0,  # ATA-4 to ATA-7
+    81: 0x0016,  # ATA/ATAPI-5
+    82: NOP | WRITE_CACHE | SMART,
+    83: VALID | FLUSH_EXT | FLUSH | LBA48,
+    84: VALID,
+    86: FLUSH_EXT | FLUSH | LBA48,
+    87: VALID,
+    93: 0x6001,  # hardware reset: drive 0, 80-wire cable
+}  # fmt: skip
+"""What every disk says."""
+
+CDROM_WORDS: Final = {
+    0: 0x85C0,  # ATAPI, CD-ROM, removable, DRQ within 50 us of PACKET, 12-byte packets
+    20: 3,
+    21: 512,
+    22: 4,
+    48: 1,
+    49: 0x0300,  # LBA, DMA
+    53: 0x0007,
+    64: 0x0003,
+    65: 180, 66: 180, 67: 300, 68: 180,  # least cycle times in ns
+    71: 30, 72: 30,  # microseconds from PACKET and from SERVICE to bus release
+    80: 0x001E,  # ATA-1 to ATA/ATAPI-4
+}  # fmt: skip
+"""What every CD-ROM drive says."""
 
 
 def _text(words: dict[int, int], first: int, length: int, text: str) -> None:
@@ -70,22 +110,11 @@ def identify_disk(
     default, current = geometry
     capacity = current.capacity
     lba28 = min(sectors, MAX_LBA28)
-    words = {
-        0: 0x0040,  # a fixed ATA device
+    words = DISK_WORDS | {
         1: default.cylinders,
         3: default.heads,
         4: 512 * default.sectors,  # bytes a track, retired
-        5: 512,  # bytes a sector, retired
         6: default.sectors,
-        20: 3,  # dual ported buffer with look-ahead, retired
-        21: 512,  # sectors of buffer, retired
-        22: 4,  # bytes of ECC, retired
-        47: 0x8000 | MAX_MULTIPLE,
-        48: 1,  # 32-bit accesses of the data register work
-        49: 0x0B00,  # IORDY, LBA, DMA
-        51: 0x0200,  # PIO cycle timing mode 2
-        52: 0x0200,  # DMA cycle timing mode 2, retired
-        53: 0x0007,  # words 54-58, 64-70 and 88 are valid
         54: current.cylinders,
         55: current.heads,
         56: current.sectors,
@@ -94,22 +123,12 @@ def identify_disk(
         59: 0x0100 | multiple if multiple else 0,
         60: lba28 & 0xFFFF,
         61: lba28 >> 16,
-        64: 0x0003,  # PIO modes 3 and 4
-        65: 120, 66: 120, 67: 120, 68: 120,  # least cycle times in ns
-        80: 0x00F0,  # ATA-4 to ATA-7
-        81: 0x0016,  # ATA/ATAPI-5
-        82: NOP | WRITE_CACHE | SMART,
-        83: VALID | FLUSH_EXT | FLUSH | LBA48,
-        84: VALID,
         85: NOP | (WRITE_CACHE if write_cache else 0) | (SMART if smart else 0),
-        86: FLUSH_EXT | FLUSH | LBA48,
-        87: VALID,
-        93: 0x6001,  # hardware reset: drive 0, 80-wire cable
         100: sectors & 0xFFFF,
         101: sectors >> 16 & 0xFFFF,
         102: sectors >> 32 & 0xFFFF,
         103: sectors >> 48,
-    }  # fmt: skip
+    }
     _strings(words, config)
     _modes(words, transfer_mode)
     return _block(words)
@@ -117,19 +136,7 @@ def identify_disk(
 
 def identify_cdrom(config: DriveConfig, *, transfer_mode: int) -> bytes:
     """Return the answer of a CD-ROM drive."""
-    words = {
-        0: 0x85C0,  # ATAPI, CD-ROM, removable, DRQ within 50 us of PACKET, 12-byte packets
-        20: 3,
-        21: 512,
-        22: 4,
-        48: 1,
-        49: 0x0300,  # LBA, DMA
-        53: 0x0007,
-        64: 0x0003,
-        65: 180, 66: 180, 67: 300, 68: 180,  # least cycle times in ns
-        71: 30, 72: 30,  # microseconds from PACKET and from SERVICE to bus release
-        80: 0x001E,  # ATA-1 to ATA/ATAPI-4
-    }  # fmt: skip
+    words = dict(CDROM_WORDS)
     _strings(words, config)
     _modes(words, transfer_mode)
     return _block(words)

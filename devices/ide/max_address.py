@@ -1,4 +1,4 @@
-"""How large a disk says it is: READ NATIVE MAX, SET MAX (ATA/ATAPI-6 clauses 6.11, 8.36, 8.37, 8.47).
+"""How large a disk says it is: the host protected area commands of ATA/ATAPI-6.
 
 IDENTIFY does not announce the host protected area feature set, as QEMU does not, though the commands work.
 """
@@ -49,7 +49,7 @@ class MaxAddress:
             return False
         if self.is_extended and not extended:
             return False
-        if keep and self.is_kept:  # once a power cycle (clause 8.47.1.6)
+        if keep and self.is_kept:  # once a power cycle
             return False
         self.sectors = last + 1
         self.is_extended = extended and self.sectors < self.native

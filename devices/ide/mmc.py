@@ -1,6 +1,6 @@
 """What a CD-ROM drive answers to packet commands: the replies, byte by byte.
 
-Source: SFF-8020i revision 2.6 clause 10.8; MMC-2 (T10/1228D) for GET CONFIGURATION and GET EVENT STATUS NOTIFICATION.
+Source: SFF-8020i revision 2.6; MMC-2 (T10/1228D) for GET CONFIGURATION and GET EVENT STATUS NOTIFICATION.
 Numbers of more than one byte are big-endian.
 """
 
@@ -38,13 +38,13 @@ class Packet(IntEnum):
     MECHANISM_STATUS = 0xBD
 
 
-# Sense keys (SFF-8020i, table 140)
+# Sense keys (SFF-8020i)
 NOT_READY: Final = 0x2
 MEDIUM_ERROR: Final = 0x3
 ILLEGAL_REQUEST: Final = 0x5
 UNIT_ATTENTION: Final = 0x6
 
-# Additional sense codes (SFF-8020i, table 141)
+# Additional sense codes (SFF-8020i)
 UNRECOVERED_READ: Final = 0x11
 INVALID_OPERATION: Final = 0x20
 ADDRESS_OUT_OF_RANGE: Final = 0x21

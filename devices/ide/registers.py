@@ -7,7 +7,7 @@ but Data, which is 16. Reading and writing one address may mean two registers.
 from enum import IntEnum
 from typing import Final
 
-# Offsets in the command block (ATA/ATAPI-6 clause 7)
+# Offsets in the command block (ATA/ATAPI-6, register descriptions)
 DATA: Final = 0  # 16 bits: the PIO data block
 ERROR: Final = 1  # read; Features when written
 SECTOR_COUNT: Final = 2  # a packet device: the interrupt reason
@@ -17,7 +17,7 @@ LBA_HIGH: Final = 5  # or cylinder high; a packet device: byte count high
 DEVICE: Final = 6  # drive, form of the address, head
 STATUS: Final = 7  # read; Command when written
 
-# Status and Alternate Status (clause 7.15)
+# Status and Alternate Status
 ERR: Final = 0x01  # the command failed, see Error; a packet device calls it CHK
 DRQ: Final = 0x08  # a data block waits to be moved
 DSC: Final = 0x10  # seek complete (ATA-3); in ATA-6 the command's own
@@ -29,26 +29,26 @@ FAILED: Final = DRDY | ERR  # a command has failed
 MOVING: Final = DRDY | DSC | DRQ  # a data block is waiting
 STUCK: Final = DRDY | DSC | BSY  # the medium behind the drive has failed, and the drive waits for it
 
-# Error (clause 7.9)
+# Error
 ABRT: Final = 0x04  # the command was aborted
-PASSED: Final = 0x01  # after power-on, a reset or DIAGNOSTIC: this drive is well (clause 8.11, table 27)
+PASSED: Final = 0x01  # after power-on, a reset or DIAGNOSTIC: this drive is well (diagnostic codes)
 
-# Device (clause 7.7)
+# Device
 HEAD: Final = 0x0F  # head of a CHS address, or bits 27-24 of a 28-bit LBA
 DEV: Final = 0x10  # which drive
 LBA: Final = 0x40  # the address is an LBA
 OBSOLETE: Final = 0xA0  # bits 7 and 5, which ATA-3 wants set; they read as ones
 
-# Device Control (clause 7.8)
+# Device Control
 NIEN: Final = 0x02  # INTRQ is not driven
 SRST: Final = 0x04  # software reset, for as long as it is set
 HOB: Final = 0x80  # reads give the bytes written before the last ones; any write to the command block clears it
 
-# Interrupt reason of a packet device, in the sector count (clause 8.23)
+# Interrupt reason of a packet device, in the sector count
 COMMAND: Final = 0x01  # CoD: the block is a command packet, or the command is done
 TO_HOST: Final = 0x02  # I/O: the block goes to the host
 
-# Signatures in LBA mid and high (clause 9.12)
+# Signatures in LBA mid and high
 DISK_SIGNATURE: Final = (0x00, 0x00)
 PACKET_SIGNATURE: Final = (0x14, 0xEB)
 
@@ -102,7 +102,7 @@ class Command(IntEnum):
 
 
 class Feature(IntEnum):
-    """What SET FEATURES is asked for, in the Features register (clause 8.46)."""
+    """What SET FEATURES is asked for, in the Features register."""
 
     WRITE_CACHE_ON = 0x02
     TRANSFER_MODE = 0x03

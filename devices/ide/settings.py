@@ -16,9 +16,9 @@ TRANSFER_MODES: Final = frozenset((
     *range(0x20, 0x23),  # multiword DMA 0 to 2
     *range(0x40, 0x46),  # Ultra DMA 0 to 5
 ))  # fmt: skip
-"""Sector counts that SET FEATURES 0x03 takes (ATA/ATAPI-6 table 44). They only show in IDENTIFY: all data is PIO."""
+"""Sector counts that SET FEATURES 0x03 takes (ATA/ATAPI-6). They only show in IDENTIFY: all data is PIO."""
 
-STANDBY_COUNT: Final = 0x00  # CHECK POWER MODE: in standby (ATA/ATAPI-6 table 16)
+STANDBY_COUNT: Final = 0x00  # CHECK POWER MODE: in standby (ATA/ATAPI-6)
 ACTIVE_COUNT: Final = 0xFF  # active or idle
 
 

@@ -57,7 +57,7 @@ class TransferState:
 
 
 class PowerMode(StrEnum):
-    """ATA/ATAPI-6 clause 6.9."""
+    """How deep a drive sleeps (ATA/ATAPI-6, power management feature set)."""
 
     ACTIVE = "active"  # or idle, which CHECK POWER MODE does not tell apart here
     STANDBY = "standby"
@@ -91,7 +91,7 @@ class AtaState:
 
 
 class Attention(IntEnum):
-    """A pending unit attention: the additional sense code it will be told with (SFF-8020i, table 141)."""
+    """A pending unit attention: the additional sense code it will be told with (SFF-8020i)."""
 
     NONE = 0x00
     MEDIUM_CHANGED = 0x28
@@ -99,7 +99,7 @@ class Attention(IntEnum):
 
 
 class MediaEvent(IntEnum):
-    """The media event not told yet, as GET EVENT STATUS NOTIFICATION codes it (MMC-2, table 71)."""
+    """The media event not told yet, as GET EVENT STATUS NOTIFICATION codes it (MMC-2)."""
 
     NONE = 0
     NEW_MEDIA = 2

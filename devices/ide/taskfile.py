@@ -4,10 +4,10 @@ from collections.abc import Callable
 from struct import pack, unpack
 from typing import Final
 
-from devices.ide.registers import ABRT, BSY, DEV, DRQ, FAILED, MOVING, OBSOLETE, PASSED, READY
+from devices.ide.registers import ABRT, BSY, DEV, DRQ, FAILED, MOVING, OBSOLETE, PASSED, READY, STUCK
 
 HAS_REGISTERS: Final = BSY | DRQ
-"""While one of these is set the drive, not the host, has the registers (ATA/ATAPI-6 clause 7.2)."""
+"""While one of these is set the drive, not the host, has the registers (ATA/ATAPI-6)."""
 
 
 def _nothing() -> None:
@@ -107,6 +107,13 @@ class TaskFile:
         words = self.words_out
         return pack(f"<{len(words)}H", *words)
 
+    def stall(self) -> None:
+        """Be busy until the medium works again. What the host has written stays for the next try."""
+        self.block = b""
+        self.words_in = []
+        self.out_end = 0
+        self.status = STUCK
+
     def drop_block(self) -> None:
         """Forget the block, moved or not."""
         self.block = b""
@@ -122,7 +129,7 @@ class TaskFile:
     # -- resets -------------------------------------------------------------------------------------------------------
 
     def sign(self, signature: tuple[int, int], status: int) -> None:
-        """Show what the drive is (ATA/ATAPI-6 clause 9.12), as after a reset and DIAGNOSTIC. No interrupt."""
+        """Show what the drive is by its signature (ATA/ATAPI-6), as after a reset and DIAGNOSTIC. No interrupt."""
         self.drop_block()
         self.nsector = 1
         self.sector = 1

@@ -555,6 +555,16 @@ def test_a_packet_cut_at_every_word(word: int) -> None:
     assert bench.reply() == content(9 * 2048, 2048)
 
 
+def test_a_packet_cut_before_its_limit_matters() -> None:
+    bench = Bench("cdrom")
+    bench.settle()
+    bench.command(0xA0, feature=0, lcyl=0, hcyl=0)
+    bench.outw(0x1F0, 0)
+    twin = bench.twin()
+    twin.write_bytes(bytes(10))
+    assert twin.inb(STATUS) == IDLE
+
+
 @pytest.mark.parametrize("cut", [0, 2, 1498, 1500, 2998, 3000, 3002, 4094])
 @pytest.mark.parametrize("limit", [1500, 3000, 0xFFFE])
 def test_a_read_cut_within_and_between_blocks(limit: int, cut: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chkpt.context import Checkpoint, Context, blob_bytes
+from chkpt.context import Checkpoint, Context, Value, blob_bytes
 from chkpt.errors import LoadError, StateError
 from chkpt.machine import Machine
 from chkpt.state import from_context, to_context
@@ -124,7 +124,7 @@ class DeviceContract:
         entry = machine.devices.entry(self.name)
         device: Any = entry.device
         state = device.save()
-        assert from_context(to_context(state, entry.type.name), entry.type.state, self.name) == state
+        assert from_context(to_context(state, entry.type.name), type(state), self.name) == state
 
     def test_states_are_frozen_and_slotted(self) -> None:
         device: Any = self.machine().devices.find(self.name)
@@ -148,7 +148,8 @@ def without_times(values: dict[str, Any]) -> dict[str, Any]:
 def broken_copies(context: Context, path: str = "") -> Iterable[tuple[str, Context]]:
     """Yield copies of a context, each with one tag that is of the wrong kind or far out of range, or missing."""
     for tag, value in context.values.items():
-        for wrong in (1 << 63, -(1 << 62) - 1, "wrong", [[]]):
+        wrongs: tuple[Value, ...] = (1 << 63, -(1 << 62) - 1, "wrong", [[]])
+        for wrong in wrongs:
             changed = {**context.values, tag: wrong}
             if isinstance(wrong, int) and is_time(tag, value):
                 continue

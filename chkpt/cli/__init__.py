@@ -108,7 +108,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
+def common(
     context: typer.Context,
     *,
     verbose: Annotated[

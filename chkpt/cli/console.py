@@ -36,8 +36,8 @@ def console(
     (0x1d) leaves.
     """
     running = find(machine)
-    with _connected(running, port) as stream, _raw(running.name):
-        _converse(stream)
+    with _connected(running, port) as stream, _raw(running.name), _signalled() as signalled:
+        _converse(stream, signalled)
 
 
 def _connected(running: MachineClient, port: str | None) -> socket.socket:
@@ -55,12 +55,14 @@ def _connected(running: MachineClient, port: str | None) -> socket.socket:
     return running.console(wanted)
 
 
-def _converse(stream: socket.socket) -> None:
+def _converse(stream: socket.socket, signalled: int) -> None:
     """Carry bytes both ways until Ctrl-] is typed or the machine ends."""
     source, sink = sys.stdin.fileno(), sys.stdout.fileno()
     typing = True
     while True:
-        ready, _, _ = select.select([stream, source] if typing else [stream], [], [])
+        ready, _, _ = select.select([stream, signalled, *([source] if typing else [])], [], [])
+        if signalled in ready:
+            os.read(signalled, CHUNK)
         if stream in ready:
             try:
                 data = stream.recv(CHUNK)
@@ -87,6 +89,19 @@ def _write(sink: int, data: bytes) -> None:
 
 
 @contextmanager
+def _signalled() -> Iterator[int]:
+    """Yield a descriptor that becomes readable with a signal; one that comes right before a wait would else be late."""
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        yield read
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)
+
+
+@contextmanager
 def _raw(name: str) -> Iterator[None]:
     """Let the terminal pass every key on, and restore it whatever ends the command. A pipe needs nothing."""
     source = sys.stdin.fileno()
@@ -103,7 +118,7 @@ def _raw(name: str) -> Iterator[None]:
     handlers = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     typer.echo(f"console of machine {name}; Ctrl-] leaves", err=True)
     try:
-        tty.setraw(source)
+        tty.setraw(source, termios.TCSADRAIN)  # what has been typed ahead is for the guest
         yield
     finally:
         with suppress(termios.error):  # the terminal has gone

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from chkpt.cli.options import DEFAULT_STORE, AsJson, MachineName, Snapshot, Store, snapshot_path
-from chkpt.cli.output import seconds, show, show_json, show_skipped
+from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
 from chkpt.errors import UsageError
 from chkpt.service.client import find
 
@@ -43,11 +43,11 @@ def load(
         show_json(reply)
         return
     devices = ", ".join(reply["loaded"]) or "no devices"
-    show(f"loaded machine {running.name} at {seconds(reply['clock_ns'])} from {reply['path']}: {devices}")
+    show(plain(f"loaded machine {running.name} at {seconds(reply['clock_ns'])} from {reply['path']}: {devices}"))
     show_skipped("skipped", reply["skipped"])
     show_skipped("left as it was", reply["left"])
     for tag in reply["unknown"]:
-        show(f"passed over: unknown tag {tag}")
+        show(plain(f"passed over: unknown tag {tag}"))
 
 
 def _renames(texts: list[str]) -> dict[str, str]:

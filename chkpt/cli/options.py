@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from chkpt.errors import UsageError
+from chkpt.errors import ChkptError, UsageError
 
 DEFAULT_STORE: Final = Path("snapshots")
 """Where named snapshots lie unless `--store` or CHKPT_STORE tells another place."""
@@ -23,7 +24,9 @@ PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,150}")
 def _machines(incomplete: str) -> Iterable[str]:
     from chkpt.service.directory import running
 
-    return [name for name in running() if name.startswith(incomplete)]
+    with suppress(ChkptError):  # a half-typed command is no place for a complaint
+        return [name for name in running() if name.startswith(incomplete)]
+    return []
 
 
 def _snapshots(incomplete: str) -> Iterable[str]:
@@ -62,13 +65,18 @@ OptionalSnapshot: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+def is_path(snapshot: str) -> bool:
+    """Whether SNAPSHOT is a file's path, not a name in the store."""
+    return "/" in snapshot or snapshot.endswith(SUFFIX)
+
+
 def snapshot_path(snapshot: str, store: Path) -> Path:
     """Return the absolute path of the file that SNAPSHOT means.
 
     Raises:
         UsageError: it cannot be a snapshot's name.
     """
-    if "/" in snapshot or snapshot.endswith(SUFFIX):
+    if is_path(snapshot):
         if "\0" in snapshot:
             raise UsageError(f"{snapshot!a} cannot be a file's name: it has a NUL byte")
         return Path(snapshot).absolute()

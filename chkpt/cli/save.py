@@ -1,11 +1,22 @@
 """`chkpt save`: save a running machine."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, MachineName, OptionalSnapshot, Store, snapshot_path, stamped_name
-from chkpt.cli.output import seconds, show, show_json, show_skipped
+from chkpt.cli.options import (
+    DEFAULT_STORE,
+    AsJson,
+    MachineName,
+    OptionalSnapshot,
+    Store,
+    is_path,
+    snapshot_path,
+    stamped_name,
+)
+from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
 from chkpt.service.client import find
 
 
@@ -23,15 +34,31 @@ def save(
     --force, and then at once: whoever reads it has the old one or the new one, whole.
     """
     running = find(machine)
-    path = snapshot_path(stamped_name(running.name) if snapshot is None else snapshot, store)
-    if path.parent == store.absolute():
-        store.mkdir(parents=True, exist_ok=True)
+    snapshot = stamped_name(running.name) if snapshot is None else snapshot
+    path = snapshot_path(snapshot, store)
+    if not is_path(snapshot):
+        _make(path.parent)
     reply = running.save(path, force=force)
     if as_json:
         show_json(reply)
         return
     show(
-        f"saved machine {running.name} at {seconds(reply['clock_ns'])} to {reply['path']}: "
-        f"{', '.join(reply['saved']) or 'no devices'}, {reply['size']} bytes"
+        plain(
+            f"saved machine {running.name} at {seconds(reply['clock_ns'])} to {reply['path']}: "
+            f"{', '.join(reply['saved']) or 'no devices'}, {reply['size']} bytes"
+        )
     )
     show_skipped("skipped", reply["skipped"])
+
+
+def _make(store: Path) -> None:
+    """Make the store's directory, where it is not there yet, so that it lasts."""
+    try:
+        store.mkdir(0o700, parents=True)
+    except FileExistsError:
+        return
+    parent = os.open(store.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)

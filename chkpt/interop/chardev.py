@@ -246,6 +246,8 @@ def _listen(path: Path) -> socket.socket:
     except FileNotFoundError:
         pass
     except ConnectionRefusedError:
+        if not path.is_socket():
+            raise StorageError(f"{path}: is no socket; choose another path") from None
         path.unlink(missing_ok=True)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc

@@ -144,8 +144,11 @@ class RunLoop:
     def _round(self) -> None:
         ready = self._wait(self._timeout())
         self._follow()
-        while self._calls:
-            self._calls.popleft()()
+        if self._calls:
+            while self._calls:
+                self._calls.popleft()()
+            still = self._pollables()  # a call may have paused the machine, or taken a channel away
+            ready = [channel for channel in ready if channel in still]
         for channel in ready:
             self._poll(channel)
 

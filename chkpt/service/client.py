@@ -19,9 +19,6 @@ from chkpt.errors import ChkptError, NoMachineError
 from chkpt.service import directory
 from chkpt.service.messages import DeviceList, LoadReply, MachineInfo, SaveReply, error_of
 
-MAX_ANSWER: Final = 1 << 26
-"""Bytes of the longest answer that is read."""
-
 END_SECONDS: Final = 30
 """How long a machine may take to end."""
 
@@ -109,7 +106,7 @@ class MachineClient:
             content = None if body is None else json.dumps(body)
             connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
             response = connection.getresponse()
-            answer = response.read(MAX_ANSWER)
+            answer = response.read()
         except TimeoutError as exc:
             raise NoMachineError(f"machine {self.name} does not answer") from exc
         except (OSError, HTTPException) as exc:

@@ -99,12 +99,13 @@ class Consoles:
 
     def fileno(self) -> int | None:
         """Return one descriptor for all of them; it waits for input only while the port has room for it."""
-        room = not self._paused() and self._tap.room() > 0
-        for fd, connection in list(self._connections.items()):
-            if connection.over:
-                self._drop(fd)
-            else:
-                self._wait(fd, connection, room=room)
+        if self._connections:
+            room = not self._paused() and self._tap.room() > 0
+            for fd, connection in list(self._connections.items()):
+                if connection.over:
+                    self._drop(fd)
+                else:
+                    self._wait(fd, connection, room=room)
         return self._epoll.fileno()
 
     def wants_write(self) -> bool:

@@ -263,7 +263,7 @@ def _sync_directory(directory: int) -> None:
 
 
 def _exists(target: Path) -> ExistsError:
-    return ExistsError(f"{target}: there is something of that name already")
+    return ExistsError(f"{target}: there is something of that name already; choose another name, or replace it (--force, force=True)")
 
 
 @contextmanager

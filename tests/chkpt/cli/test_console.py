@@ -11,32 +11,36 @@ from pathlib import Path
 
 import pytest
 
-from chkpt.machine import Machine
-from chkpt.machine.loop import RunLoop
+from chkpt.machine import Machine, MachineConfig
+from chkpt.manager import BackendTypes
+from chkpt.service import server
 from chkpt.service.client import MachineClient
 from tests.chkpt.cli.processes import PATIENCE, chkpt, refused, spawn
 from tests.chkpt.service.served import COM1, launch, serving
 
 COM2 = {**COM1, "name": "com2", "port": 0x2F8, "irq": 3}
-RBR_THR, FCR, LSR = 0, 2, 5
+RBR_THR, LSR = 0, 5
+
+
+class Echoing(Machine):
+    """A machine whose guest sends back what it receives, in capital letters."""
+
+    def __init__(self, config: MachineConfig, backend_types: BackendTypes) -> None:
+        super().__init__(config, backend_types=backend_types)
+        self._guest = self.clock.timer(self._run)
+        self._guest.arm(0)
+
+    def _run(self) -> None:
+        for base in (0x3F8, 0x2F8):
+            while self.ports.inb(base + LSR) == 0x61:  # THRE, TEMT and DR; a missing port reads 0xff
+                self.ports.outb(base + RBR_THR, bytes([self.ports.inb(base + RBR_THR)]).upper()[0])
+        self._guest.arm(self.clock.now + 1_000_000)
 
 
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every machine a guest that sends back what it receives, in capital letters."""
-    advance = RunLoop._advance
-
-    def run_guest(machine: Machine) -> None:
-        for base in (0x3F8, 0x2F8):
-            while machine.ports.inb(base + LSR) & 0x61 == 0x61:
-                byte = bytes([machine.ports.inb(base + RBR_THR)])
-                machine.ports.outb(base + RBR_THR, byte.upper()[0])
-
-    def advance_and_run(loop: RunLoop) -> float | None:
-        run_guest(loop.machine)
-        return advance(loop)
-
-    monkeypatch.setattr(RunLoop, "_advance", advance_and_run)
+    """Give every machine such a guest."""
+    monkeypatch.setattr(server, "Machine", Echoing)
 
 
 @pytest.fixture
@@ -101,13 +105,16 @@ def test_terminal_is_restored_after_a_signal(machine: MachineClient, number: sig
 
 
 def test_pipe(machine: MachineClient) -> None:
-    with spawn("console") as process:
-        out, err = process.communicate(b"some words, more than a FIFO holds\n\x1dnot this", timeout=PATIENCE)
+    text = b"some words, more than a FIFO holds\n"
+    with machine.console("com1") as watcher:
+        with spawn("console") as process:
+            out, err = process.communicate(text + b"\x1dnot this", timeout=PATIENCE)
         assert (process.returncode, err) == (0, b"")
-        assert b"SOME WORDS, MORE THAN A FIFO HOLDS\n".startswith(out)
-    with machine.console("com1") as stream:
-        stream.sendall(b"!")
-        assert stream.recv(1) == b"!"
+        assert text.upper().startswith(out)
+        seen = b""
+        while len(seen) < len(text):
+            seen += watcher.recv(100)
+        assert seen == text.upper()
 
 
 def test_end_of_input_keeps_showing_output(machine: MachineClient) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chkpt.snapshot import Reader, dumps
 from tests.chkpt.cli.processes import chkpt, refused
 from tests.chkpt.service.served import COM1, launch, serving
 
@@ -39,6 +40,18 @@ def test_what_does_not_fit_is_told(home: Path, capsys: pytest.CaptureFixture[str
         assert chkpt(capsys, "load", "a", "--strict", "--map", "com1=com2").out.endswith(": pit, com2\n")
         only = chkpt(capsys, "load", "a", "--skip", "pit", "--map", "com1=com2").out
         assert only.splitlines()[0].endswith(": com2")
+
+
+def test_tag_that_nothing_takes_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(launch(COM1)) as machine:
+        machine.save(home / "a.zst")
+        with Reader.open(home / "a.zst") as reader:
+            checkpoint = reader.checkpoint()
+            checkpoint.contexts["devices"].contexts["com1"].values["surprise"] = 1
+            (home / "b.zst").write_bytes(dumps(checkpoint))
+        lines = chkpt(capsys, "load", "b.zst").out.splitlines()
+        assert lines[1:] == ["passed over: unknown tag devices/com1.surprise"]
+        assert "surprise" in refused(chkpt(capsys, "load", "b.zst", "--strict"), 4)
 
 
 def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

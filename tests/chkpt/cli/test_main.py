@@ -13,7 +13,7 @@ import typer
 from chkpt import cli
 from chkpt.cli import COMMANDS
 from chkpt.errors import ChkptError, CorruptError, NoMachineError, NotFoundError, UsageError
-from chkpt.service import client
+from chkpt.service import directory
 from tests.chkpt.cli.processes import chkpt, refused, spawn
 from tests.chkpt.service.served import launch, serving
 
@@ -76,7 +76,7 @@ def test_errors_end_with_their_exit_status(
     def fail() -> None:
         raise error("what\nhappened \x1b[31m")
 
-    monkeypatch.setattr(client.directory, "running", fail)
+    monkeypatch.setattr(directory, "running", fail)
     assert refused(chkpt(capsys, "ps"), status) == "what\\nhappened \\x1b[31m"
 
 
@@ -84,7 +84,7 @@ def test_interrupt_ends_with_130(capsys: pytest.CaptureFixture[str], monkeypatch
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(client.directory, "running", interrupt)
+    monkeypatch.setattr(directory, "running", interrupt)
     outcome = chkpt(capsys, "ps")
     assert (outcome.status, outcome.out, outcome.err) == (130, "", "")
 
@@ -95,7 +95,7 @@ def test_operating_systems_refusal_is_one_line(
     def fail() -> None:
         raise PermissionError(13, "Permission denied", "/some/where")
 
-    monkeypatch.setattr(client.directory, "running", fail)
+    monkeypatch.setattr(directory, "running", fail)
     assert refused(chkpt(capsys, "ps"), 1) == "[Errno 13] Permission denied: '/some/where'"
 
 
@@ -103,7 +103,7 @@ def test_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(client.directory, "running", fail)
+    monkeypatch.setattr(directory, "running", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["ps"])
 
@@ -188,6 +188,8 @@ def test_completion(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert complete("chkpt load mo", monkeypatch, capsys) == ["morning"]
     with serving(launch(name="alpha")):
         assert complete("chkpt save -m al", monkeypatch, capsys) == ["alpha"]
+    directory.root().chmod(0o755)
+    assert complete("chkpt save -m al", monkeypatch, capsys) == []
 
 
 def test_terminal_without_the_letters_is_no_traceback(home: Path) -> None:

@@ -91,9 +91,7 @@ def test_closed_terminal_ends_it_cleanly(home: Path) -> None:
     assert left() == []
 
 
-def test_killed_machine_is_not_listed_and_its_name_is_free(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_killed_machine_is_not_listed_and_its_name_is_free(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with running("--name", "victim") as machine:
         machine.process.kill()
         machine.process.wait()
@@ -327,9 +325,7 @@ def test_runtime_directory_with_a_long_path(
     assert os.listdir(deep / "chkpt") == [".lock"]  # noqa: PTH208  a list of names is what is wanted
 
 
-def test_missing_extra_is_told(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_extra_is_told(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delitem(sys.modules, "chkpt.service.server", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     message = refused(chkpt(capsys, "run"), 1)

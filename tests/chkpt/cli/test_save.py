@@ -2,6 +2,7 @@
 
 import json
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_store_from_option_and_environment(
 ) -> None:
     with serving(launch()):
         assert chkpt(capsys, "save", "a", "--store", "deep/store").status == 0
+        assert stat.S_IMODE((home / "deep" / "store").stat().st_mode) == 0o700
         monkeypatch.setenv("CHKPT_STORE", str(home / "env"))
         assert chkpt(capsys, "save", "b").status == 0
         assert chkpt(capsys, "save", "./c.zst").status == 0
@@ -71,6 +73,7 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
             (["taken"], 1, "taken.zst"),
             (["./file"], 1, "file"),
             (["./absent/x"], 1, "absent/x"),
+            (["./snapshots2/x.zst", "--store", "snapshots2"], 1, "snapshots2/x.zst"),
             (["."], 2, "dot"),
             ([""], 2, "name"),
             (["a\nb"], 2, "control"),

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError, ConfigError, DeviceError, ExistsError, NoMachineError, NotFoundError, RefusedError
 from chkpt.interop.chardev import parse as parse_chardev
-from chkpt.machine import Machine
+from chkpt.machine import Machine, MachineConfig
 from chkpt.machine.config import parse
 from chkpt.machine.loop import RunLoop
+from chkpt.manager import BackendTypes
 from chkpt.service import directory, server
 from chkpt.service.client import find, machines
 from chkpt.service.running import RunningMachine
@@ -103,8 +105,10 @@ def test_machine_begins_from_a_snapshot_with_its_clock(tmp_path: Path) -> None:
         assert client.machine()["clock_ns"] == 5_000_000_000
         assert client.machine()["paused"] is True
         client.save(tmp_path / "again.zst")
+    begin = time.monotonic_ns()
     with serving(launch(COM1, load=tmp_path / "s.zst")) as client:
-        assert 5_000_000_000 < client.machine()["clock_ns"] < 7_000_000_000
+        now = client.machine()["clock_ns"]
+        assert 5_000_000_000 < now < 5_000_000_000 + time.monotonic_ns() - begin
 
 
 def test_serial_port_talks_to_a_console() -> None:
@@ -135,13 +139,24 @@ def test_errors_in_the_loop_go_to_whoever_asked() -> None:
         running.info().result()
 
 
-def test_loop_that_fails_ends_the_service_with_an_error(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: RunLoop) -> None:
-        raise RuntimeError("a bug")
+class Failing(Machine):
+    """A machine with a mistake in it, which shows after a while."""
 
-    monkeypatch.setattr(RunLoop, "_advance", fail)
+    def __init__(self, config: MachineConfig, backend_types: BackendTypes) -> None:
+        super().__init__(config, backend_types=backend_types)
+        self.clock.timer(self.fail).arm(1_000_000)
+
+    def fail(self) -> None:
+        raise RuntimeError("a mistake")
+
+
+def test_loop_that_fails_ends_the_service_with_an_error(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "Machine", Failing)
     with pytest.raises(DeviceError, match="machine m failed: RuntimeError"):
         serve(launch(), lambda *_: None)
+    assert "the run loop failed" in caplog.text
     assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
 
 

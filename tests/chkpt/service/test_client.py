@@ -1,0 +1,67 @@
+"""The client against services that misbehave."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chkpt.errors import ChkptError, CorruptError, NoMachineError
+from chkpt.service import directory
+from chkpt.service.client import MachineClient
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[MachineClient]:
+    """Answer one request with these bytes, whatever it is."""
+    listener = directory.listen(path / "api.sock")
+    listener.setblocking(True)
+
+    def run() -> None:
+        stream, _ = listener.accept()
+        with stream:
+            stream.recv(1 << 16)
+            stream.sendall(answer)
+            stream.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield MachineClient("m", path)
+    finally:
+        thread.join()
+        listener.close()
+
+
+def http(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (b"", NoMachineError, "machine m has ended"),
+        (b"nonsense\r\n\r\n", NoMachineError, "machine m has ended"),
+        (http(200, b"{}")[:-1], NoMachineError, "machine m has ended"),
+        (http(200, b"<html>"), ChkptError, r"answered with what is not JSON \(HTTP 200\)"),
+        (http(500, b"\xff"), ChkptError, r"answered with what is not JSON \(HTTP 500\)"),
+        (http(500, b"[]"), ChkptError, "an error that cannot be read"),
+        (http(422, b'{"error": "CorruptError", "message": "bad"}'), CorruptError, "bad"),
+        (http(422, b'{"error": "NewError", "message": "from the future"}'), ChkptError, "from the future"),
+    ],
+)
+def test_answers(runtime: Path, answer: bytes, error: type[ChkptError], words: str) -> None:
+    with answering(runtime, answer) as machine, pytest.raises(error, match=words) as raised:
+        machine.machine()
+    assert type(raised.value) is error
+
+
+def test_machine_that_is_busy_is_told_apart_from_one_that_has_ended(runtime: Path) -> None:
+    with directory.listen(runtime / "api.sock"), pytest.raises(NoMachineError, match="machine m does not answer"):
+        MachineClient("m", runtime).machine(timeout=0.01)
+    with pytest.raises(NoMachineError, match="machine m has ended"):
+        MachineClient("m", runtime).machine()
+    with pytest.raises(NoMachineError, match="machine m has ended"):
+        MachineClient("m", runtime).stop()

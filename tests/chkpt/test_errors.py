@@ -27,7 +27,9 @@ def drawn() -> dict[str, tuple[str | None, int | None]]:
 
 def test_the_docstring_draws_every_class_under_its_parent() -> None:
     parents = {name: parent for name, (parent, _) in drawn().items()}
-    assert parents == {name: None if each is ChkptError else each.__bases__[0].__name__ for name, each in CLASSES.items()}
+    assert parents == {
+        name: None if each is ChkptError else each.__bases__[0].__name__ for name, each in CLASSES.items()
+    }
 
 
 def test_the_docstring_gives_the_exit_statuses_and_the_rest_inherit_them() -> None:

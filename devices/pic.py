@@ -209,11 +209,10 @@ class Intel8259A:
         self._decode_icws()
         self._judge_levels()
 
-    def check(self, state: ChipState, name: str) -> None:
-        """Raise StateError where `state` is not one that this chip can be in."""
-        trial = Intel8259A(self._int_line, is_master=self._is_master)
-        trial.assign(state)
-        unlike = (state.irr ^ state.lines) & trial.level_triggered
+    def try_on(self, state: ChipState, name: str) -> None:
+        """Assign `state`, and raise StateError where it is not one that the chip can be in."""
+        self.assign(state)
+        unlike = (state.irr ^ state.lines) & self.level_triggered
         no_icw3 = state.icw1 & ICW1_SNGL
         no_icw4 = not state.icw1 & ICW1_IC4
         for wrong, what in (
@@ -223,7 +222,7 @@ class Intel8259A:
             (no_icw4 and state.awaited is Awaited.ICW4, "icw4 is awaited, but icw1 says that there is none"),
             (no_icw4 and state.icw4, "icw4 is not 0, but icw1 says that there is none"),
             (unlike, "irr differs from lines at a level-triggered input"),
-            ((trial.irr & trial.enabled != 0) is not state.int_out, "int_out is not what the registers ask for"),
+            ((self.irr & self.enabled != 0) is not state.int_out, "int_out is not what the registers ask for"),
         ):
             if wrong:
                 raise StateError(f"{name}.{what}")
@@ -439,6 +438,8 @@ class Pic:
         self._cascade = host.irq_line(CASCADE_LINE)
         self._master = master = Intel8259A(self._intr, is_master=True)
         self._slave = slave = Intel8259A(self._cascade, is_master=False)
+        # Spare chips to try a state on before a load touches the real ones. They drive nothing.
+        self._spares = (Intel8259A(self._intr, is_master=True), Intel8259A(self._cascade, is_master=False))
         for port, chip in ((config.master_port, master), (config.slave_port, slave)):
             host.claim_ports(port, [Port(chip.read_command, chip.write_command), Port(chip.read_data, chip.write_data)])
         host.claim_ports(config.elcr_port, [Port(chip.read_elcr, chip.write_elcr) for chip in (master, slave)])
@@ -480,8 +481,9 @@ class Pic:
         Raises:
             StateError: registers that cannot go together.
         """
-        self._master.check(state.master, "master")
-        self._slave.check(state.slave, "slave")
+        spare_master, spare_slave = self._spares
+        spare_master.try_on(state.master, "master")
+        spare_slave.try_on(state.slave, "slave")
         if state.slave.int_out and not state.master.lines & 1 << CASCADE_LINE:
             raise StateError("slave.int_out is high, but the master's input 2 is low")
         self._master.assign(state.master)

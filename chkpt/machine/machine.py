@@ -27,7 +27,7 @@ from chkpt.manager import (
     installed_backend_types,
     installed_device_types,
 )
-from chkpt.state import from_context, from_table, printable, to_context, unknown_tags
+from chkpt.state import from_context, from_table, printable, to_context
 
 log = logging.getLogger("chkpt.machine")
 
@@ -226,9 +226,9 @@ class Machine:
     ) -> LoadReport:
         """Become the machine in `checkpoint`, whole or not at all.
 
-        With `only` or `skip` just those devices are loaded: clock, lines and RAM stay as they are, and each time in
-        the loaded states is shifted by the difference between this machine's clock and the saved one. What the snapshot
-        has beside them and the devices is skipped, logged and reported like a device.
+        With `only`, or a device of this machine in `skip`, the load is partial: clock, lines and RAM stay as they are,
+        and each time in the loaded states is shifted by the difference between this machine's clock and the saved one.
+        What the snapshot has beside them and the devices is skipped, logged and reported like a device.
 
         Raises:
             RefusedError: the snapshot cannot be taken. Nothing has changed.
@@ -236,7 +236,7 @@ class Machine:
             LoadError: a device's `load` raised. Everything is as it was.
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
-        parts = _Parts(checkpoint, partial=bool(only or skip))
+        parts = _Parts(checkpoint, partial=bool(only) or any(name in self.devices for name in skip))
         parts.tell(strict=strict)
         if parts.partial:
             report = plan.apply(shift=0 if parts.clock is None else self.clock.now - parts.clock.now)
@@ -274,13 +274,13 @@ class _Parts:
         self.partial = partial
         self.skipped: list[Skip] = []
         self.unknown: list[str] = []
-        self._contexts = dict(checkpoint.contexts)
+        self._contexts = checkpoint.contexts
         self.clock = self._read("clock", ClockState)
         self.lines = None if partial else self._read("lines", LinesState)
         self.memory = None if partial else self._read("memory", MemoryState)
-        del self._contexts["devices"]
         if not partial:
-            self.skipped += [Skip(printable(name), "this machine has no such part") for name in self._contexts]
+            others = [name for name in checkpoint.contexts if name not in {"clock", "lines", "memory", "devices"}]
+            self.skipped += [Skip(printable(name), "this machine has no such part") for name in others]
 
     def tell(self, *, strict: bool) -> None:
         """Log what is skipped or passed over. Raise StrictError for it where `strict`."""
@@ -295,12 +295,10 @@ class _Parts:
             raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
 
     def _read(self, name: str, state: type[P]) -> P | None:
-        context = self._contexts.pop(name, None)
+        context = self._contexts.get(name)
         if context is None:
             self.skipped.append(Skip(name, "its context is missing"))
             return None
         if context.type != name:
             raise StateError(f"{name} is of type {context.type!r}, not {name}")
-        part = from_context(context, state, name)
-        self.unknown += unknown_tags(context, state, name)
-        return part
+        return from_context(context, state, name, self.unknown)

@@ -37,7 +37,7 @@ from chkpt.manager.names import check_name, pack_names, unpack_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip
 from chkpt.manager.resources import Claim, Resources
 from chkpt.manager.types import DeviceTypes
-from chkpt.state import from_context, from_table, printable, to_context, unknown_tags
+from chkpt.state import from_context, from_table, printable, to_context
 
 log = logging.getLogger("chkpt.manager")
 
@@ -336,9 +336,7 @@ class DeviceManager:
             raise StateError(
                 f"{path} is of type {context.type!r}, but {target} in this machine is of {entry.type.name}"
             )
-        state = from_context(context, entry.type.state, path)
-        unknown += unknown_tags(context, entry.type.state, path)
-        return Step(entry, source, state)
+        return Step(entry, source, from_context(context, entry.type.state, path, unknown))
 
     def _left(self, steps: Collection[Step], selected: set[str], targets: Mapping[str, str]) -> tuple[Skip, ...]:
         loaded = {step.entry.name for step in steps}

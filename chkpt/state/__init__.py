@@ -12,7 +12,7 @@ check per field. The same rules read a configuration table, where fields may be 
 | `X | None` that is None | the value nil |
 """
 
-from chkpt.state.contexts import from_context, schema, shift_times, to_context, unknown_tags
+from chkpt.state.contexts import from_context, schema, shift_times, to_context
 from chkpt.state.kinds import printable
 from chkpt.state.tables import from_table, refuse_unknown
 
@@ -24,5 +24,4 @@ __all__ = [
     "schema",
     "shift_times",
     "to_context",
-    "unknown_tags",
 ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import contains, is_
 from typing import TypeVar, cast
 
@@ -47,13 +47,14 @@ def to_context(state: object, type_name: str = "") -> Context:
 # -- context to state -------------------------------------------------------------------------------------------------
 
 
-def from_context(context: Context, cls: type[S], path: str) -> S:
+def from_context(context: Context, cls: type[S], path: str, unknown: list[str] | None = None) -> S:
     """Return the state that `context` holds, every field checked.
 
     Args:
-        context: as `to_context` made it, by this or an earlier version of `cls`; unknown tags are passed over.
+        context: as `to_context` made it, by this or an earlier version of `cls`.
         cls: the dataclass to make.
         path: where the context is, for messages: `devices/pit`.
+        unknown: takes the paths of the tags, blobs and contexts that are passed over, as `cls` has no field for them.
 
     Raises:
         StateError: a field is missing, of the wrong kind, or out of range; the message gives `path.field`.
@@ -76,8 +77,20 @@ def from_context(context: Context, cls: type[S], path: str) -> S:
         except StateError as exc:
             raise StateError(f"{path}.{name} {exc}") from None
     for at, name, kind in layout.branches:
-        fields.insert(at, _branch(context, name, kind, path))
+        fields.insert(at, _branch(context, name, kind, path, unknown))
+    if unknown is not None and len(values) + len(context.blobs) + len(context.contexts) > len(layout.kinds):
+        unknown += _strangers(context, layout.kinds, path)
     return cls(*fields)
+
+
+def _strangers(context: Context, kinds: Mapping[str, Kind], path: str) -> Iterator[str]:
+    """Yield the paths of what is directly in `context` and is no field."""
+    for tag in (*context.values, *context.blobs):
+        if tag not in kinds:
+            yield f"{path}.{printable(tag)}"
+    for name in context.contexts:
+        if name not in kinds or kinds[name].nested is None:
+            yield f"{path}/{printable(name)}"
 
 
 def _refuse(values: Mapping[str, Value], layout: Layout, path: str) -> None:
@@ -89,7 +102,7 @@ def _refuse(values: Mapping[str, Value], layout: Layout, path: str) -> None:
             raise StateError(f"{path}.{name} {exc}") from None
 
 
-def _branch(context: Context, name: str, kind: Kind, path: str) -> object:
+def _branch(context: Context, name: str, kind: Kind, path: str, unknown: list[str] | None) -> object:
     """Return the field that is a context or a blob, not a tagged value."""
     if kind.optional and name in context.values:
         if context.values[name] is None:
@@ -98,14 +111,15 @@ def _branch(context: Context, name: str, kind: Kind, path: str) -> object:
     if kind.blob and name in context.blobs:
         return context.blobs[name]
     if kind.nested is not None and name in context.contexts:
-        return _nested(context.contexts[name], kind, f"{path}/{name}")
+        return _nested(context.contexts[name], kind, f"{path}/{name}", unknown)
     raise StateError(f"{path}.{name} is missing")
 
 
-def _nested(inner: Context, kind: Kind, path: str) -> object:
-    cls = cast("type", kind.nested)
+def _nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) -> object:
+    cls = kind.nested
+    assert cls is not None
     if kind.items is None:
-        return from_context(inner, cls, path)
+        return from_context(inner, cls, path, unknown)
     least, greatest = kind.items
     count = len(inner.contexts)
     if not least <= count <= greatest:
@@ -113,7 +127,9 @@ def _nested(inner: Context, kind: Kind, path: str) -> object:
     missing = next((i for i in range(count) if str(i) not in inner.contexts), None)
     if missing is not None:
         raise StateError(f"{path}/{missing} is missing")
-    return tuple(from_context(inner.contexts[str(i)], cls, f"{path}/{i}") for i in range(count))
+    if unknown is not None and (inner.values or inner.blobs):
+        unknown += [f"{path}.{printable(tag)}" for tag in (*inner.values, *inner.blobs)]
+    return tuple(from_context(inner.contexts[str(i)], cls, f"{path}/{i}", unknown) for i in range(count))
 
 
 def _upgraded(context: Context, cls: type, version: int, path: str) -> Context:
@@ -163,29 +179,6 @@ def _from_plain(plain: Mapping[str, "Value | Blob"], type_name: str = "", versio
             context.blobs[name] = value
     context.contexts = contexts
     return context
-
-
-def unknown_tags(context: Context, cls: type, path: str) -> list[str]:
-    """Return the paths of the tags, blobs and contexts that `cls` has no field for."""
-    layout = layout_of(cls)
-    if context.version != layout.version:
-        context = _upgraded(context, cls, layout.version, path)
-    found: list[str] = []
-    if not layout.kinds.keys() >= context.values.keys():
-        found += [f"{path}.{printable(tag)}" for tag in context.values if tag not in layout.kinds]
-    if context.blobs:
-        found += [f"{path}.{printable(tag)}" for tag in context.blobs if tag not in layout.kinds]
-    for name, child in context.contexts.items():
-        kind = layout.kinds.get(name)
-        if kind is None or kind.nested is None:
-            found.append(f"{path}/{printable(name)}")
-        elif kind.items is None:
-            found += unknown_tags(child, kind.nested, f"{path}/{name}")
-        else:
-            found += [f"{path}/{name}.{printable(tag)}" for tag in (*child.values, *child.blobs)]
-            for index, item in child.contexts.items():
-                found += unknown_tags(item, kind.nested, f"{path}/{name}/{index}")
-    return found
 
 
 # -- times, schema ----------------------------------------------------------------------------------------------------

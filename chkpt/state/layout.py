@@ -6,7 +6,7 @@ dataclass at once; only where that fails is each looked at again, for the messag
 
 import dataclasses
 import typing
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter, itemgetter
 from typing import cast
@@ -33,14 +33,8 @@ class Layout:
     times: tuple[tuple[str, Callable[[typing.Any, int], object]], ...]  # and how to shift each
 
 
-def layout_of(cls: type) -> Layout:
+def _read(cls: type) -> Layout:
     """Return the layout of a dataclass. Raise TypeError where a field is of no known kind."""
-    return _read(cast("Hashable", cls))
-
-
-@cache
-def _read(hashable: Hashable) -> Layout:
-    cls = cast("type", hashable)
     hints = typing.get_type_hints(cls, include_extras=True)
     kinds: dict[str, Kind] = {}
     for field in dataclasses.fields(cls):
@@ -74,3 +68,6 @@ def _getter(getter: Callable[..., Callable[[typing.Any], typing.Any]], names: tu
         single = getter(names[0])
         return lambda source: (single(source),)
     return getter(*names)
+
+
+layout_of = cast("Callable[[type], Layout]", cache(_read))  # the cache's own type would ask for a Hashable

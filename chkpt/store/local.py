@@ -213,7 +213,7 @@ class _Temporary:
 def _remove_stale(directory: int) -> None:
     """Remove the temporary files whose writers are dead: those that nobody holds a lock on."""
     with suppress(OSError), os.scandir(directory) as entries:  # a directory that cannot be listed is not cleaned
-        names = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        names = [entry.name for entry in entries if entry.name[0] == "." and _TEMPORARY.fullmatch(entry.name)]
         for name in names:
             with suppress(OSError):
                 _remove_if_stale(directory, name)
@@ -263,7 +263,8 @@ def _sync_directory(directory: int) -> None:
 
 
 def _exists(target: Path) -> ExistsError:
-    return ExistsError(f"{target}: there is something of that name already; choose another name, or replace it (--force, force=True)")
+    advice = "choose another name, or replace it (--force, force=True)"
+    return ExistsError(f"{target}: there is something of that name already; {advice}")
 
 
 @contextmanager

@@ -39,7 +39,6 @@ from chkpt.state import (
     schema,
     shift_times,
     to_context,
-    unknown_tags,
 )
 
 
@@ -569,6 +568,12 @@ def test_an_upgraded_state_is_saved_as_the_present_version() -> None:
 
 
 # -- unknown tags -----------------------------------------------------------------------------------------------------
+
+
+def unknown_tags(context: Context, cls: type, path: str) -> list[str]:
+    unknown: list[str] = []
+    from_context(context, cls, path, unknown)
+    return unknown
 
 
 def test_unknown_tags_blobs_and_contexts_are_found_by_path_and_passed_over() -> None:

@@ -333,6 +333,14 @@ def test_a_partial_load_goes_to_a_machine_with_other_memory_and_devices() -> Non
     assert board.load(checkpoint, only=["a"], strict=True).loaded == ("a",)
 
 
+def test_to_skip_what_this_machine_has_not_is_a_whole_load_in_which_it_is_not_missed() -> None:
+    checkpoint = saved(stirred("cell:a", "cell:gone"))
+    board = machine("controller", "cell:a", memory=8192)
+    report = board.load(checkpoint, skip=["gone"], strict=True)
+    assert report == LoadReport(("controller", "a"), (Skip("gone", "not asked for"),), (), ())
+    assert (board.clock.now, board.memory.read(4090, 6), board.irq.outside) == (1234, b"across", 1 << 9)
+
+
 def test_a_rename_alone_is_a_whole_load() -> None:
     checkpoint = saved(stirred("cell:old"))
     board = machine("controller", "cell:new", memory=8192)

@@ -85,10 +85,8 @@ class Pit:
         """Go to the state after power-on."""
         self._port_b = 0
         self._refresh_start = self._clock.now
-        counter0, counter1, counter2 = self._counters
-        counter0.reset(gate=True)
-        counter1.reset(gate=True)
-        counter2.reset(gate=False)
+        for counter in self._counters:
+            counter.reset()
         self._drive()
 
     def save(self) -> PitState:

@@ -116,14 +116,16 @@ class Counter:
     """One of the three counters: its registers, latches and flip-flops, and its pins GATE and OUT."""
 
     def __init__(self, clock: Clock, *, gate: bool) -> None:
+        """Make a counter on this clock, whose GATE is at this level at power-on."""
         self._clock = clock
-        self.reset(gate=gate)
+        self._gate_at_power_on = gate
+        self.reset()
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
-    def reset(self, *, gate: bool) -> None:
-        """Go to the state after power-on, with GATE at this level."""
-        self._gate = gate
+    def reset(self) -> None:
+        """Go to the state after power-on."""
+        self._gate = self._gate_at_power_on
         self._m = M_AT_POWER_ON
         self._mode = MODE_OF_M[M_AT_POWER_ON]
         self._access = RW_LATCH

@@ -381,7 +381,7 @@ class Serial:
         """Send what waits as far as the line takes it, and say in LSR what still waits.
 
         During a break it is sent to nobody: the break acts on the outgoing pin alone, and the transmitter serves the
-        guest as a timer (DS 8.1).
+        guest as a timer (DS 8.1). What the line had not taken when the break began is lost behind it.
         """
         unsent = self._unsent
         sent = len(unsent)
@@ -423,8 +423,8 @@ class Serial:
                 # A break is a character of zeros: its stop bit is missing, and odd parity wants a one (DS 8.4).
                 self._put_received(0, LSR_BI | LSR_FE | (LSR_PE if lcr & (LCR_PEN | LCR_EPS) == LCR_PEN else 0))
                 self._update()
-            if self._unsent:
-                self._transmit()
+        if self._unsent and (mcr & MCR_LOOP or lcr & LCR_SB):
+            self._transmit()  # neither waits for the line
 
     def _outputs(self) -> tuple[bool, bool, bool]:
         """Return DTR, RTS and break as the pins have them: in loopback none is active (DS 8.8)."""

@@ -107,7 +107,8 @@ def check_disk_transfer(state: TransferState, sectors: int, where: str) -> None:
         return
     if kind is TransferKind.FLUSH:
         return
-    if state.left > MAX_COUNT or state.lba > sectors:
+    # Where a write would go is looked at when its block has come.
+    if state.left > MAX_COUNT or (state.lba > sectors and kind is not TransferKind.WRITE):
         raise StateError(f"{where}: {state.left} sectors from {state.lba} on a disk of {sectors} sectors")
     if not state.left and (state.waiting or kind is TransferKind.WRITE):
         raise StateError(f"{where}: {kind} with no sector left")

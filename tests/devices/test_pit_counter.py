@@ -230,7 +230,9 @@ def test_a_control_word_drops_what_is_latched_and_half_done() -> None:
     bench.inb(0x42)
     bench.outb(CONTROL, 0xC8)
     bench.outb(0x42, 0x99)
-    bench.program(2, 4, 0x5678)
+    bench.program(2, 4)
+    assert bench.pit.save().counters[2].cr == 0
+    bench.write(2, 0x5678)
     assert [bench.inb(0x42), bench.inb(0x42)] == [0x78, 0x56]
 
 

@@ -714,6 +714,17 @@ def test_during_a_break_the_transmitter_works_but_nothing_is_sent() -> None:
     assert (seen, uart.read(LSR), bytes(uart.line.output)) == ([False, True], IDLE, b"")
 
 
+def test_what_waits_for_a_blocked_line_when_a_break_begins_is_lost_behind_it() -> None:
+    uart = Uart(capacity=0)
+    uart.write(THR, *b"ab")
+    assert uart.read(LSR) == 0
+    uart.write(LCR, EIGHT_BITS | BREAK)
+    assert uart.read(LSR) == IDLE
+    uart.line._capacity = 100
+    uart.line.poll()
+    assert uart.line.output == b""
+
+
 # -- save and load ----------------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,11 @@ def test_the_kept_table_has_the_absolute_paths_and_describes_the_same_machine(to
     assert str(toml.parent / "disk.img") in str(config.table)
 
 
+def test_two_ways_to_describe_one_machine_are_equal() -> None:
+    assert parse({"memory": "1M"}) == parse({"memory": 1 << 20, "name": "machine"})
+    assert parse({"memory": "1M"}) != parse({"memory": "2M"})
+
+
 def test_an_empty_table_is_a_machine_without_anything() -> None:
     assert parse({}) == MachineConfig("machine", 0, (), {})
 
@@ -117,6 +122,13 @@ def test_the_default_machine_has_the_devices_of_a_pc() -> None:
         ("serial", "com1"),
         ("ide", "ide0"),
     ]
+    assert config.devices[2].options == {"port": 0x3F8, "irq": 4}
+    assert config.devices[3].options == {
+        "port": 0x1F0,
+        "control": 0x3F6,
+        "irq": 14,
+        "drive": [{"unit": 0, "media": "disk"}],
+    }
     assert config.devices[3].backends == (BackendConfig("ide0.0", "scratch", {"size": 16 << 20}),)
     assert config.table is DEFAULT
 

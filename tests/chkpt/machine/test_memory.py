@@ -118,8 +118,18 @@ def test_a_number_that_a_range_has_whole_is_one_access(memory: Memory, width: in
     memory.map(0x1000, 16, device.read, device.write)
     assert memory.load(0x1008, width) == int.from_bytes(range(8, 8 + width), "little")
     memory.store(0x1008, width, 0xFFFF_FFFF_FFFF_FFFF)
-    assert device.asked == [("read", 8, width), ("write", 8, width)]
-    assert memory.load(0x1000, 8) == 0x0706_0504_0302_0100
+    assert memory.load(0x1000, width) == 0x0706_0504_0302_0100 & ((1 << 8 * width) - 1)
+    memory.store(0x1000, width, 0)
+    assert device.asked == [("read", 8, width), ("write", 8, width), ("read", 0, width), ("write", 0, width)]
+
+
+def test_a_run_that_ends_in_a_range_ends_there(memory: Memory) -> None:
+    device = Range(bytearray(b"mmio"))
+    memory.map(0x1000, 4, device.read, device.write)
+    assert memory.read(0xFFE, 4) == b"\0\0mm"
+    memory.write(0xFFE, b"abcd")
+    assert memory.read(0xFFE, 6) == b"abcdio"
+    assert [offset for _, offset, _ in device.asked] == [0, 1, 0, 1, 0, 1, 2, 3]
 
 
 def test_a_number_over_the_edge_of_a_range_is_single_bytes(memory: Memory) -> None:

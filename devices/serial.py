@@ -418,11 +418,10 @@ class Serial:
         self._mcr = mcr
         if self._backend is not None and self._outputs() != outputs:
             self._show_outputs()
-        if mcr & MCR_LOOP:
-            if lcr & LCR_SB and not looped_break:
-                # A break is a character of zeros: its stop bit is missing, and odd parity wants a one (DS 8.4).
-                self._put_received(0, LSR_BI | LSR_FE | (LSR_PE if lcr & (LCR_PEN | LCR_EPS) == LCR_PEN else 0))
-                self._update()
+        if mcr & MCR_LOOP and lcr & LCR_SB and not looped_break:
+            # A break is a character of zeros: its stop bit is missing, and odd parity wants a one (DS 8.4).
+            self._put_received(0, LSR_BI | LSR_FE | (LSR_PE if lcr & (LCR_PEN | LCR_EPS) == LCR_PEN else 0))
+            self._update()
         if self._unsent and (mcr & MCR_LOOP or lcr & LCR_SB):
             self._transmit()  # neither waits for the line
 

@@ -135,7 +135,7 @@ def refuse_inconsistent(state: SerialState) -> None:
         (state.lsr & known != lsr, f"lsr is {state.lsr:#04x}, which contradicts the FIFOs and tsr"),
         (state.msr & MSR_LINES != lines, f"msr is {state.msr:#04x}, which contradicts modem_lines and mcr"),
         (state.modem_lines & ~MSR_LINES != 0, f"modem_lines is {state.modem_lines:#04x}: bits 0 to 3 are no lines"),
-        (state.tsr is not None and unhindered, "tsr waits for the line, but in loopback or during a break nothing does"),
+        (state.tsr is not None and unhindered, "tsr waits, but in loopback or during a break nothing does"),
         (state.thr_ipending and len(state.xmit_fifo) > 0, f"{parts}, but thr_ipending is set"),
         (state.timeout_ipending and not waiting, f"{parts}, but timeout_ipending is set"),
         (state.timeout_deadline is not None and not waiting, f"{parts}, but timeout_deadline is set"),

@@ -26,6 +26,7 @@ SUFFIX: Final = ".zst"
 
 _TEMPORARY: Final = re.compile(r"\.chkpt-[0-9a-f]{16}")
 _NO_FSYNC: Final = {errno.EINVAL, errno.ENOTSUP}  # file systems without an fsync for directories
+_BUFFER: Final = 1 << 16
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EMLINK}  # link(2): EPERM is "does not support hard links"
 
 
@@ -149,6 +150,7 @@ class _Temporary:
     def __init__(self, target: Path) -> None:
         self.name = str(target)
         self._target = target
+        self._unwritten = bytearray()
         self._directory = _open_directory(target.parent)
         try:
             _remove_stale(self._directory)
@@ -169,16 +171,25 @@ class _Temporary:
             os.close(file)  # another writer had the lock first, and took the file for one that a dead writer left
 
     def write(self, data: bytes, /) -> int:
-        """Append all of `data`."""
-        left = memoryview(data)
-        with _reporting(self._target):
-            while left:
-                left = left[os.write(self._file, left) :]
+        """Append all of `data`. A snapshot of small devices is a dozen small writes, which go out as one."""
+        if self._file < 0:
+            raise StorageError(f"{self._target}: written to after its writer was done")
+        self._unwritten += data
+        if len(self._unwritten) >= _BUFFER:
+            self._flush()
         return len(data)
+
+    def _flush(self) -> None:
+        with _reporting(self._target), memoryview(self._unwritten) as left:
+            at = 0
+            while at < len(left):
+                at += os.write(self._file, left[at:])
+        self._unwritten.clear()
 
     def publish(self, *, force: bool) -> None:
         """Make the file last and give it its name."""
         target, directory = self._target, self._directory
+        self._flush()
         with _reporting(target):
             os.fsync(self._file)
             if force:

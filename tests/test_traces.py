@@ -61,6 +61,13 @@ def test_cut_where_the_trace_says(name: str, build: Callable[[], Machine]) -> No
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
+def test_cut_before_every_command_of_all(name: str, build: Callable[[], Machine]) -> None:
+    conversation = trace(name)
+    play(conversation, build(), cut(build), range(len(conversation.exchanges)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_every_single_cut(name: str, build: Callable[[], Machine]) -> None:
     conversation = trace(name)
     for at in range(1, len(conversation.exchanges)):

@@ -15,7 +15,7 @@
     ├── DeviceError                 1  a device failed
     │   ├── ConflictError              two owners of one port, MSR, address or line
     │   ├── SaveError                  a device's `save` raised
-    │   └── LoadError                  a device's `load` raised; the machine is as it was
+    │   └── LoadError                  a device's `load` failed; the machine is as it was
     └── StorageError                1  the operating system refused a read or a write
 
 A message names the file, the path of the context and the offset where it knows them, and says what to do.

@@ -106,12 +106,12 @@ class QtestChannel:
     def fileno(self) -> int | None:
         """Return the client's descriptor, or the listener's."""
         if self._client is not None:
-            return self._client.write_fd if self._unsent else self._client.read_fd
+            return self._client.write_fd if self.wants_write() else self._client.read_fd
         return None if self._listener is None else self._listener.fileno()
 
     def wants_write(self) -> bool:
-        """Whether answers wait for room."""
-        return bool(self._unsent)
+        """Whether answers wait for room, or commands for their answers."""
+        return bool(self._unsent) or (self._session is not None and self._session.backlog)
 
     def poll(self) -> None:
         """Take commands and answer them, for as long as they come without a pause."""
@@ -142,14 +142,16 @@ class QtestChannel:
         assert session is not None
         misses = 0
         while misses < SPINS:
-            try:
-                data = os.read(client.read_fd, CHUNK)
-            except BlockingIOError:
-                misses += 1
-                continue
-            if not data:
-                self._end()
-                return
+            data = b""
+            if not session.backlog:
+                try:
+                    data = os.read(client.read_fd, CHUNK)
+                except BlockingIOError:
+                    misses += 1
+                    continue
+                if not data:
+                    self._end()
+                    return
             answer = session.feed(data)
             if answer:
                 self._send(answer)

@@ -8,6 +8,7 @@ Where QEMU aborts (a malformed number, a port above 0xffff), this answers `FAIL`
 
 import base64
 import binascii
+from collections import deque
 from collections.abc import Callable
 
 from chkpt.errors import ChkptError
@@ -28,6 +29,10 @@ MAX_SPAN = 1 << 24
 """Bytes that one command may read or write; QEMU has no limit, a service needs one."""
 
 
+MAX_ANSWERS = 1 << 20
+"""Bytes of answers after which a session waits until they are sent: a client that does not read costs no more."""
+
+
 class Malformed(Exception):  # noqa: N818  it ends one command, not the session
     """A command that cannot be understood."""
 
@@ -46,6 +51,7 @@ class QtestSession:
         self._tell = tell
         self._answering = False
         self._partial = b""
+        self._waiting: deque[bytes] = deque()
         self._lines: list[bytes] = []
         self._told: dict[int, bool] = {}
         self._intercepted: tuple[bytes, bytes] | None = None
@@ -77,7 +83,11 @@ class QtestSession:
         }
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes from the client and return the answers to the commands that are complete by now."""
+        """Take bytes from the client and return the answers to the commands that are complete by now.
+
+        After `MAX_ANSWERS` bytes of answers the other commands wait in the `backlog`: send what there is, and feed
+        again, with nothing if need be.
+        """
         if self._partial:
             data = self._partial + data
         if data.endswith(b"\n"):
@@ -85,9 +95,20 @@ class QtestSession:
             lines = data[:-1].split(b"\n")
         else:
             *lines, self._partial = data.split(b"\n")
-        if len(lines) == 1:
+        if len(lines) == 1 and not self._waiting:
             return self.command(lines[0])
-        return b"".join(map(self.command, lines))
+        self._waiting.extend(lines)
+        answers: list[bytes] = []
+        size = 0
+        while self._waiting and size < MAX_ANSWERS:
+            answers.append(self.command(self._waiting.popleft()))
+            size += len(answers[-1])
+        return b"".join(answers)
+
+    @property
+    def backlog(self) -> bool:
+        """Whether complete commands wait until the answers before them are sent."""
+        return bool(self._waiting)
 
     @property
     def pending(self) -> int:
@@ -103,6 +124,8 @@ class QtestSession:
             answer = run(words) if len(words) >= least else b"FAIL %b: a word is missing\n" % words[0]
         except (Malformed, ChkptError, OSError) as exc:
             answer = b"FAIL %b: %b\n" % (words[0], " ".join(str(exc).split()).encode())
+        except MemoryError:
+            answer = b"FAIL %b: not enough memory\n" % words[0]
         finally:
             self._answering = False
         if self._lines:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from chkpt.errors import ChkptError, LoadError, SaveError, StateError
+from chkpt.errors import ChkptError, LoadError, RefusedError, SaveError, StateError
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import Platform
 from chkpt.manager.reports import LoadReport
@@ -51,7 +51,8 @@ class LoadPlan:
             shift: nanoseconds added to each time of the loaded states, for a clock that stays where it is.
 
         Raises:
-            LoadError: a device's `load` raised. Every device, the clock and the lines are as they were.
+            StateError: a device's `load` refused its state. Every device, the clock and the lines are as they were.
+            LoadError: a device's `load` failed otherwise. Everything is as it was, but for what the message names.
             SaveError: a device could not be saved beforehand. Nothing has changed.
             StateError: a time cannot be shifted that far. Nothing has changed.
         """
@@ -100,6 +101,8 @@ class LoadPlan:
         reason = str(exc) or type(exc).__name__
         log.error("%s: load failed: %s", entry.name, reason)
         message = f"device {entry.name} cannot be loaded from devices/{source}: {reason}; {outcome}"
+        if isinstance(exc, RefusedError) and not lost:
+            raise StateError(message) from exc
         if isinstance(exc, ChkptError):
             raise LoadError(message) from exc
         raise LoadError(f"{message} ({type(exc).__name__} in the device)") from exc

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chkpt.context import Checkpoint
 from chkpt.device import FrontendKind
+from chkpt.errors import LoadError, RefusedError
 from chkpt.machine.loop import RunLoop
 from chkpt.manager import DeviceEntry, LoadReport, SaveReport, Skip
 from chkpt.service.messages import (
@@ -176,7 +177,12 @@ class RunningMachine:
                 self.loop.rebase()
                 return report, self._machine.clock.now
 
-            report, clock_ns = self.loop.submit(call).result()
+            try:
+                report, clock_ns = self.loop.submit(call).result()
+            except (RefusedError, LoadError) as exc:
+                if str(exc).startswith(f"{request.path}: "):
+                    raise
+                raise type(exc)(f"{request.path}: {exc}") from exc
         return LoadReply(
             path=request.path,
             clock_ns=clock_ns,

@@ -11,11 +11,12 @@ from typing import Annotated
 
 from chkpt.device import U16, Length
 from chkpt.errors import ConfigError, StorageError
-from devices.backends.char_line import HostLine, Readiness
+from devices.backends.char_line import HostLine, Readiness, is_ready
 
 SUN_PATH_MAX = 107  # unix(7): 108 bytes with the NUL
 CONNECT_SECONDS = 10
 LOCALHOST = "127.0.0.1"
+HELD_SIZE = 1 << 16  # of what peers left behind: more than anyone types ahead, and no burden on the host
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,10 @@ class Socket(HostLine):
     """One peer at a time; further ones wait until it has gone. `address` is what a peer connects to.
 
     Without a peer output is dropped, as QEMU does; while a peer does not read, it waits in the UART. When the peer ends
-    its side the connection is closed, what it had sent having been read; a listening socket then takes the next peer, a
-    connecting one stays without. A break has no place in a byte stream and is not sent.
+    its side the connection is closed, whether or not the guest reads; a listening socket then takes the next peer, a
+    connecting one stays without. What the peer had sent comes before anything the next one sends: up to HELD_SIZE bytes
+    of it are held here; of more, none is lost, but the connection stays until the guest has read enough for the rest to
+    fit. A break has no place in a byte stream and is not sent.
 
     Raises:
         ConfigError: neither or both of path and port, or a path too long for a socket.
@@ -44,7 +47,9 @@ class Socket(HostLine):
         super().__init__()
         self._listener: socket.socket | None = None
         self._peer: socket.socket | None = None
-        self._deaf = False  # the peer reads no more, but what it sent may still be there
+        self._deaf = False  # the peer reads no more, but may still send
+        self._ended = False  # the peer sends no more, but what it sent does not fit into `_held` yet
+        self._held = bytearray()  # what peers that have ended their side left for the guest
         self._own: tuple[int, int] | None = None  # device and inode of the Unix socket that we made
         self._path = config.path
         self._readiness = Readiness()
@@ -70,42 +75,51 @@ class Socket(HostLine):
             taken = 0
         except OSError:
             self._deaf = True
+            self._blocked = False  # all is taken from now on, and the frontend is in the middle of sending
+            if has_ended(self._peer):
+                self._hold_rest(self._peer)
             return len(data)
         self._blocked = taken < len(data)
         return taken
 
     def fileno(self) -> int | None:
-        """Return the descriptor to wait on: for a peer, or while there is room for its input or output waits for it."""
+        """Return the descriptor to wait on: for a peer, for its end, and for what it sends while there is room.
+
+        A connection that has ended stays ready for that; it counts only while what it left may be held.
+        """
+        room = self._room()
         wanted = {}
         if self._peer is not None:
-            events = (select.EPOLLIN if self._room() else 0) | (select.EPOLLOUT if self._blocked else 0)
+            events = select.EPOLLOUT if self._blocked else 0
+            if not self._ended:
+                events |= select.EPOLLRDHUP | (select.EPOLLIN if room else 0)
+            elif len(self._held) < HELD_SIZE:
+                events |= select.EPOLLRDHUP
             if events:
                 wanted[self._peer.fileno()] = events
         elif self._listener is not None:
             wanted[self._listener.fileno()] = select.EPOLLIN
-        return self._readiness.want(wanted)
+        return self._readiness.want(wanted, now=bool(room and self._held))
 
     def poll(self) -> None:
-        """Accept a peer; send what waits; read what there is room for."""
+        """Accept a peer, or let go one that has ended; send what waits; read what there is room for."""
         if self._peer is None and self._listener is not None:
             with suppress(OSError):  # nobody there, or gone again
                 self._take(self._listener.accept()[0])
-        if self._peer is None:
-            return
-        self._unblock()
+        if self._peer is not None and has_ended(self._peer):
+            self._hold_rest(self._peer)
+        if self._peer is not None:
+            self._unblock()
         room = self._room()
         if self._frontend is None or not room:
             return
-        try:
-            data = self._peer.recv(room)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
+        if self._held:
+            data = bytes(self._held[:room])
+            del self._held[:room]
+        else:
+            data = self._read(room)
         if data:
             self._frontend.receive(data)
-        else:
-            self._lose_peer()
 
     def close(self) -> None:
         """Close the connection, and remove the Unix socket if it is still ours. A second call does nothing."""
@@ -114,6 +128,7 @@ class Socket(HostLine):
             if each is not None:
                 each.close()
         self._peer = self._listener = None
+        self._held.clear()
         if self._path is not None and self._own is not None and identity(self._path) == self._own:
             with suppress(OSError):
                 Path(self._path).unlink()
@@ -124,7 +139,34 @@ class Socket(HostLine):
         if peer.family != socket.AF_UNIX:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._peer = peer
-        self._deaf = False
+        self._deaf = self._ended = False
+
+    def _read(self, room: int) -> bytes:
+        """Return what the peer has sent, no more than there is room for; lose a peer that has ended its side."""
+        if self._peer is None:
+            return b""
+        try:
+            data = self._peer.recv(room)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self._lose_peer()
+        return data
+
+    def _hold_rest(self, peer: socket.socket) -> None:
+        """Take over what a peer that has ended its side left behind, and lose it, unless that is too much to hold."""
+        self._ended = True
+        while space := HELD_SIZE - len(self._held):
+            try:
+                data = peer.recv(space)
+            except OSError:  # it was reset; nothing more will come
+                data = b""
+            if not data:
+                self._lose_peer()
+                return
+            self._held += data
 
     def _lose_peer(self) -> None:
         """Close the connection; what waited for the peer is dropped."""
@@ -133,6 +175,11 @@ class Socket(HostLine):
             self._peer.close()
             self._peer = None
         self._unblock()
+
+
+def has_ended(peer: socket.socket) -> bool:
+    """Whether the peer has ended its side or reset the connection, so that nothing more will come."""
+    return is_ready(peer.fileno(), select.POLLRDHUP)
 
 
 def check(config: SocketConfig) -> None:

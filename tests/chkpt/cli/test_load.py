@@ -36,7 +36,8 @@ def test_what_does_not_fit_is_told(home: Path, capsys: pytest.CaptureFixture[str
             "left as it was: com2: not in the snapshot",
         ]
         message = refused(chkpt(capsys, "load", "a", "--strict"), 4)
-        assert message == "refused by strict, nothing has changed: com1: this machine has no device com1"
+        path = home / "snapshots" / "a.zst"
+        assert message == f"{path}: refused by strict, nothing has changed: com1: this machine has no device com1"
         assert chkpt(capsys, "load", "a", "--strict", "--map", "com1=com2").out.endswith(": pit, com2\n")
         only = chkpt(capsys, "load", "a", "--skip", "pit", "--map", "com1=com2").out
         assert only.splitlines()[0].endswith(": com2")

@@ -188,6 +188,14 @@ def test_a_large_answer_arrives_whole_however_slowly_it_is_read(listening: Rig) 
     assert client.line() == "OK 1"
 
 
+def test_a_great_many_large_answers_arrive_whole(listening: Rig) -> None:
+    client = listening.client()
+    client.send(b"read 0 65536\n" * 100 + b"clock_step 1\n")
+    assert [len(client.line()) for _ in range(100)] == [5 + 2 * 65536] * 100
+    assert client.line() == "OK 1"
+    assert client.ask("clock_step 1") == ["OK 2"]
+
+
 def test_the_next_client_may_come_when_the_first_has_gone_and_has_been_told_nothing(listening: Rig) -> None:
     first = listening.client()
     assert first.ask("irq_intercept_in pic0") == ["OK"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chkpt.errors import DeviceError
-from chkpt.interop.qtest import MAX_SPAN, QtestSession
+from chkpt.interop.qtest import MAX_ANSWERS, MAX_SPAN, QtestSession
 from chkpt.machine import Machine
 from tests.small import cell, machine
 
@@ -500,3 +500,37 @@ def nothing_open() -> Iterator[Path]:
 
 def test_a_session_opens_nothing(board: Machine, nothing_open: Path) -> None:
     QtestSession(board).feed(b"inb 0x60\n")
+
+
+def rest(session: QtestSession) -> bytes:
+    """Return the answers to all that waits."""
+    answers = b""
+    while session.backlog:
+        answers += session.feed(b"")
+    return answers
+
+
+def test_commands_wait_while_there_are_many_answers(session: QtestSession) -> None:
+    whole = b"OK 0x" + b"00" * 0x10000 + b"\n"
+    first = session.feed(b"read 0 0x10000\n" * 100 + b"clock_step 7\ncl")
+    assert MAX_ANSWERS <= len(first) < MAX_ANSWERS + len(whole)
+    assert session.backlog
+    assert first + rest(session) == whole * 100 + b"OK 7\n"
+    assert session.feed(b"ock_step 1\n") == b"OK 8\n"
+
+
+def test_what_comes_while_commands_wait_is_answered_after_them(session: QtestSession) -> None:
+    answers = session.feed(b"read 0 0x10000\n" * 20)
+    answers += session.feed(b"clock_step 7\n") + rest(session)
+    assert answers.endswith(b"00\nOK 7\n")
+    assert answers.count(b"\n") == 21
+
+
+def test_a_lack_of_memory_fails_one_command(
+    session: QtestSession, board: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_address: int, _size: int) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(board.memory, "read", refuse)
+    assert session.feed(b"read 0 16\nclock_step 1\n") == b"FAIL read: not enough memory\nOK 1\n"

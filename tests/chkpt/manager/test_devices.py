@@ -329,7 +329,7 @@ def test_close_removes_all_in_reverse_order_and_twice_is_once() -> None:
     assert order == ["c", "b", "a"]
 
 
-def test_close_goes_on_past_a_failure_and_names_every_one() -> None:
+def test_close_goes_on_past_a_failure_and_names_every_one(caplog: pytest.LogCaptureFixture) -> None:
     board = machine("panel:a", "panel:b", "panel:c")
     lines = {name: Line() for name in ("a", "b", "c")}
     for name, line in lines.items():
@@ -339,6 +339,7 @@ def test_close_goes_on_past_a_failure_and_names_every_one() -> None:
     with pytest.raises(DeviceError) as caught:
         board.close()
     assert str(caught.value) == "not closed as they should be: c (ValueError('y')), a (OSError('x'))"
+    assert [record.getMessage() for record in caplog.records] == ["c: could not be closed", "a: could not be closed"]
     assert [line.closed for line in lines.values()] == [1, 1, 1]
     assert len(board.devices) == 0
 

@@ -107,6 +107,11 @@ def test_a_count_that_lies_about_the_table_is_refused(count: int, content: bytes
         unpack_names(table(count, content))
 
 
+def test_as_many_names_as_the_limit_allows_are_taken() -> None:
+    listed = tuple(f"d{number}" for number in range(MAX_DEVICES))
+    assert unpack_names(table(MAX_DEVICES, pack_names(listed))) == listed
+
+
 def test_more_names_than_any_machine_has_are_refused() -> None:
     count = MAX_DEVICES + 1
     with pytest.raises(CorruptError, match=f"num_devs is {count}"):

@@ -130,6 +130,14 @@ def test_numbers_that_there_are_not_are_refused(kind: Resource, first: int, coun
         Resources().claim(kind, first, count, "a")
 
 
+def test_there_are_as_many_of_each_kind_as_x86_has() -> None:
+    assert {str(kind): limit for kind, limit in LIMITS.items()} == {
+        "port": 0x1_0000,
+        "MSR": 0x1_0000_0000,
+        "memory": 0x10_0000_0000_0000,
+    }
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_last_number_can_be_had_and_the_one_after_it_not(kind: Resource) -> None:
     last = LIMITS[kind] - 1

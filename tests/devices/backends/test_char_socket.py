@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chkpt.errors import ConfigError, StorageError
-from devices.backends.char_socket import Socket, SocketConfig
+from devices.backends.char_socket import HELD_SIZE, Socket, SocketConfig
 from tests.devices.backends.terminal import Terminal, is_awake, run, settle
 
 
@@ -99,7 +99,7 @@ def test_input_stays_with_the_host_while_there_is_no_room(line: Socket) -> None:
     with dial(line) as peer:
         peer.sendall(b"abcdefgh")
         run(line, lambda: not terminal.free)
-        assert line.fileno() is None
+        assert not is_awake(line)
         line.poll()
         assert terminal.received == b"abc"
         terminal.free = 16
@@ -117,6 +117,76 @@ def test_what_a_peer_sent_before_it_went_is_not_lost(line: Socket) -> None:
     settle(line)
     terminal.free = 16
     run(line, lambda: terminal.received == b"abcdefgh")
+
+
+def test_a_peer_that_goes_makes_way_though_the_guest_does_not_read(line: Socket) -> None:
+    terminal = Terminal(line, room=0)
+    with dial(line) as first:
+        run(line, lambda: accepted(line))
+        first.sendall(b"xyz")
+    run(line, lambda: not accepted(line))
+    with dial(line) as second:
+        run(line, lambda: accepted(line))
+        assert terminal.send(b"shown")
+        assert receive(second, 5) == b"shown"
+        second.sendall(b"typed")
+        settle(line)
+        assert terminal.received == b""
+        terminal.free = 2
+        run(line, lambda: terminal.received == b"xy")
+        settle(line)
+        terminal.free = 16
+        run(line, lambda: terminal.received == b"xyztyped")
+
+
+def test_a_failed_send_makes_way_for_the_next_peer(line: Socket) -> None:
+    terminal = Terminal(line, room=0)
+    first = dial(line)
+    run(line, lambda: accepted(line))
+    first.sendall(b"xyz")
+    first.close()
+    for _ in range(100):  # TCP notices only when the answer to the first is there
+        assert terminal.send(b"into the void")
+        if not accepted(line):
+            break
+    assert not accepted(line)
+    with dial(line) as second:
+        run(line, lambda: accepted(line))
+        assert terminal.send(b"shown")
+        assert receive(second, 5) == b"shown"
+        terminal.free = 3
+        run(line, lambda: terminal.received == b"xyz")
+
+
+def test_more_than_can_be_held_keeps_the_connection_and_is_not_lost(line: Socket) -> None:
+    terminal = Terminal(line, room=0)
+    sent = bytes(range(256)) * (HELD_SIZE // 256) + b"the rest"
+    with dial(line) as first:
+        run(line, lambda: accepted(line))
+        first.sendall(sent)
+    run(line, lambda: len(line._held) == HELD_SIZE)
+    assert accepted(line)
+    assert not is_awake(line)
+    assert terminal.send(b"nobody reads this")
+    assert not is_awake(line)
+    terminal.free = 100
+    run(line, lambda: not accepted(line))
+    terminal.free = len(sent)
+    run(line, lambda: terminal.received == sent)
+    settle(line)
+
+
+def test_a_peer_that_only_sends_is_kept_though_it_reads_nothing(tmp_path: Path) -> None:
+    line = Socket(SocketConfig(path=str(tmp_path / "line.sock")))
+    terminal = Terminal(line)
+    with dial(line) as peer:
+        run(line, lambda: accepted(line))
+        peer.shutdown(socket.SHUT_RD)
+        assert terminal.send(b"unread")
+        peer.sendall(b"typed")
+        run(line, lambda: terminal.received == b"typed")
+        assert accepted(line)
+    line.close()
 
 
 def test_a_peer_that_does_not_read_blocks_the_line_and_gets_every_byte(line: Socket) -> None:
@@ -149,7 +219,7 @@ def test_a_blocked_line_without_room_sleeps_and_wakes_only_to_write(line: Socket
         peer.recv(1 << 16)
         if is_awake(line):
             line.poll()
-    assert line.fileno() is None
+    assert not is_awake(line)
     assert terminal.received == b""
     peer.close()
 

@@ -28,7 +28,7 @@ test: $(READY)
 	$(BIN)/pytest -n 2 -m "not long"
 
 test-long: $(READY)
-	$(BIN)/pytest -n 2 -m long --timeout 3600
+	$(BIN)/pytest -n 2 -m long --timeout 3600 -o faulthandler_timeout=0
 
 check: $(READY)
 	$(BIN)/ruff check

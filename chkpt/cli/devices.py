@@ -1,7 +1,7 @@
 """`chkpt devices`: what a machine can be made of, and what a running one is made of."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
@@ -16,6 +16,29 @@ if TYPE_CHECKING:
 NONE = "-"
 
 
+class CommonKey(NamedTuple):
+    """A key of a machine's TOML that belongs to no type: `chkpt.machine.config` takes it before the type sees its own.
+
+    `default` tells what holds without it, None where it is required.
+    """
+
+    table: str  # device, drive or backend
+    key: str
+    kind: str
+    default: str | None
+
+
+COMMON_KEYS: Final = (
+    CommonKey("device", "type", "name of a device type", None),
+    CommonKey("device", "name", "str, of this device alone", "its type"),
+    CommonKey("device", "backend", "table, where the device takes one", "nothing connected"),
+    CommonKey("drive", "image", "str, path of an image, never written", NONE),
+    CommonKey("drive", "size", 'bytes of a scratch disk, 16777216 or "16M"', NONE),
+    CommonKey("drive", "backend", "table, in place of image or size", "nothing connected"),
+    CommonKey("backend", "type", "name of a backend type", None),
+)
+
+
 def devices(
     *,
     machine: Annotated[
@@ -24,6 +47,8 @@ def devices(
     as_json: AsJson = False,
 ) -> None:
     """List the installed types of devices and backends with their configuration keys, as in a machine's TOML.
+
+    The keys that every device, drive (a table of drive[]) or backend takes besides stand beneath.
 
     With -m, list the devices of that running machine instead, what they claim, and what is connected to them.
     """
@@ -43,6 +68,11 @@ def devices(
     show_columns(
         ("BACKEND", "KIND", "KEY", "VALUE", "DEFAULT"), [row for each in backends for row in _rows(each, each.kind)]
     )
+    show("")
+    show_columns(
+        ("TABLE", "KEY", "VALUE", "DEFAULT"),
+        [(f"every {each.table}", each.key, each.kind, each.default or "required") for each in COMMON_KEYS],
+    )
 
 
 def _device_rows(info: "TypeInfo") -> Iterator[tuple[str, ...]]:
@@ -61,6 +91,10 @@ def _show_json(types: "Iterable[TypeInfo]", backends: "Iterable[TypeInfo]") -> N
     document = {
         "devices": [{"type": each.name, "version": each.version, "config": _json_keys(each)} for each in types],
         "backends": [{"type": each.name, "kind": each.kind, "config": _json_keys(each)} for each in backends],
+        "common": [
+            {"table": each.table, "key": each.key, "kind": each.kind, "required": each.default is None}
+            for each in COMMON_KEYS
+        ],
     }
     show_json(document)
 

@@ -7,7 +7,7 @@ from a snapshot unless the user gives it anew or says that the snapshot is trust
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,8 +32,11 @@ DEFAULT: Final[Table] = {
 MAX_MEMORY: Final = 1 << 40
 UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
-BACKEND_KEYS: Final = frozenset({"backend", "image", "size"})
+BACKEND_KEYS: Final = ("image", "size", "backend")
 """The keys of a device's or drive's table that touch the host."""
+
+KEYS_TAKEN: Final = {"": ("type", "name", "backend"), "drive": BACKEND_KEYS}
+"""The keys of a device's table, and of the tables in its `drive`, that are not the device's own options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class MachineConfig:
     memory: int
     devices: tuple[DeviceConfig, ...]
     table: Table = field(compare=False)
+    source: str = field(default="", compare=False)  # the path of the TOML, for messages
 
 
 def default() -> MachineConfig:
@@ -88,7 +92,7 @@ def read(path: Path) -> MachineConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: not TOML: {exc}") from exc
     try:
-        return parse(table, path.absolute().parent)
+        return replace(parse(table, path.absolute().parent), source=str(path))
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
 
@@ -141,7 +145,7 @@ def _device(table: Table, where: str) -> DeviceConfig:
     if not isinstance(name, str):
         raise ConfigError(f"{where}: name is {name!r}, not a string")
     where = f"device {name}"
-    options = {key: value for key, value in table.items() if key not in {"type", "name", "backend"}}
+    options = {key: value for key, value in table.items() if key not in KEYS_TAKEN[""]}
     backends: list[BackendConfig] = []
     if "backend" in table:
         backends.append(_backend(name, table["backend"], where))
@@ -154,7 +158,7 @@ def _device(table: Table, where: str) -> DeviceConfig:
 
 
 def _drive_backend(device: str, drive: Table, where: str) -> list[BackendConfig]:
-    given = [key for key in ("image", "size", "backend") if key in drive]
+    given = [key for key in BACKEND_KEYS if key in drive]
     if len(given) > 1:
         raise ConfigError(f"{where}: {' and '.join(given)} exclude each other")
     frontend = f"{device}.{drive.get('unit', 0)}"
@@ -215,7 +219,7 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineC
         for key in BACKEND_KEYS:
             place.pop(key, None)
         place["backend"] = dict(backend)
-    return parse({**config.table, "device": devices})
+    return replace(parse({**config.table, "device": devices}), source=config.source)
 
 
 def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]:
@@ -232,7 +236,7 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
             lost.append(frontend)
             place.pop("image", None)
             place.pop("backend", None)
-    return parse({**config.table, "device": devices}), tuple(lost)
+    return replace(parse({**config.table, "device": devices}), source=config.source), tuple(lost)
 
 
 def _places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, object]]]:

@@ -317,10 +317,13 @@ class DeviceManager:
 
     def _selected(self, only: Collection[str], skip: Collection[str], targets: Mapping[str, str]) -> set[str]:
         for name in (*only, *skip):
-            if name not in self._entries and name not in targets.values():
+            if name not in self._entries and (name in only or name not in targets.values()):
                 known = ", ".join(self._entries) or "none"
                 raise NotFoundError(f"no device {name} to load or skip; this machine has: {known}")
-        return (set(only) if only else {*self._entries, *targets.values()}) - set(skip)
+        selected = (set(only) if only else {*self._entries, *targets.values()}) - set(skip)
+        if only and not selected:
+            raise UsageError(f"nothing is left to load: {', '.join(only)} cannot be both loaded and skipped")
+        return selected
 
     def _read(self, devices: Context, source: str, target: str, unknown: list[str]) -> Step | Skip:
         entry = self._entries.get(target)

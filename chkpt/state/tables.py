@@ -3,7 +3,8 @@
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar, cast
 
 from chkpt.context import Value
@@ -14,14 +15,22 @@ from chkpt.state.layout import layout_of
 S = TypeVar("S")
 
 
-def from_table(table: Mapping[str, object], cls: type[S], where: str) -> S:
+def from_table(
+    table: Mapping[str, object], cls: type[S], where: str, also: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> S:
     """Return the configuration dataclass `cls` from a TOML table; fields left out keep their defaults.
+
+    Args:
+        table: the configuration.
+        cls: the dataclass to make.
+        where: what the table is called in messages.
+        also: keys that others have taken out of the table (`""`), or out of the tables in a field; for the hint only.
 
     Raises:
         ConfigError: an unknown key (the nearest known one is named), a missing one, or a value that cannot be.
     """
     layout = layout_of(cls)
-    refuse_unknown(table, layout.kinds, where)
+    refuse_unknown(table, (*layout.kinds, *also.get("", ())), where)
     fields: dict[str, object] = {}
     for name, value in table.items():
         kind = layout.kinds[name]
@@ -33,7 +42,7 @@ def from_table(table: Mapping[str, object], cls: type[S], where: str) -> S:
         elif kind.items is None:
             fields[name] = from_table(_table(value, where, name), kind.nested, f"{where}.{name}")
         else:
-            fields[name] = _tables(value, kind, f"{where}.{name}")
+            fields[name] = _tables(value, kind, f"{where}.{name}", {"": also.get(name, ())})
     for field in dataclasses.fields(cast("typing.Any", cls)):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in fields:
@@ -47,14 +56,15 @@ def _table(value: object, where: str, name: str) -> Mapping[str, object]:
     return value
 
 
-def _tables(value: object, kind: Kind, where: str) -> tuple[object, ...]:
+def _tables(value: object, kind: Kind, where: str, also: Mapping[str, Collection[str]]) -> tuple[object, ...]:
     least, greatest = cast("tuple[int, int]", kind.items)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise ConfigError(f"{where} is {shown(value)}, not a list of tables")
     if not least <= len(value) <= greatest:
         raise ConfigError(f"{where} has {len(value)} tables, not {least} to {greatest}")
     cls = cast("type", kind.nested)
-    return tuple(from_table(_table(item, where, str(i)), cls, f"{where}[{i}]") for i, item in enumerate(value))
+    tables = [_table(item, where, str(i)) for i, item in enumerate(value)]
+    return tuple(from_table(table, cls, f"{where}[{i}]", also) for i, table in enumerate(tables))
 
 
 def refuse_unknown(table: Mapping[str, object], known: typing.Collection[str], where: str) -> None:

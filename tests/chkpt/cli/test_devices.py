@@ -6,6 +6,8 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+from chkpt.cli.devices import COMMON_KEYS
+from chkpt.machine import config
 from chkpt.manager import types
 from chkpt.service import client
 from chkpt.service.messages import DeviceList
@@ -55,6 +57,39 @@ def test_json_has_the_same(capsys: Capture) -> None:
     scratch = next(each for each in found["backends"] if each["type"] == "scratch")
     assert scratch["kind"] == "block"
     assert [(key["key"], key["required"], "default" in key) for key in scratch["config"]] == [("size", True, False)]
+
+
+def test_the_keys_that_belong_to_no_type_are_told(capsys: Capture) -> None:
+    shown = chkpt(capsys, "devices").out
+    assert [(cells[1], cells[3]) for cells in rows(shown, "every device")] == [
+        ("type", "required"), ("name", "its type"), ("backend", "nothing connected"),
+    ]  # fmt: skip
+    assert [cells[1] for cells in rows(shown, "every drive")] == ["image", "size", "backend"]
+    assert [cells[1:] for cells in rows(shown, "every backend")] == [["type", "name of a backend type", "required"]]
+    found = json.loads(chkpt(capsys, "devices", "--json").out)["common"]
+    assert [(each["table"], each["key"]) for each in found if each["required"]] == [
+        ("device", "type"), ("backend", "type"),
+    ]  # fmt: skip
+    assert [(each["table"], each["key"]) for each in found] == [(each.table, each.key) for each in COMMON_KEYS]
+
+
+def test_a_machine_takes_the_keys_that_belong_to_no_type() -> None:
+    """What is told of `chkpt.machine.config` must be what it does: a type sees none of these keys."""
+    values: dict[tuple[str, str], object] = {
+        ("device", "type"): "t",
+        ("device", "name"): "n",
+        ("device", "backend"): {"type": "null"},
+        ("drive", "image"): "disk.img",
+        ("drive", "size"): "16M",
+        ("drive", "backend"): {"type": "null"},
+    }
+    assert {(each.table, each.key) for each in COMMON_KEYS} == {*values, ("backend", "type")}
+    assert {key for table, key in values if table == "drive"} == set(config.BACKEND_KEYS)
+    device = {key: value for (table, key), value in values.items() if table == "device"}
+    drives = [{key: value} for (table, key), value in values.items() if table == "drive"]
+    parsed = config.parse({"device": [{**device, "own": 1, "drive": drives}]}).devices[0]
+    assert (parsed.type, parsed.name, parsed.options) == ("t", "n", {"own": 1, "drive": [{}, {}, {}]})
+    assert [each.type for each in parsed.backends] == ["null", "image", "scratch", "null"]
 
 
 def test_a_terminal_gets_the_same_as_a_pipe(capsys: Capture) -> None:

@@ -548,6 +548,18 @@ def test_skip_wins_over_only() -> None:
     assert report.loaded == ("a",)
 
 
+def test_to_load_and_skip_the_same_is_an_error() -> None:
+    checkpoint = saved(stirred("cell:a", "cell:b"))
+    with pytest.raises(UsageError, match=r"^nothing is left to load: b cannot be both loaded and skipped$"):
+        machine("cell:a", "cell:b").devices.load(checkpoint, only=["b"], skip=["b"])
+
+
+def test_only_names_a_device_of_this_machine() -> None:
+    checkpoint = saved(stirred("cell:a", "cell:b"))
+    with pytest.raises(NotFoundError, match=r"^no device b to load or skip; this machine has: a$"):
+        machine("cell:a").devices.load(checkpoint, only=["b"])
+
+
 def test_a_skipped_device_is_not_validated() -> None:
     checkpoint = saved(stirred("cell:a", "cell:b"))
     checkpoint = edited(checkpoint, "b", replace(of(checkpoint, "b"), version=9, type="other"))

@@ -20,8 +20,8 @@ import typer
 from typer._click import Context
 from typer.core import TyperCommand, TyperGroup
 
-from chkpt.cli.output import plain
-from chkpt.errors import ChkptError, UsageError
+from chkpt.cli.output import on_stdout, plain, show
+from chkpt.errors import ChkptError, StorageError, UsageError
 
 COMMANDS: Final = {
     "run": "chkpt.cli.run",
@@ -103,7 +103,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"chkpt {version('chkpt')}")
+        show(f"chkpt {version('chkpt')}")
         raise typer.Exit
 
 
@@ -132,19 +132,37 @@ def common(
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status. What a user can cause ends in one line on stderr."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name the terminal has no letters for is no reason to fail
     try:
         status = _run(args)
-        sys.stdout.flush()
+        with on_stdout():
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has gone; the interpreter must not try again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    except OSError as exc:
+    except (OSError, StorageError) as exc:
         status = _failed(str(exc), 1)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null in place of each standard stream that is closed: no file or socket must get its number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: those below are open by now
+            os.set_inheritable(opened, True)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  open until the process ends
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  the same
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  the same
 
 
 def _run(args: Sequence[str] | None) -> int:

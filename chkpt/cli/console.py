@@ -13,7 +13,8 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from chkpt.cli.options import MachineName
-from chkpt.errors import NotFoundError, UsageError
+from chkpt.cli.output import on_stdout
+from chkpt.errors import ChkptError, NotFoundError, UsageError
 from chkpt.service.client import MachineClient, find
 
 LEAVE: Final = 0x1D
@@ -35,6 +36,8 @@ def console(
     attached; the port's own backend stays connected. In a pipe the end of input ends only the typing: a last Ctrl-]
     (0x1d) leaves.
     """
+    if sys.__stdin__ is None:  # it was closed when the interpreter started; sys.stdin is /dev/null by now
+        raise ChkptError("standard input is closed")
     running = find(machine)
     with _connected(running, port) as stream, _raw(running.name), _signalled() as signalled:
         _converse(stream, signalled)
@@ -84,8 +87,9 @@ def _converse(stream: socket.socket, signalled: int) -> None:
 
 
 def _write(sink: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(sink, data) :]
+    with on_stdout():
+        while data:
+            data = data[os.write(sink, data) :]
 
 
 @contextmanager

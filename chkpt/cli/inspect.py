@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from chkpt.cli.options import DEFAULT_STORE, AsJson, Snapshot, Store, snapshot_path
-from chkpt.cli.output import plain, show, show_columns, show_json
+from chkpt.cli.output import on_stdout, plain, show, show_columns, show_json
 from chkpt.cli.values import flat, shown, size
 from chkpt.context import Blob, Context, Value
 from chkpt.errors import UsageError
@@ -89,8 +89,10 @@ def _write_raw(found: "Found") -> None:
     if sys.stdout.isatty():
         raise UsageError("--raw writes bytes, which are not for a terminal: send them to a file or a program")
     for part in raw(found):
-        sys.stdout.buffer.write(part)
-    sys.stdout.buffer.flush()
+        with on_stdout():
+            sys.stdout.buffer.write(part)
+    with on_stdout():
+        sys.stdout.buffer.flush()
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------

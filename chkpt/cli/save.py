@@ -17,6 +17,7 @@ from chkpt.cli.options import (
     stamped_name,
 )
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
+from chkpt.errors import StorageError, UsageError
 from chkpt.service.client import find
 
 
@@ -36,6 +37,8 @@ def save(
     running = find(machine)
     snapshot = stamped_name(running.name) if snapshot is None else snapshot
     path = snapshot_path(snapshot, store)
+    if is_path(snapshot) and snapshot.rpartition("/")[2] in {"", ".", ".."}:
+        raise UsageError(f"{snapshot} is the path of a directory, not of a snapshot's file")
     if not is_path(snapshot):
         _make(path.parent)
     reply = running.save(path, force=force)
@@ -55,10 +58,12 @@ def _make(store: Path) -> None:
     """Make the store's directory, where it is not there yet, so that it lasts."""
     try:
         store.mkdir(0o700, parents=True)
+        parent = os.open(store.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
     except FileExistsError:
         return
-    parent = os.open(store.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+    except OSError as exc:
+        raise StorageError(f"{store}: {exc.strerror or exc}") from exc

@@ -22,6 +22,7 @@ from typing import Final
 
 import typer
 
+from chkpt.cli.output import on_stdout
 from chkpt.errors import ChkptError
 
 COMMAND: Final = (sys.executable, "-P", "-m", "chkpt")
@@ -58,7 +59,8 @@ class Stage:
             ChkptError: it failed; the message is what it said.
         """
         output = None if shown else subprocess.DEVNULL
-        sys.stdout.flush()
+        with on_stdout():
+            sys.stdout.flush()
         process = self._start(arguments, output, subprocess.PIPE)
         end = time.monotonic() + PATIENCE
         while True:

@@ -155,14 +155,14 @@ class Reader:
         offset = source.size - size
         try:
             trailer = decode_trailer(source.read(offset, size), source.size)
-            if trailer is None:
-                if source.read(0, min(source.size, len(FRAME_MAGIC))) != FRAME_MAGIC:
-                    raise CorruptError("not a chkpt snapshot")
+            if trailer is None and source.read(0, min(source.size, len(FRAME_MAGIC))) == FRAME_MAGIC:
                 raise CorruptError("there is no trailer: the file was cut short, or is not a chkpt snapshot")
-            if trailer.index_size > frame_bound(MAX_CONTENT):
+            if trailer is not None and trailer.index_size > frame_bound(MAX_CONTENT):
                 raise LimitError(f"an index of {trailer.index_size} bytes; the limit is {frame_bound(MAX_CONTENT)}")
         except RefusedError as exc:
             raise _placed(exc, self.name, "the trailer", offset) from exc
+        if trailer is None:  # somebody else's file: no copy will help
+            raise CorruptError(f"{self.name}: not a chkpt snapshot")
         return trailer
 
     def _read_index(self, trailer: Trailer) -> None:

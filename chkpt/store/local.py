@@ -151,7 +151,10 @@ class _Temporary:
         self.name = str(target)
         self._target = target
         self._unwritten = bytearray()
-        self._directory = _open_directory(target.parent)
+        try:
+            self._directory = _open_directory(target.parent)
+        except FileNotFoundError:
+            raise StorageError(f"{target}: the directory {target.parent} is missing, and is not made") from None
         try:
             _remove_stale(self._directory)
             self._path, self._file = self._create()
@@ -274,8 +277,11 @@ def _sync_directory(directory: int) -> None:
 
 
 def _exists(target: Path) -> ExistsError:
-    advice = "choose another name, or replace it (--force, force=True)"
-    return ExistsError(f"{target}: there is something of that name already; {advice}")
+    if target.is_dir() and not target.is_symlink():
+        return ExistsError(f"{target}: this is a directory; choose another name")
+    return ExistsError(
+        f"{target}: there is something of that name already; choose another name, or use force (--force)"
+    )
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def test_no_file(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_not_a_snapshot(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for content in (b"", b"text", os.urandom(4096), bytes(100), b"\x28\xb5\x2f\xfd" * 40):
         assert "not a chkpt snapshot" in refused(load(capsys, content), 4)
+    assert refused(chkpt(capsys, "inspect", "/etc/passwd"), 4) == "/etc/passwd: not a chkpt snapshot"
 
 
 def test_truncated_at_every_64th_byte(good: Path, capsys: pytest.CaptureFixture[str]) -> None:

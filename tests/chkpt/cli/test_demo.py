@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from chkpt.cli import stage
+from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError
 from chkpt.interop import trace
-from chkpt.snapshot import Reader
+from chkpt.snapshot import Reader, dumps
 from tests.chkpt.cli.looking import Ended, chkpt
 
 Capture = pytest.CaptureFixture[str]
@@ -76,7 +78,7 @@ def test_the_machine_goes_on_as_qemu_did(tmp_path: Path) -> None:
     assert [part for part in parts if any(line.startswith(f"{part} (") for line in ticked)] == parts
     steps = [line for line in ticked if line.startswith(("chkpt", "kill"))]
     assert re.fullmatch(r"chkpt run demo\.toml: process \d+, \d+\.\d\d s", steps[0])
-    assert re.fullmatch(r"chkpt save demo --force: \d+ bytes in \S+/snapshots/demo\.zst, \d+\.\d\d s", steps[1])
+    assert re.fullmatch(r"chkpt save demo: \d+ bytes in \S+/snapshots/demo\.zst, \d+\.\d\d s", steps[1])
     assert re.fullmatch(r"kill -9 \d+", steps[2])
     assert re.fullmatch(r"chkpt run demo\.toml --load demo: process \d+, \d+\.\d\d s", steps[3])
     first, killed, second = (re.findall(r"\b\d+\b", steps[at])[0] for at in (0, 2, 3))
@@ -92,11 +94,43 @@ def test_the_machine_goes_on_as_qemu_did(tmp_path: Path) -> None:
         reader.verify()
         assert f"digest: {reader.root_digest.hex()}" in told
     assert [path.name for path in tmp_path.iterdir()] == ["snapshots"]
+    assert told[-2:] == ["", "The disk it used is gone, so demo cannot be run; chkpt demo --keep keeps the disk."]
+
+
+def test_an_earlier_demos_snapshot_is_replaced(
+    tmp_path: Path, temporary: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    older = Checkpoint({"machine": "demo"}, {})
+    (tmp_path / "s p").mkdir()
+    (tmp_path / "s p" / "demo.zst").write_bytes(dumps(older))
+    ended = run(tmp_path, "--store", "s p", "--keep", PYTHONIOENCODING="ascii")
+    assert (ended.status, ended.err) == (0, "")
+    assert "\n+ chkpt save demo --force: " in ended.out
+    assert "$ chkpt inspect demo --store 's p'\n" in ended.out
+    with Reader.open(tmp_path / "s p" / "demo.zst") as reader:
+        assert [entry.path[0] for entry in reader.sections] != []
+    (kept,) = temporary.iterdir()
+    assert ended.out.endswith(f"\nto run it: chkpt run {kept}/demo.toml --load demo --store 's p'\n")
+    shutil.rmtree(kept)
+
+
+@pytest.mark.parametrize("content", [dumps(Checkpoint({"machine": "mine"}, {})), b"text", None])
+def test_anothers_snapshot_is_not_replaced(content: bytes | None, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "demo.zst"
+    if content is None:
+        path.symlink_to("nowhere")
+    else:
+        path.write_bytes(content)
+    ended = chkpt(capsys, "demo", "--store", str(tmp_path))
+    assert (ended.status, ended.out) == (1, "")
+    told = "this is not the snapshot of an earlier demo; choose another place with --store"
+    assert ended.err == f"chkpt: {path}: {told}\n"
+    assert path.is_symlink() if content is None else path.read_bytes() == content
 
 
 def test_store_and_keep(tmp_path: Path, temporary: Path) -> None:
     (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "demo.zst").write_text("an older one")
     ended = run(tmp_path, "--store", "s", "--keep", PYTHONIOENCODING="ascii")
     assert (ended.status, ended.err) == (0, "")
     assert "$ chkpt inspect demo --store s" in ended.out

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import typer
 
 from chkpt import cli
 from chkpt.cli import COMMANDS
+from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError, CorruptError, NoMachineError, NotFoundError, UsageError
 from chkpt.service import directory
+from chkpt.service.client import find
+from chkpt.snapshot import Reader, dumps
 from tests.chkpt.cli.processes import chkpt, refused, spawn
 from tests.chkpt.service.served import launch, serving
 
@@ -166,10 +170,72 @@ def test_reader_that_goes_away_is_no_traceback(home: Path) -> None:
 
 
 def test_full_disk_is_told(home: Path) -> None:
-    with Path("/dev/full").open("wb") as full, spawn("--version", stdout=full) as process:
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert err == b"chkpt: [Errno 28] No space left on device\n"
+    (home / "snapshots").mkdir()
+    (home / "snapshots" / "x.zst").write_bytes(dumps(Checkpoint({"machine": "m"}, {})))
+    for args in (["--version"], ["list"], ["list", "--json"], ["inspect", "x"]):
+        with Path("/dev/full").open("wb") as full, spawn(*args, stdout=full) as process:
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert err == b"chkpt: standard output: No space left on device\n"
+
+
+def redirected(how: str, *args: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command as a shell does with these redirections."""
+    script = f'exec "$@" {how}'
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONWARNINGS": "error"}
+    return subprocess.run(
+        ["/bin/sh", "-c", script, "sh", sys.executable, "-m", "chkpt", *args],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("how", [">&-", "<&- >&-", "<&- >&- 2>&-", "<&-", "2>&-"])
+def test_closed_streams_are_no_failure(home: Path, how: str) -> None:
+    with serving(launch()):
+        for args in (["save", "x", "--force"], ["list"], ["--version"], ["ps"]):
+            done = redirected(how, *args)
+            assert (done.returncode, done.stderr) == (0, ""), args
+            assert bool(done.stdout) == (">&-" not in how.replace("2>&-", "")), args
+    with Reader.open(home / "snapshots" / "x.zst") as reader:
+        reader.verify()
+    assert redirected(how, "inspect", "absent").returncode == NotFoundError.exit_status
+
+
+def answers(name: str) -> bool:
+    """Whether a machine of this name runs and answers by now."""
+    try:
+        return find(name).machine()["name"] == name
+    except NoMachineError:
+        return False
+
+
+def test_a_machine_runs_without_standard_streams(home: Path) -> None:
+    with subprocess.Popen(
+        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "chkpt", "run", "--name", "closed"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    ) as process:
+        try:
+            end = time.monotonic() + 30
+            while not answers("closed"):
+                assert process.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            streams = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in (0, 1, 2)]
+            assert streams == ["/dev/null"] * 3
+            find("closed").stop()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_a_console_without_standard_input_is_refused(home: Path) -> None:
+    with serving(launch()):
+        done = redirected("<&-", "console")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "chkpt: standard input is closed\n")
 
 
 def complete(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -72,7 +72,13 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
         for args, status, words in (
             (["taken"], 1, "taken.zst"),
             (["./file"], 1, "file"),
-            (["./absent/x"], 1, "absent/x"),
+            (["./absent/x"], 1, f"the directory {home}/absent is missing, and is not made"),
+            (["snapshots/"], 2, "snapshots/ is the path of a directory"),
+            (["new/"], 2, "new/ is the path of a directory"),
+            (["new/."], 2, "new/. is the path of a directory"),
+            (["./snapshots"], 1, "snapshots: this is a directory; choose another name"),
+            (["x", "--store", "/proc/x"], 1, "/proc/x: No such file or directory"),
+            (["x", "--store", "file/s"], 1, f"{home}/file/s: Not a directory"),
             (["./snapshots2/x.zst", "--store", "snapshots2"], 1, "snapshots2/x.zst"),
             (["."], 2, "dot"),
             ([""], 2, "name"),
@@ -84,6 +90,7 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
             assert words in refused(chkpt(capsys, "save", *args), status), args
         assert (home / "snapshots" / "taken.zst").read_bytes() == before
         assert (home / "file").read_text() == "mine"
+        assert not (home / "new").exists()
         assert chkpt(capsys, "save", "taken", "--force").status == 0
         assert chkpt(capsys, "save", "./file", "-f").status == 0
         assert (home / "file").read_bytes() != b"mine"

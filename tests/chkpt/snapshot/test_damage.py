@@ -78,7 +78,7 @@ def test_a_truncated_file_is_told_from_another_kind_of_file() -> None:
         DATA[1:-1],
         DATA[TRAILER : TRAILER + 20],
     ):
-        with pytest.raises(CorruptError, match=r"not a chkpt snapshot; "):
+        with pytest.raises(CorruptError, match=r"^snapshot: not a chkpt snapshot$"):
             Reader(data)
 
 

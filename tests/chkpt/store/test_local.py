@@ -197,7 +197,7 @@ def test_a_relative_path_is_published(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_existing_file_is_refused_and_replaced_by_force_only(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
-    with pytest.raises(ExistsError, match=rf"^{path}: there is something of that name already; "):
+    with pytest.raises(ExistsError, match=rf"^{path}: there is something of that name already; .* \(--force\)$"):
         publish(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"old"
     publish(path, lambda file: file.write(b"new"), force=True)
@@ -217,6 +217,8 @@ def test_a_dangling_link_is_something_and_force_replaces_the_link(tmp_path: Path
 def test_force_does_not_replace_a_directory(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.mkdir()
+    with pytest.raises(ExistsError, match=r"a: this is a directory; choose another name$"):
+        publish(path, lambda file: file.write(b"new"))
     with pytest.raises(StorageError, match=r"a: Is a directory$"):
         publish(path, lambda file: file.write(b"new"), force=True)
     assert names(tmp_path) == ["a"]
@@ -236,7 +238,7 @@ def test_a_file_that_appears_meanwhile_wins(tmp_path: Path) -> None:
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"missing/a: No such file or directory$"):
+    with pytest.raises(StorageError, match=r"missing/a: the directory \S+/missing is missing, and is not made$"):
         publish(tmp_path / "missing" / "a", lambda file: file.write(b""))
     assert names(tmp_path) == []
 

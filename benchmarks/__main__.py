@@ -29,7 +29,7 @@ def main() -> None:
     for name in sys.argv[1:] or GROUPS:
         for each in GROUPS[name]():
             middle = f"{each.low:,.4g} - {each.high:,.4g}"
-            verdict = "met" if each.met else "missed"
+            verdict = {True: "met", False: "missed", None: ""}[each.met]
             median = f"{each.median:,.4g} {each.unit}" if each.median < 10_000 else f"{each.median:,.0f} {each.unit}"
             table.add_row(each.what, median, middle, each.target, verdict, each.baseline)
         table.add_section()

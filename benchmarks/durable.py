@@ -16,10 +16,13 @@ SAMPLES = 60
 
 def durable() -> list[Figure]:
     """Measure the four devices, in a machine without RAM and in one whose 16 MiB are looked through."""
-    return [_compare("the four devices", at_the_cut()), _compare("the same with 16 MiB of RAM", at_the_cut("16M"))]
+    return [
+        _compare("the four devices", at_the_cut(), target=1.5),
+        _compare("the same with 16 MiB of RAM", at_the_cut("16M"), target=None),
+    ]
 
 
-def _compare(what: str, machine: Machine) -> Figure:
+def _compare(what: str, machine: Machine, *, target: float | None) -> Figure:
     """Take a bare write and a save in turn, so that both meet the same disk."""
     snapshot = dumps(_saved(machine))
     bare: list[float] = []
@@ -37,7 +40,7 @@ def _compare(what: str, machine: Machine) -> Figure:
     baseline = (
         f"write + fsync + rename + directory fsync of {len(snapshot)} bytes: {statistics.median(bare) * 1e3:.2f} ms"
     )
-    return figure(f"save {what} to a durable file", ratios, unit="x bare", target=1.5, baseline=baseline)
+    return figure(f"save {what} to a durable file", ratios, unit="x bare", target=target, baseline=baseline)
 
 
 def _saved(machine: Machine) -> Checkpoint:

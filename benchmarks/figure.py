@@ -38,15 +38,17 @@ def figure(
     samples: list[float],
     *,
     unit: str,
-    target: float,
+    target: float | None,
     baseline: str = "",
     most: bool = True,
     scale: float = 1.0,
 ) -> Figure:
-    """Sum samples up. `target` is the most that is wanted, or with `most=False` the least."""
+    """Sum samples up. `target` is the most that is wanted, or with `most=False` the least; None where none is set."""
     values = sorted(sample * scale for sample in samples)
     median = statistics.median(values)
     low, _, high = statistics.quantiles(values, n=4)
+    if target is None:
+        return Figure(what, median, low, high, unit, "-", baseline)
     met = median <= target if most else median >= target
     shown = f"{'at most' if most else 'at least'} {target:,.6g}"
     return Figure(what, median, low, high, unit, shown, baseline, met)

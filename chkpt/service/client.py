@@ -1,7 +1,7 @@
 """The client's side of a machine's service: plain calls that return what the machine answered, or raise its error.
 
     machine = find("traces")
-    machine.save(Path("/tmp/a.zst"))
+    machine.save(Path("a.zst").absolute())
 
 Nothing but the standard library is imported: a command must start fast.
 """

@@ -25,8 +25,8 @@ from tests.small import cell, machine
     [
         ("stdio", Chardev(None)),
         ("unix:q.sock", Chardev(Path("q.sock"), server=False, wait=True)),
-        ("unix:/tmp/q", Chardev(Path("/tmp/q"))),
-        ("unix:/tmp/a:b", Chardev(Path("/tmp/a:b"))),
+        ("unix:/run/q", Chardev(Path("/run/q"))),
+        ("unix:/run/a:b", Chardev(Path("/run/a:b"))),
         ("unix:q,server=on", Chardev(Path("q"), server=True, wait=True)),
         ("unix:q,server=on,wait=off", Chardev(Path("q"), server=True, wait=False)),
         ("unix:q,server,wait=off", Chardev(Path("q"), server=True, wait=False)),
@@ -398,7 +398,9 @@ def test_wait_waits_for_the_first_client(rig: Rig) -> None:
 
 
 def test_there_is_nothing_to_wait_for_with_wait_off(rig: Rig) -> None:
-    rig.open(f"unix:{rig.path},server=on,wait=off").wait()
+    channel = rig.open(f"unix:{rig.path},server=on,wait=off")
+    channel.wait()
+    assert channel.fileno() is not None
 
 
 # -- connecting -------------------------------------------------------------------------------------------------------
@@ -495,6 +497,7 @@ def test_when_nobody_reads_the_output_any_more_it_is_the_end(rig: Rig, stdio: tu
     os.close(out_of)
     os.write(into, b"endianness\n")
     poll_until(rig, rig.ended.is_set)
+    assert rig.ended.is_set()
 
 
 def test_the_machine_is_the_one_that_was_given(listening: Rig) -> None:

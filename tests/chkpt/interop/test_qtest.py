@@ -499,7 +499,7 @@ def nothing_open() -> Iterator[Path]:
 
 
 def test_a_session_opens_nothing(board: Machine, nothing_open: Path) -> None:
-    QtestSession(board).feed(b"inb 0x60\n")
+    assert QtestSession(board).feed(b"inb 0x60\n") == b"OK 0x00ff\n"
 
 
 def rest(session: QtestSession) -> bytes:

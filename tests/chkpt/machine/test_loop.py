@@ -186,11 +186,13 @@ def test_to_stop_twice_or_after_the_end_is_nothing() -> None:
     loop = ended(machine())
     loop.stop()
     loop.stop()
+    assert loop.error is None
 
 
 def test_a_call_may_stop_the_loop(make: Make) -> None:
     with running(make(machine(), wall_clock=False)) as loop:
         loop.submit(loop.stop).result(20)
+    assert loop.error is None
 
 
 def test_called_tells_a_client_in_a_burst_that_somebody_waits(make: Make) -> None:

@@ -107,7 +107,9 @@ def test_row_5_devices_go_in_reverse_order_and_a_failure_stops_none() -> None:
 
 
 def test_row_5_a_machine_without_devices_can_be_closed() -> None:
-    machine().close()
+    board = machine()
+    board.close()
+    assert len(board.devices) == 0
 
 
 def test_row_6_a_save_that_fails_is_not_reported_as_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,7 @@ def test_lock_is_not_inherited_by_child_processes() -> None:
         again = directory.claim("m")
         again.remove()
         child.communicate(b"\n")
+    assert child.returncode == 0
 
 
 def test_waiting_for_the_end_of_a_machine() -> None:

@@ -1,7 +1,7 @@
 """The recorded conversations answer as QEMU did: played whole, and cut anywhere by save, new machine, load."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,18 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def build(image: Path) -> Callable[[], Machine]:
+def build(image: Path) -> Iterator[Callable[[], Machine]]:
+    """Give what builds the machine that the traces expect; all of them are closed in the end."""
     backends = BackendTypes("backend type", [IMAGE])
-    return lambda: rig(*tables(image), backends=backends)
+    built: list[Machine] = []
+
+    def one_more() -> Machine:
+        built.append(rig(*tables(image), backends=backends))
+        return built[-1]
+
+    yield one_more
+    for machine in built:
+        machine.close()
 
 
 def test_there_are_thirty_traces_of_each_kind() -> None:

@@ -80,6 +80,8 @@ def test_memory_accesses_are_little_endian_and_answer_16_digits(ask: Ask, letter
     assert ask(f"read{letter} 0x100") == f"OK 0x{0x1122334455667788 & ((1 << 8 * size) - 1):016x}"
     assert ask(f"read 0x100 {size}") == "OK 0x" + bytes.fromhex("8877665544332211")[:size].hex()
     assert ask(f"read 0x{0x100 + size:x} 1") == "OK 0x00"
+    assert ask("memset 0x100 16 0xff") == "OK"
+    assert ask(f"read{letter} 0x100") == f"OK 0x{(1 << 8 * size) - 1:016x}"
 
 
 def test_read_and_write_move_runs_of_bytes(ask: Ask) -> None:
@@ -260,6 +262,11 @@ def test_a_size_that_nobody_needs_fails(ask: Ask, command: str, size: int) -> No
     assert ask(command.format(size)).endswith(f": a size of {size} is not 1 to {MAX_SPAN}")
 
 
+def test_the_last_port_and_the_greatest_size_are_taken(ask: Ask) -> None:
+    assert ask("inb 0xffff") == "OK 0x00ff"
+    assert ask(f"memset 0x10000 {MAX_SPAN} 0") == "OK"
+
+
 def test_a_memset_of_too_much_fails(ask: Ask) -> None:
     assert ask(f"memset 0 {MAX_SPAN + 1} 0") == f"FAIL memset: a size of {MAX_SPAN + 1} is not 0 to {MAX_SPAN}"
 
@@ -386,6 +393,15 @@ def test_the_slave_s_inputs_are_lines_8_to_15(ask: Ask) -> None:
     assert ask("irq_intercept_in pic1") == "OK"
     assert ask("set_irq_in pic1 unnamed-gpio-in 6 1") == "IRQ raise 6\nOK"
     assert ask("set_irq_in pic0 unnamed-gpio-in 6 1") == "OK"
+    assert ask("set_irq_in pic0 unnamed-gpio-in 7 1") == "OK"
+    assert ask("set_irq_in pic1 unnamed-gpio-in 0 1") == "IRQ raise 0\nOK"
+
+
+def test_the_master_s_inputs_are_lines_0_to_7(ask: Ask) -> None:
+    ask("irq_intercept_in pic0")
+    assert ask("set_irq_in pic1 unnamed-gpio-in 0 1") == "OK"
+    assert ask("set_irq_in pic0 unnamed-gpio-in 7 1") == "IRQ raise 7\nOK"
+    assert ask("set_irq_in pic0 unnamed-gpio-in 0 1") == "IRQ raise 0\nOK"
 
 
 def test_the_master_s_output_is_the_processor_s_pin_and_the_slave_s_is_line_2(board: Machine) -> None:

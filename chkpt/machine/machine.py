@@ -11,7 +11,7 @@ from chkpt.device import U16, U64, FrontendKind, IrqLine, Range, Timer
 from chkpt.errors import ChkptError, ConfigError, StateError, StrictError
 from chkpt.machine import config as machine_config
 from chkpt.machine.clock import MachineClock
-from chkpt.machine.config import KEYS_TAKEN, BackendConfig, DeviceConfig, MachineConfig
+from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
 from chkpt.machine.irq import INTR, LINES, IrqLines
 from chkpt.machine.memory import Memory, Ram, ram_of
 from chkpt.machine.msrs import MsrBus
@@ -135,7 +135,9 @@ class Machine:
         self._backend_types = backend_types
         try:
             for device in self.config.devices:
-                self._add(device)
+                self.devices.create(device.type, device.name, device.options, KEYS_TAKEN)
+                for backend in device.backends:
+                    self.connect(backend)
         except BaseException as exc:
             self.close()
             if isinstance(exc, ChkptError) and self.config.source:
@@ -146,13 +148,6 @@ class Machine:
     def name(self) -> str:
         """The machine's name."""
         return self.config.name
-
-    def _add(self, device: DeviceConfig) -> None:
-        device_type = self.devices.types.find(device.type)
-        config = from_table(device.options, device_type.config, f"device {device.name}", KEYS_TAKEN)
-        self.devices.add(device_type, device.name, config)
-        for backend in device.backends:
-            self.connect(backend)
 
     def connect(self, backend: BackendConfig) -> None:
         """Open a backend and connect it to its frontend; the machine closes it.

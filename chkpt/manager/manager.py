@@ -5,6 +5,7 @@ The checklist is Palacios' `vmm_dev_mgr.c`; what it got wrong is a test (`tests/
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from chkpt.context import Checkpoint, Context, Value
@@ -62,13 +63,20 @@ class DeviceManager:
 
     # -- devices ------------------------------------------------------------------------------------------------------
 
-    def create(self, type_name: str, name: str | None = None, config: Mapping[str, object] | None = None) -> Device:
+    def create(
+        self,
+        type_name: str,
+        name: str | None = None,
+        config: Mapping[str, object] = MappingProxyType({}),
+        also: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> Device:
         """Make a device of a registered type and add it.
 
         Args:
             type_name: the device type's name.
             name: the device's name in this machine; the type's name when left out.
             config: a table of the type's configuration; fields left out keep their defaults.
+            also: keys that the caller has taken out of the table, for the hint at an unknown one; see `from_table`.
 
         Raises:
             NotFoundError: no such type.
@@ -77,7 +85,7 @@ class DeviceManager:
         """
         device_type = self.types.find(type_name)
         name = device_type.name if name is None else name
-        return self.add(device_type, name, from_table(config or {}, device_type.config, f"device {name}"))
+        return self.add(device_type, name, from_table(config, device_type.config, f"device {name}", also))
 
     def add(self, device_type: DeviceType[Any, Any], name: str, config: object) -> Device:
         """Make a device of any type from its configuration, and add it.

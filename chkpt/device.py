@@ -19,6 +19,7 @@ from enum import IntFlag, StrEnum
 from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from chkpt.context import Blob, Value
+from chkpt.grammar import Grammar
 
 # ---------------------------------------------------------------------------------------------------------------------
 # States: what their fields may be
@@ -449,13 +450,14 @@ class DeviceType(Generic[C, S]):
     """A kind of device: its name, how one is made, and the dataclasses of its configuration and its state.
 
     `config` is a frozen dataclass whose fields follow the rules of a state's; `state` is None for a device that
-    cannot be saved.
+    cannot be saved. `grammar` tells `chkpt prove` how a driver talks to the device, which else is talked to blindly.
     """
 
     name: str
     create: Callable[[Host, C], Device]
     config: type[C]
     state: type[S] | None
+    grammar: Grammar[C] | None = None
 
 
 @dataclass(frozen=True, slots=True)

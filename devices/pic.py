@@ -21,6 +21,7 @@ from typing import Annotated, ClassVar, Final
 
 from chkpt.device import U3, U8, DeviceType, Host, IrqLine, Port, Range
 from chkpt.errors import StateError
+from devices.pic_grammar import PIC_GRAMMAR
 
 # ICW1, at A0 = 0 (datasheet figure 7)
 ICW1_IC4: Final = 0x01  # an ICW4 will follow
@@ -497,4 +498,4 @@ class Pic:
         chip.set_input(1 << (number & 7), level)
 
 
-PIC: Final = DeviceType("pic", Pic, PicConfig, PicState)
+PIC: Final = DeviceType("pic", Pic, PicConfig, PicState, PIC_GRAMMAR)

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final
 from chkpt.device import U4, U16, DeviceType, Host, Length, Port, Range, Time
 from chkpt.errors import StateError
 from devices.pit_counter import CW_RW_SHIFT, RW_LATCH, Counter, CounterState, check
+from devices.pit_grammar import PIT_GRAMMAR
 from devices.pit_waveform import clocks
 
 CW_SC_SHIFT: Final = 6  # of the control word: SC1-SC0, the counter
@@ -195,4 +196,4 @@ class Pit:
             self._timer.arm(deadline)
 
 
-PIT: Final = DeviceType("pit", Pit, PitConfig, PitState)
+PIT: Final = DeviceType("pit", Pit, PitConfig, PitState, PIT_GRAMMAR)

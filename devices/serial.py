@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from chkpt.device import U4, CharBackend, DeviceType, Host, LineError, ModemLine, Port, Range
+from devices.serial_grammar import SERIAL_GRAMMAR
 from devices.serial_registers import (
     CLOCKS_PER_BIT,
     CRYSTAL_HZ,
@@ -493,4 +494,4 @@ class Serial:
             self._transmit()
 
 
-SERIAL: Final = DeviceType("serial", Serial, SerialConfig, SerialState)
+SERIAL: Final = DeviceType("serial", Serial, SerialConfig, SerialState, SERIAL_GRAMMAR)

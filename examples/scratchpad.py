@@ -1,10 +1,13 @@
 """A whole device in one page: a register, an interrupt line, and a timer. README, "Write your own device"."""
 
 # ruff: noqa: D101, D102  the README tells what it is
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import ClassVar
 
 from chkpt.device import U4, U8, U16, DeviceType, Host, Port, Time
+from chkpt.grammar import Grammar, In, Out, Phrase, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +62,16 @@ class Scratchpad:
         self._alarm.arm(self._clock.now + value * 1000)  # the line rises that many microseconds from now
 
 
-SCRATCHPAD = DeviceType("scratchpad", Scratchpad, ScratchpadConfig, ScratchpadState)
+def phrases(_: str, config: ScratchpadConfig) -> list[Callable[[Random], Phrase]]:
+    """How a driver talks to it, for chkpt prove."""
+
+    def alarm(choose: Random) -> Phrase:
+        microseconds = choose.randrange(256)
+        yield Out(config.port, microseconds)
+        yield Wait(microseconds * 1000 - choose.choice((0, 0, 1, 500)))
+        yield In(config.port)
+
+    return [alarm]
+
+
+SCRATCHPAD = DeviceType("scratchpad", Scratchpad, ScratchpadConfig, ScratchpadState, Grammar(phrases))

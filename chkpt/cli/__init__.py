@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "stop": "chkpt.cli.stop",
     "console": "chkpt.cli.console",
     "devices": "chkpt.cli.devices",
+    "prove": "chkpt.cli.prove",
     "demo": "chkpt.cli.demo",
 }
 """The commands in the order of the help, each with its module, which defines a function of the module's own name."""

@@ -109,6 +109,11 @@ class IrqLines:
         """The level of the processor's INTR pin."""
         return self._wires[INTR].level
 
+    @property
+    def controller(self) -> str | None:
+        """The name of the device that is the interrupt controller, None where there is none."""
+        return None if self._controller is None else self._controller[0]
+
     def acknowledge(self) -> int:
         """Run an interrupt-acknowledge cycle and return the vector. Raise ConfigError without a controller."""
         if self._controller is None:

@@ -41,6 +41,10 @@ class PortBus:
 
         return unmap
 
+    def answers(self, port: int) -> tuple[bool, bool]:
+        """Tell whether a device answers at `port` when it is read, and when it is written."""
+        return port in self._read or port in self._read_word, port in self._write or port in self._write_word
+
     def inb(self, port: int) -> int:
         """Read 8 bits."""
         try:

@@ -18,6 +18,7 @@ class DeviceEntry:
 
     name: str
     type: AnyDeviceType
+    config: object
     device: Device
     host: DeviceHost
     saves: bool

@@ -109,7 +109,7 @@ class DeviceManager:
                     raise
                 raise DeviceError(f"device {name} of type {device_type.name} cannot be made: {exc!r}") from exc
         saves, loads = isinstance(device, Saves), isinstance(device, Loads)
-        self._entries[name] = DeviceEntry(name, device_type, device, host, saves, loads)
+        self._entries[name] = DeviceEntry(name, device_type, config, device, host, saves, loads)
         log.debug("%s: added, type %s", name, device_type.name)
         return device
 

@@ -3,6 +3,7 @@
 from chkpt.device import DeviceType
 from devices.ide.channel import Channel
 from devices.ide.config import DriveConfig, IdeConfig, Media, OnError
+from devices.ide.grammar import IDE_GRAMMAR
 from devices.ide.state import (
     AtapiState,
     AtaState,
@@ -16,7 +17,7 @@ from devices.ide.state import (
     TransferState,
 )
 
-IDE = DeviceType("ide", Channel, IdeConfig, IdeState)
+IDE = DeviceType("ide", Channel, IdeConfig, IdeState, IDE_GRAMMAR)
 
 __all__ = [
     "IDE",

@@ -137,9 +137,11 @@ class Disk:
         self._presence_changed()
 
     def disconnect(self) -> None:
-        """Vanish from the channel."""
+        """Vanish from the channel, and keep nothing for the next disk."""
         self._backend = None
-        self._transfer = None
+        self._max.insert(1)
+        self.power_on()
+        self.task.clear()
         self._presence_changed()
 
     def retry(self) -> None:

@@ -218,10 +218,10 @@ class Channel:
                     continue
                 if value & SRST:
                     drive.reset()
-                    self._calm(drive.task)
                     drive.task.status = BSY
                 else:
                     drive.task.status = drive.ready_status
+                self._calm(drive.task)  # at the end too: beside an absent drive 0, drive 1 hears Device while in reset
             self._select(0)
         else:
             self._update_line()
@@ -251,7 +251,7 @@ class Channel:
         """Power on: the reset line of the cable is pulsed."""
         self._control = 0
         for drive in self._drives:
-            if drive is not None:
+            if drive is not None and drive.present:
                 drive.power_on()
                 self._calm(drive.task)
         self._select(0)

@@ -30,6 +30,10 @@ class TaskFile:
         """Make a drive's registers; `update_line` is called whenever the drive wants to interrupt."""
         self.update_line = update_line
         self.block_end: Callable[[], None] = _nothing
+        self.clear()
+
+    def clear(self) -> None:
+        """Hold nothing, as before power-on."""
         self.status = 0
         self.error = 0
         self.feature = 0
@@ -92,6 +96,7 @@ class TaskFile:
         if offset:
             del words[len(words) - offset // 2 :]
         self.words_in = words
+        self.words_out = []
         self.status = MOVING
         self.error = 0
 

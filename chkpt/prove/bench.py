@@ -1,0 +1,198 @@
+"""A machine on the bench: every end of it in our hands, every step answered, all that shows outside written down."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from chkpt.context import Checkpoint
+from chkpt.device import LineError, ModemLine
+from chkpt.errors import NotFoundError
+from chkpt.grammar import (
+    Acknowledge,
+    Frame,
+    In,
+    Insw,
+    Line,
+    Medium,
+    Modem,
+    Out,
+    Outsw,
+    Plug,
+    Rdmsr,
+    Read,
+    Receive,
+    Reset,
+    Retry,
+    Room,
+    Step,
+    Wait,
+    Write,
+    Wrmsr,
+)
+from chkpt.prove import ends
+from chkpt.prove.setup import Setup
+from chkpt.snapshot import dumps, loads
+
+NO_ANSWER: Final = 0
+"""The answer of a step that reads nothing."""
+
+FAULT: Final = -1
+"""The answer of an access to an MSR that no device has: the processor raises #GP."""
+
+
+class Bench:
+    """One machine, driven step by step.
+
+    `events` are the changes of the interrupt lines with their times, INTR as line 16; `logs` is what each end has seen.
+    Both begin anew with `forget`.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.machine = machine = setup.machine()
+        self.events: list[tuple[int, int, bool]] = []
+        self._setup = setup
+        self.ends: dict[str, ends.End] = {}
+        frontends = machine.devices.ends
+        for table in (frontends.block, frontends.char, frontends.net, frontends.console):
+            self.ends |= {name: end for name, end in table.backends.items() if isinstance(end, ends.End)}
+        self._unplugged: set[str] = set()
+        self._plugs = self._plugging()
+        self.logs = [end.log for end in self.ends.values()]
+        machine.irq.watch(lambda number, level: self.events.append((machine.clock.now, number, level)))
+        ports = machine.ports
+        self._in = {1: ports.inb, 2: ports.inw, 4: ports.inl}
+        self._output = {1: ports.outb, 2: ports.outw, 4: ports.outl}
+        self._do: Mapping[type, Callable[[Any], int | None]] = {
+            In: lambda step: self._in[step.width](step.port),
+            Out: self._write_port,
+            Insw: self._read_words,
+            Outsw: self._write_words,
+            Read: lambda step: machine.memory.load(step.address, step.width),
+            Write: lambda step: machine.memory.store(step.address, step.width, step.value),
+            Rdmsr: self._rdmsr,
+            Wrmsr: self._wrmsr,
+            Wait: self._wait,
+            Line: lambda step: machine.irq.force(step.number, step.level),
+            Acknowledge: lambda _: machine.irq.acknowledge(),
+            Receive: lambda step: frontends.char.find(step.frontend).receive(step.data, LineError(step.errors)),
+            Modem: lambda step: frontends.char.find(step.frontend).set_modem(ModemLine(step.lines)),
+            Room: self._make_room,
+            Medium: self._set_works,
+            Plug: self._plug,
+            Retry: lambda _: machine.retry(),
+            Frame: lambda step: int(frontends.net.find(step.frontend).receive(step.data)),
+            Reset: lambda _: machine.reset(),
+        }
+
+    def do(self, step: Step) -> int:
+        """Do one step and return its answer; whatever a device raises goes through."""
+        return self._do[type(step)](step) or NO_ANSWER
+
+    def _write_port(self, step: Out) -> None:
+        self._output[step.width](step.port, step.value)
+
+    def _read_words(self, step: Insw) -> int:
+        words = [self.machine.ports.inw(step.port) for _ in range(step.count)]
+        return int.from_bytes(b"".join(word.to_bytes(2, "little") for word in words), "little")
+
+    def _write_words(self, step: Outsw) -> None:
+        for at in range(0, len(step.data), 2):
+            self.machine.ports.outw(step.port, int.from_bytes(step.data[at : at + 2], "little"))
+
+    def _rdmsr(self, step: Rdmsr) -> int:
+        try:
+            return self.machine.msrs.rdmsr(step.msr)
+        except NotFoundError:
+            return FAULT
+
+    def _wrmsr(self, step: Wrmsr) -> int:
+        try:
+            self.machine.msrs.wrmsr(step.msr, step.value)
+        except NotFoundError:
+            return FAULT
+        return NO_ANSWER
+
+    def _wait(self, step: Wait) -> None:
+        clock = self.machine.clock
+        clock.advance_to((clock.next_deadline or clock.now) if step.ns is None else clock.now + step.ns)
+
+    def _make_room(self, step: Room) -> None:
+        line = self.ends[step.frontend]
+        assert isinstance(line, ends.Line)
+        line.make_room(step.count)
+
+    def _set_works(self, step: Medium) -> None:
+        medium = self.ends[step.frontend]
+        assert isinstance(medium, ends.Medium)
+        medium.works = step.works
+
+    def _plug(self, step: Plug) -> None:
+        """Connect an end or disconnect it; where it is so already, nothing happens."""
+        if step.plugged is (step.frontend in self._unplugged):
+            end = self.ends[step.frontend]
+            if isinstance(end, ends.Line):
+                end.levels = ends.NO_LEVELS
+            self._plugs[type(end)][step.plugged](step.frontend)
+            self._unplugged ^= {step.frontend}
+
+    def _plugging(self) -> Mapping[type, Mapping[bool, Callable[[str], object]]]:
+        """Return how each kind of end is disconnected and connected."""
+        devices, ours = self.machine.devices, self.ends
+
+        def both(
+            off: Callable[[str], object], on: Callable[[str, Any], None]
+        ) -> Mapping[bool, Callable[[str], object]]:
+            return {False: off, True: lambda name: on(name, ours[name])}
+
+        return {
+            ends.Medium: both(devices.disconnect_block, devices.connect_block),
+            ends.Line: both(devices.disconnect_char, devices.connect_char),
+            ends.Cable: both(devices.disconnect_net, devices.connect_net),
+            ends.Screen: both(devices.disconnect_console, devices.connect_console),
+        }
+
+    # -- what shows outside -------------------------------------------------------------------------------------------
+
+    def levels(self) -> tuple[object, ...]:
+        """Return every level that is not a change: the interrupt lines, and what each serial line shows."""
+        irq = self.machine.irq
+        lines = tuple(irq.level(number) for number in range(17))
+        return (*lines, *(end.levels for end in self.ends.values() if isinstance(end, ends.Line)))
+
+    def timers(self) -> list[int | None]:
+        """Return the deadline of every timer of every device."""
+        return [timer.deadline for entry in self.machine.devices for timer in entry.host.timers]
+
+    def forget(self) -> None:
+        """Begin the logs and events anew."""
+        self.events.clear()
+        for log in self.logs:
+            log.clear()
+
+    # -- save and load ------------------------------------------------------------------------------------------------
+
+    def save(self) -> bytes:
+        """Return the machine as the bytes of a snapshot file; equal machines give equal bytes."""
+        checkpoint = Checkpoint(header={"generator": "prove", "created": "1970-01-01T00:00:00Z"})
+        self.machine.save(checkpoint)
+        return dumps(checkpoint)
+
+    def load(self, snapshot: bytes, host: "Bench") -> None:
+        """Become the machine in `snapshot`, with ends as those of `host` are now, and let the clock begin to run.
+
+        Raises:
+            ChkptError: the machine refuses it.
+        """
+        for name in self.ends:
+            self.do(Plug(name, name not in host._unplugged))
+            self.ends[name].follow(host.ends[name], whole=name in host._unplugged)
+        self.machine.load(loads(snapshot), strict=True)
+        self.do(Wait(0))
+
+    def twin(self, snapshot: bytes, used: "tuple[Step, ...]" = ()) -> "Bench":
+        """Return another machine that becomes the one in `snapshot`, after it was used for the steps `used`."""
+        twin = Bench(self._setup)
+        for step in used:
+            twin.do(step)
+        twin.load(snapshot, self)
+        twin.forget()
+        return twin

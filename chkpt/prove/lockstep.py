@@ -1,0 +1,214 @@
+"""A machine and its twin, step by step side by side, until something shows that they are two."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from chkpt.errors import ChkptError
+from chkpt.grammar import Step, Wait
+from chkpt.machine.irq import INTR
+from chkpt.prove.attributes import Attribute, differences
+from chkpt.prove.bench import Bench
+from chkpt.prove.setup import Setup
+from chkpt.snapshot import loads
+from chkpt.snapshot.diff import compare
+
+AT_THE_CUT: Final = -1
+"""In place of a step's number: right after the load."""
+
+
+class What(StrEnum):
+    """By what it showed. The values end the sentence "what differs is ..."."""
+
+    RAISED = "that the device raises an error"  # with or without a restore
+    REFUSED = "that the machine does not load what it has saved"
+    LEVEL = "a level after the load"
+    ANSWER = "an answer"
+    EDGE = "an edge of an interrupt line, or its time"
+    OUTPUT = "what leaves the machine"
+    TIMER = "when a timer is due"
+    SAVED = "what a save gives"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What is done with a machine: steps, a save, and then the same steps with it and with its twin.
+
+    The twin is another machine that was used for the steps `used` and then loaded; where it is not `restored`, it has
+    done the steps `before` itself and was never saved, so that what differs is what saving does to a machine.
+    """
+
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+    used: tuple[Step, ...] = ()
+    restored: bool = True
+
+    def __len__(self) -> int:
+        return len(self.before) + len(self.after) + len(self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """How a machine and its twin differ: the first that showed, with both sides as text.
+
+    `step` counts from the first step after the cut. `attributes` differ in the live devices, and no field of a state
+    has them; `fields` differ in what each machine saves right after the load.
+    """
+
+    what: What
+    step: int
+    original: str
+    twin: str
+    attributes: tuple[Attribute, ...] = ()
+    fields: tuple[str, ...] = ()
+
+
+class Pair:
+    """A machine and its twin."""
+
+    def __init__(self, original: Bench, twin: Bench) -> None:
+        self.original = original
+        self.twin = twin
+        self.done = 0
+        original.forget()
+        twin.forget()
+
+    def at_the_cut(self) -> Divergence | None:
+        """Compare what can be seen of them before anything is done."""
+        original, twin = self.original, self.twin
+        if twin.levels() != original.levels():
+            return Divergence(What.LEVEL, AT_THE_CUT, str(original.levels()), str(twin.levels()))
+        if twin.timers() != original.timers():
+            return Divergence(What.TIMER, AT_THE_CUT, str(original.timers()), str(twin.timers()))
+        return self.saved(AT_THE_CUT)
+
+    def do(self, step: Step) -> tuple[int, Divergence | None]:
+        """Do one step with both, and return the original's answer and how they differ."""
+        original, twin, number = self.original, self.twin, self.done
+        self.done += 1
+        answer, raised = attempt(original.do, step)
+        answer_of_twin, raised_by_twin = attempt(twin.do, step)
+        found: tuple[What, object, object] | None = None
+        if raised or raised_by_twin:
+            found = What.RAISED, raised or "nothing is raised", raised_by_twin or "nothing is raised"
+        elif answer_of_twin != answer:
+            found = What.ANSWER, f"{answer:#x}", f"{answer_of_twin:#x}"
+        elif twin.events != original.events:
+            found = What.EDGE, _edges(original), _edges(twin)
+        elif twin.logs != original.logs:
+            found = What.OUTPUT, original.logs, twin.logs
+        elif twin.timers() != original.timers():
+            found = What.TIMER, original.timers(), twin.timers()
+        original.forget()
+        twin.forget()
+        return answer, None if found is None else Divergence(found[0], number, str(found[1]), str(found[2]))
+
+    def saved(self, number: int) -> Divergence | None:
+        """Compare what each of them saves."""
+        try:
+            ours = self.original.save()
+            theirs = self.twin.save()
+        except ChkptError as exc:
+            return Divergence(What.RAISED, number, str(exc), "")
+        if ours == theirs:
+            return None
+        fields = tuple(_fields(ours, theirs))
+        ours_told = ", ".join(f"{path} {value}" for path, value, _ in fields)
+        theirs_told = ", ".join(f"{path} {value}" for path, _, value in fields)
+        return Divergence(What.SAVED, number, ours_told, theirs_told, fields=tuple(path for path, _, _ in fields))
+
+    def attributes(self) -> tuple[Attribute, ...]:
+        """Return the attributes in which their devices differ."""
+        devices = self.twin.machine.devices
+        return tuple(
+            each
+            for entry in self.original.machine.devices
+            for each in differences(entry.name, entry.device, devices.find(entry.name))
+            if entry.type.grammar is None or not each.path.startswith(entry.type.grammar.caches)
+        )
+
+
+def part(original: Bench, used: tuple[Step, ...] = ()) -> Pair | Divergence:
+    """Save a machine and load a twin with it. The clock of both begins to run: what waits for that, happens."""
+    try:
+        snapshot = original.save()
+        twin = original.twin(snapshot, used)
+    except ChkptError as exc:
+        return Divergence(What.REFUSED, AT_THE_CUT, str(exc), "")
+    original.do(Wait(0))
+    return Pair(original, twin)
+
+
+def run(setup: Setup, experiment: Experiment) -> Divergence | None:
+    """Make an experiment, and return how the machine and its twin differ, with what differs inside; None: nowhere."""
+    original = Bench(setup)
+    for step in experiment.before:
+        _, raised = attempt(original.do, step)
+        if raised:
+            return Divergence(What.RAISED, AT_THE_CUT, raised, raised)
+    pair = part(original, experiment.used) if experiment.restored else _unsaved(setup, original, experiment)
+    if isinstance(pair, Divergence):
+        changed = _unsaved_attributes(setup, original)
+        return replace(pair, attributes=tuple(each for each in changed if f"devices/{each.device}:" in pair.original))
+    inside = pair.attributes()
+    found = pair.at_the_cut()
+    if found is None:
+        for step in experiment.after:
+            _, found = pair.do(step)
+            if found is not None:
+                break
+        else:
+            found = pair.saved(len(experiment.after))
+    return None if found is None else replace(found, attributes=inside or pair.attributes())
+
+
+def _unsaved(setup: Setup, original: Bench, experiment: Experiment) -> Pair:
+    """Save the original, and return it beside one that has done the same and was not saved."""
+    other = Bench(setup)
+    for step in (*experiment.before, Wait(0)):
+        other.do(step)
+    original.save()
+    original.do(Wait(0))
+    return Pair(original, other)
+
+
+def _unsaved_attributes(setup: Setup, used: Bench) -> tuple[Attribute, ...]:
+    """Return what has changed inside the devices since they were made, without any field of that name having changed.
+
+    That is all there is to tell where a machine does not load what it has saved.
+    """
+    new = Bench(setup)
+    try:
+        fields = {path.rpartition(".")[2] for path, _, _ in _fields(new.save(), used.save())}
+    except ChkptError:
+        fields = set()
+    changed = Pair(used, new).attributes()
+    return tuple(each for each in changed if each.path.rpartition(".")[2].lstrip("_") not in fields)
+
+
+def attempt(do: Callable[[Step], int], step: Step) -> tuple[int, str]:
+    """Do a step and return its answer, or the error that a device raises instead as text."""
+    try:
+        return do(step), ""
+    except Exception as exc:  # noqa: BLE001  whatever a device raises is what is looked for
+        return 0, f"{type(exc).__name__}: {exc}"
+
+
+def _edges(bench: Bench) -> str:
+    edges = (
+        f"{'INTR' if number == INTR else f'line {number}'} {'rises' if level else 'falls'} at {time} ns"
+        for time, number, level in bench.events
+    )
+    return ", ".join(edges) or "no edge"
+
+
+def _fields(original: bytes, twin: bytes) -> Iterator[tuple[str, object, object]]:
+    """Yield the paths of what differs in two snapshots, with the values."""
+    found = compare(loads(original), loads(twin))
+    for tag in found.tags:
+        yield f"{'/'.join(tag.path)}.{tag.tag}", tag.old, tag.new
+    for blob in found.blobs:
+        yield f"{'/'.join(blob.path)}.{blob.tag}", blob.ranges, blob.ranges
+    for path in (*found.removed, *found.added):
+        yield "/".join(path), path in found.added, path in found.removed

@@ -1,0 +1,307 @@
+"""Looks for what a restore changes: makes up conversations, cuts them anywhere, and compares machine and twin.
+
+Where the live devices differ after a load and nothing shows, the attribute is under suspicion: the machine is taken
+back to that cut many times, and talked to about this device alone, until it shows or has had its chances.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
+from random import Random
+from time import monotonic
+from typing import Final
+
+from chkpt.grammar import Phrase, Step, Wait
+from chkpt.prove.attributes import Attribute
+from chkpt.prove.bench import Bench
+from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Experiment, Pair, What, attempt, part, run
+from chkpt.prove.reach import DeviceReach, Reach
+from chkpt.prove.setup import Setup
+from chkpt.prove.shrink import shrink
+from chkpt.prove.talk import conversation
+from chkpt.prove.transcript import write
+
+RUNS: Final = 200
+"""Runs, where nobody says how many."""
+
+RUN: Final = 600
+"""Steps of one run."""
+
+ALONE: Final = (1, 4, 16, 64)
+"""Steps that a machine goes on alone before it is cut, and how many of them, once each as often."""
+
+TOGETHER: Final = (1, 8, 32, 128)
+"""Steps that a machine and its twin go on together."""
+
+IN_USE: Final = 0.25
+"""Of the twins, those that were in use before they were loaded."""
+
+CHANCES: Final = 6
+"""Conversations that an attribute under suspicion gets at one cut."""
+
+ALL_CHANCES: Final = 150
+"""Conversations that it gets in all."""
+
+CHANCE: Final = 120
+"""Steps of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A restore that a guest can notice, and the shortest conversation that was found to show it.
+
+    `run` is the number of the run that found it, `length` the steps of the experiment before it was shortened.
+    """
+
+    run: int
+    length: int
+    experiment: Experiment
+    divergence: Divergence
+    transcript: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was tried, and what came of it. `unnoticed` are attributes that differ after a load, and never showed."""
+
+    seed: int
+    runs: int
+    steps: int
+    cuts: int
+    seconds: float
+    finding: Finding | None
+    reach: tuple[DeviceReach, ...]
+    unnoticed: tuple[Attribute, ...]
+
+
+Progress = Callable[[int, int], None]
+"""Is told the runs and the steps that are done."""
+
+
+def prove(
+    setups: Sequence[Setup],
+    *,
+    runs: int = RUNS,
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: Progress = lambda _runs, _steps: None,
+) -> Proof:
+    """Look for a restore that a guest can notice, and stop at the first.
+
+    Args:
+        setups: what machines are built from, in turn; see `setups_of`.
+        runs: how many conversations of `RUN` steps.
+        seconds: no run begins after so many seconds; None: all are made.
+        seed: what all chances follow from: equal seeds find the same.
+        progress: is called after each run.
+
+    Raises:
+        ChkptError: a machine cannot be built from a setup.
+    """
+    with _unlogged():
+        return _Prover(setups, seed).prove(runs, inf if seconds is None else seconds, progress)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep the thousands of loads and their refusals out of the log."""
+    log = logging.getLogger("chkpt")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+class _Prover:
+    """One search, over machines of the same setups."""
+
+    def __init__(self, setups: Sequence[Setup], seed: int) -> None:
+        self._setups = setups
+        self._seed = seed
+        self._reach = Reach()
+        self._steps = 0
+        self._cuts = 0
+        self._chances: Counter[str] = Counter()
+        self._suspects: dict[str, Attribute] = {}
+        for setup in setups:
+            machine = setup.machine()
+            self._reach.add_machine(machine)
+            machine.close()
+
+    def prove(self, runs: int, seconds: float, progress: Progress) -> Proof:
+        """Make the runs."""
+        began = monotonic()
+        finding: Finding | None = None
+        done = 0
+        while done < runs and finding is None and monotonic() - began < seconds:
+            with self._reach.branches(done):
+                found = _Run(self, done).go()
+            if found is not None:
+                finding = self._shortened(done, *found)
+            done += 1
+            progress(done, self._steps)
+        reach, unnoticed = self._reach.devices(), tuple(self._suspects.values())
+        return Proof(self._seed, done, self._steps, self._cuts, monotonic() - began, finding, reach, unnoticed)
+
+    def _shortened(self, number: int, experiment: Experiment, found: Divergence) -> Finding:
+        setup = self.setup(number)
+        length = len(experiment)
+        found = run(setup, experiment) or found
+        experiment, found = shrink(experiment, found, lambda each: run(setup, each))
+        return Finding(number, length, experiment, found, write(setup, experiment, found))
+
+    def setup(self, number: int) -> Setup:
+        """Return what the machines of run `number` are built from."""
+        return self._setups[number % len(self._setups)]
+
+    def random(self, *names: object) -> Random:
+        """Return a source of chances of its own for what `names` name."""
+        return Random("/".join(map(str, (self._seed, *names))))  # noqa: S311  nothing secret
+
+    def note_step(self, step: Step) -> None:
+        """Count a step."""
+        self._steps += 1
+        self._reach.step(step)
+
+    def note_cut(self, bench: Bench) -> None:
+        """Count a cut."""
+        self._cuts += 1
+        self._reach.saved(bench.machine)
+
+    def chances(self, attributes: Sequence[Attribute]) -> int:
+        """Return how many conversations these attributes are worth, now that they differ once more."""
+        keys = {f"{each.device}.{_INDEX.sub('[]', each.path)}": each for each in attributes}
+        self._suspects |= {key: each for key, each in keys.items() if key not in self._suspects}
+        left = max((ALL_CHANCES - self._chances[key] for key in keys), default=0)
+        given = min(left, CHANCES)
+        self._chances.update(dict.fromkeys(keys, given))
+        return given
+
+
+_INDEX = re.compile(r"\[[^\]]*\]")
+
+
+class _Run:
+    """One run: a conversation with one machine, cut again and again."""
+
+    def __init__(self, prover: _Prover, number: int) -> None:
+        self._prover = prover
+        self._number = number
+        self._setup = prover.setup(number)
+        self._choose = prover.random("run", number)
+        self._bench = Bench(self._setup)
+        self._talk = _Talk(conversation(self._bench.machine, prover.random("talk", number)))
+        self._steps: list[Step] = []
+        self._answers: list[int] = []
+        self._cut = 0
+
+    def go(self) -> tuple[Experiment, Divergence] | None:
+        """Talk, cut, compare; return what was found."""
+        while len(self._steps) < RUN:
+            found = self._alone(self._choose.choice(ALONE)) or self._together(self._choose.choice(TOGETHER))
+            if found is not None:
+                return found
+        return self._never_saved()
+
+    def _alone(self, count: int) -> tuple[Experiment, Divergence] | None:
+        for _ in range(count):
+            step = self._talk.say()
+            answer, raised = attempt(self._bench.do, step)
+            if raised:
+                divergence = Divergence(What.RAISED, AT_THE_CUT, raised, raised)
+                return Experiment((*self._steps, step), ()), divergence
+            self._note(step, answer)
+        return None
+
+    def _note(self, step: Step, answer: int) -> None:
+        self._steps.append(step)
+        self._answers.append(answer)
+        self._talk.hear(answer)
+        self._prover.note_step(step)
+
+    def _together(self, count: int) -> tuple[Experiment, Divergence] | None:
+        choose = self._choose
+        self._cut = len(self._steps)
+        before = tuple(self._steps)
+        used = before[: choose.randrange(len(before) + 1)] if choose.random() < IN_USE else ()
+        self._prover.note_cut(self._bench)
+        pair = part(self._bench, used)
+        if isinstance(pair, Divergence):
+            return Experiment(before, (), used), pair
+        self._steps.append(Wait(0))
+        self._answers.append(0)
+        attributes = pair.attributes()
+        after: list[Step] = []
+        found = pair.at_the_cut()
+        while found is None and len(after) < count:
+            step = self._talk.say()
+            after.append(step)
+            answer, found = pair.do(step)
+            self._note(step, answer)
+        found = found or pair.saved(len(after))
+        if found is not None:
+            return Experiment(before, tuple(after), used), found
+        return self._suspect(before, used, attributes) if attributes else None
+
+    def _suspect(
+        self, before: tuple[Step, ...], used: tuple[Step, ...], attributes: Sequence[Attribute]
+    ) -> tuple[Experiment, Divergence] | None:
+        """Go back to the cut and talk about the devices whose attributes differ."""
+        devices = {each.device for each in attributes}
+        for chance in range(self._prover.chances(attributes)):
+            bench = Bench(self._setup)
+            for step in before:
+                bench.do(step)
+            pair = part(bench, used)
+            assert isinstance(pair, Pair)
+            choose = self._prover.random("chance", self._number, self._cut, chance)
+            talk = _Talk(conversation(bench.machine, choose, devices))
+            after: list[Step] = []
+            found: Divergence | None = None
+            while found is None and len(after) < CHANCE:
+                after.append(talk.say())
+                answer, found = pair.do(after[-1])
+                talk.hear(answer)
+            found = found or pair.saved(len(after))
+            if found is not None:
+                return Experiment(before, tuple(after), used), found
+        return None
+
+    def _never_saved(self) -> tuple[Experiment, Divergence] | None:
+        """Do the same with a machine that is never saved, and compare the answers."""
+        other = Bench(self._setup)
+        number = 0
+        while number < len(self._steps) and other.do(self._steps[number]) == self._answers[number]:
+            number += 1
+        if number == len(self._steps):
+            return None
+        steps = tuple(self._steps[: number + 1])
+        for cut in range(number, -1, -1):
+            experiment = Experiment(steps[:cut], steps[cut:], restored=False)
+            found = run(self._setup, experiment)
+            if found is not None:
+                return experiment, found
+        what = "two machines that are treated alike do not answer alike, and no single save does it"
+        return Experiment(steps, (), restored=False), Divergence(What.ANSWER, number, what, what)
+
+
+class _Talk:
+    """A conversation's next step, with the answer to the last one passed on."""
+
+    def __init__(self, phrase: Phrase) -> None:
+        self._phrase = phrase
+        self._answer: int | None = None
+
+    def say(self) -> Step:
+        """Return the next step."""
+        return next(self._phrase) if self._answer is None else self._phrase.send(self._answer)
+
+    def hear(self, answer: int) -> None:
+        """Take the answer of the step said last."""
+        self._answer = answer

@@ -225,6 +225,13 @@ def test_what_identify_shows_of_the_settings_outlives_the_file() -> None:
     assert twin.read_block(512) == bench.read_block(512)
 
 
+def test_the_error_of_a_failed_command_outlives_the_file() -> None:
+    bench = Bench()
+    bench.command(0xFF)
+    twin = through_a_file(bench)
+    assert (twin.line, twin.inb(ERROR), twin.inb(STATUS)) == (True, 0x04, FAILED)
+
+
 # -- the disk: in mid-transfer ----------------------------------------------------------------------------------------
 
 

@@ -201,6 +201,9 @@ class Channel:
             self._select(1 if value & DEV else 0)
 
     def _write_command(self, value: int) -> None:
+        """Take a command. In reset no drive hears one, DEVICE RESET neither."""
+        if self._control & SRST:
+            return
         self._control &= NOT_HOB
         drive = self._drive
         if drive is None and value == Command.DIAGNOSTIC:

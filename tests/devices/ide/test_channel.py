@@ -415,3 +415,43 @@ def test_a_second_channel_has_its_own_ports_and_line() -> None:
     assert machine.ports.inb(0x376) == FAILED
     assert (machine.irq.level(14), machine.irq.level(15)) == (False, True)
     assert machine.ports.inb(0x377) == 0xFF  # the floppy controller's
+
+
+# -- what the prover found --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("media", ["disk", "cdrom"])
+@pytest.mark.parametrize("code", [0x08, 0x90, 0xEC])
+def test_in_a_software_reset_no_command_is_heard(media: str, code: int) -> None:
+    bench = Bench(media)
+    bench.outb(CONTROL, 0x04)
+    bench.outb(COMMAND, code)
+    assert bench.inb(CONTROL) == 0x80
+    bench = bench.twin()
+    bench.outb(CONTROL, 0)
+    assert bench.inb(ERROR) == 1
+    assert not bench.line
+
+
+def test_beside_an_absent_drive_0_drive_1_comes_out_of_reset_with_drive_0_selected() -> None:
+    bench = Bench("none", "disk")
+    bench.outb(CONTROL, 0x04)
+    bench.outb(DEVICE, DRIVE1)
+    bench.outb(CONTROL, 0)
+    bench = bench.twin()
+    bench.outb(DEVICE, DRIVE1)
+    assert bench.inb(DEVICE) == DRIVE1
+    assert bench.inb(STATUS) == IDLE
+
+
+def test_a_disk_that_vanishes_leaves_nothing_to_the_next_one() -> None:
+    bench = Bench()
+    bench.command(0x00)  # NOP fails, and interrupts
+    bench.outb(ERROR, 0x99)
+    assert bench.line
+    fresh = Bench().drive()
+    disk = bench.machine.devices.disconnect_block("ide0.0")
+    assert not bench.line
+    bench.machine.devices.connect_block("ide0.0", disk)
+    assert not bench.line
+    assert bench.drive() == fresh

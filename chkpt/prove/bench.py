@@ -1,6 +1,7 @@
 """A machine on the bench: every end of it in our hands, every step answered, all that shows outside written down."""
 
 from collections.abc import Callable, Mapping
+from struct import pack, unpack
 from typing import Any, Final
 
 from chkpt.context import Checkpoint
@@ -91,12 +92,13 @@ class Bench:
         self._output[step.width](step.port, step.value)
 
     def _read_words(self, step: Insw) -> int:
-        words = [self.machine.ports.inw(step.port) for _ in range(step.count)]
-        return int.from_bytes(b"".join(word.to_bytes(2, "little") for word in words), "little")
+        inw, port = self.machine.ports.inw, step.port
+        return int.from_bytes(pack(f"<{step.count}H", *[inw(port) for _ in range(step.count)]), "little")
 
     def _write_words(self, step: Outsw) -> None:
-        for at in range(0, len(step.data), 2):
-            self.machine.ports.outw(step.port, int.from_bytes(step.data[at : at + 2], "little"))
+        outw, port = self.machine.ports.outw, step.port
+        for word in unpack(f"<{len(step.data) // 2}H", step.data):
+            outw(port, word)
 
     def _rdmsr(self, step: Rdmsr) -> int:
         try:

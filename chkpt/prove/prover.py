@@ -43,7 +43,7 @@ IN_USE: Final = 0.25
 CHANCES: Final = 6
 """Conversations that an attribute under suspicion gets at one cut."""
 
-ALL_CHANCES: Final = 150
+ALL_CHANCES: Final = 300
 """Conversations that it gets in all."""
 
 CHANCE: Final = 120

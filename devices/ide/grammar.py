@@ -69,7 +69,15 @@ class _Driver:
     def phrases(self) -> list[Callable[[Random], Phrase]]:
         """Return all, those that reach far more often."""
         phrases: list[Callable[[Random], Phrase]] = [self._read, self._write, self._other] * 3
-        phrases += [self._setting, self._setting, self._identify, self._look, self._reset, self._interrupts]
+        phrases += [
+            self._setting,
+            self._setting,
+            self._setting,
+            self._identify,
+            self._look,
+            self._reset,
+            self._interrupts,
+        ]
         phrases += [self._packet] * (6 if self._has_cdrom else 1)
         return phrases + ([self._fail, self._fail, self._change] if self._drives else [])
 
@@ -118,7 +126,7 @@ class _Driver:
         left = choose.choice((0, 1, 10, 255, 256, 300, BLOCK, BLOCK, BLOCK))
         to_host ^= choose.random() < 0.1
         while left > 0 and (yield In(self._control)) & (DRQ | BSY) == DRQ:
-            count = min(left, choose.choice((1, 7, 250, 256, 256, 1024)))
+            count = min(left, choose.choice((1, 7, 250, 256, 256, 512)))
             left -= count
             if choose.random() < 0.9:
                 yield Insw(data, count) if to_host else Outsw(data, choose.randbytes(2 * count))
@@ -132,7 +140,10 @@ class _Driver:
 
     def _setting(self, choose: Random) -> Phrase:
         """Change what later commands depend on, and use it."""
-        kinds = (self._geometry, self._multiple, self._feature, self._feature, self._maximum, self._smart, self._power)
+        kinds = (
+            *(self._geometry, self._multiple, self._smart, self._power),
+            *(self._feature, self._maximum) * 2,
+        )
         yield from choose.choice(kinds)(choose)
         uses = (self._read, self._write, self._other, self._look, self._reset, self._identify, self._identify)
         for _ in range(choose.randint(1, 2)):
@@ -163,7 +174,7 @@ class _Driver:
         """SET MAX ADDRESS (EXT) right behind its query, kept over a power cycle or not."""
         port, extended = self._port, choose.random() < 0.5
         query = Command.READ_NATIVE_MAX_EXT if extended else Command.READ_NATIVE_MAX
-        yield Out(port + DEVICE, OBSOLETE | LBA | choose.choice((0, 0, DEV)))
+        yield Out(port + DEVICE, OBSOLETE | LBA | choose.choice((0, DEV)))
         yield Out(port + STATUS, query)
         if extended:
             for at in range(4):

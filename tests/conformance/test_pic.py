@@ -1,8 +1,9 @@
 """The 8259A pair against a reference chip written from the datasheet (Intel, 231468) that asks level by level.
 
-What is exhaustive and what is sampled: every ISR x IRR, on both chips, is always gone through. The normal run draws for
-each of these 65,536 pairs one mode, lowest level, mask, cascade and access; the long run goes through every mode and
-every lowest level as well, 4.2 million states, and draws mask, cascade and access. The draws are seeded.
+What is exhaustive and what is sampled: every ISR x IRR is always gone through. The normal run has each of these 65,536
+pairs on one of the two chips, and draws for it one mode, lowest level, mask, cascade and access; the long run has each
+on both chips, in every mode and with every lowest level, 4.2 million states, and draws mask, cascade and access. The
+draws are seeded.
 """
 
 import random
@@ -125,7 +126,7 @@ def check_from(pair: Pair8259, *accesses: Access) -> None:
 def test_every_isr_and_irr_gives_int_vector_and_registers_of_the_reference_chip(block: int) -> None:
     choose = random.Random(block)
     for isr in range(block << 4, block + 1 << 4):
-        for irr in range(256):
+        for irr in range(isr + 1):  # the slave has the other half
             pair = pair_in(choose, isr, irr, choose.randrange(8), choose.choice(tuple(MODES)))
             check_from(pair, access(choose))
 

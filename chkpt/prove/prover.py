@@ -28,13 +28,13 @@ from chkpt.prove.transcript import write
 RUNS: Final = 200
 """Runs, where nobody says how many."""
 
-RUN: Final = 600
+RUN: Final = 300
 """Steps of one run."""
 
-ALONE: Final = (1, 4, 16, 64)
+ALONE: Final = (1, 2, 4, 16)
 """Steps that a machine goes on alone before it is cut, and how many of them, once each as often."""
 
-TOGETHER: Final = (1, 8, 32, 128)
+TOGETHER: Final = (1, 4, 16, 64)
 """Steps that a machine and its twin go on together."""
 
 IN_USE: Final = 0.25
@@ -46,7 +46,7 @@ CHANCES: Final = 6
 ALL_CHANCES: Final = 300
 """Conversations that it gets in all."""
 
-CHANCE: Final = 120
+CHANCE: Final = 100
 """Steps of each."""
 
 

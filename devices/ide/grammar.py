@@ -64,7 +64,10 @@ class _Driver:
         self._port = config.port
         self._control = config.control
         self._drives = [f"{name}.{drive.unit}" for drive in config.drive]
-        self._has_cdrom = any(drive.media is Media.CDROM for drive in config.drive)
+        units = [drive.unit * DEV for drive in config.drive]
+        self._units = units * 4 + [0, DEV]  # mostly those that are there
+        self._disks = [drive.unit * DEV for drive in config.drive if drive.media is Media.DISK] * 8 + self._units
+        self._cdroms = [drive.unit * DEV for drive in config.drive if drive.media is Media.CDROM] * 8 + self._units
 
     def phrases(self) -> list[Callable[[Random], Phrase]]:
         """Return all, those that reach far more often."""
@@ -78,7 +81,7 @@ class _Driver:
             self._reset,
             self._interrupts,
         ]
-        phrases += [self._packet] * (6 if self._has_cdrom else 1)
+        phrases += [self._packet] * (8 if len(self._cdroms) > len(self._units) else 1)
         return phrases + ([self._fail, self._fail, self._change] if self._drives else [])
 
     # -- commands with data -------------------------------------------------------------------------------------------
@@ -100,7 +103,7 @@ class _Driver:
         yield from self._look(choose)
 
     def _identify(self, choose: Random) -> Phrase:
-        yield Out(self._port + DEVICE, OBSOLETE | choose.choice((0, DEV)))
+        yield Out(self._port + DEVICE, OBSOLETE | choose.choice(self._units))
         yield Out(self._port + STATUS, choose.choice((Command.IDENTIFY, Command.IDENTIFY_PACKET)))
         while (yield In(self._control)) & DRQ:
             yield Insw(self._port + DATA, choose.choice((10, 246, 256)))
@@ -117,7 +120,7 @@ class _Driver:
         for at in range(3):
             yield Out(port + LBA_LOW + at, lba >> 8 * at & 0xFF)
         form = OBSOLETE | LBA if extended or choose.random() < 0.6 else OBSOLETE
-        yield Out(port + DEVICE, form | choose.choice((0, 0, DEV)) | (0 if extended else lba >> 24 & 0x0F))
+        yield Out(port + DEVICE, form | choose.choice(self._disks) | (0 if extended else lba >> 24 & 0x0F))
         yield Out(port + STATUS, command)
 
     def _move(self, choose: Random, *, to_host: bool) -> Phrase:
@@ -152,7 +155,7 @@ class _Driver:
     def _geometry(self, choose: Random) -> Phrase:
         heads, sectors = choose.choice(((4, 8), (1, 1), (16, 63), (2, 17)))
         yield Out(self._port + SECTOR_COUNT, sectors)
-        yield Out(self._port + DEVICE, OBSOLETE | choose.choice((0, 0, DEV)) | heads - 1)
+        yield Out(self._port + DEVICE, OBSOLETE | choose.choice(self._disks) | heads - 1)
         yield Out(self._port + STATUS, Command.INITIALIZE_PARAMETERS)
 
     def _multiple(self, choose: Random) -> Phrase:
@@ -174,7 +177,7 @@ class _Driver:
         """SET MAX ADDRESS (EXT) right behind its query, kept over a power cycle or not."""
         port, extended = self._port, choose.random() < 0.5
         query = Command.READ_NATIVE_MAX_EXT if extended else Command.READ_NATIVE_MAX
-        yield Out(port + DEVICE, OBSOLETE | LBA | choose.choice((0, DEV)))
+        yield Out(port + DEVICE, OBSOLETE | LBA | choose.choice(self._disks))
         yield Out(port + STATUS, query)
         if extended:
             for at in range(4):
@@ -191,9 +194,9 @@ class _Driver:
 
     def _packet(self, choose: Random) -> Phrase:
         port = self._port
-        yield Out(port + DEVICE, OBSOLETE | choose.choice((DEV, DEV, 0)))
+        yield Out(port + DEVICE, OBSOLETE | choose.choice(self._cdroms))
         yield Out(port + ERROR, choose.choice((0, 0, 0, 0, 0, 1)))
-        limit = choose.choice((0, 2, 3, 12, 0x100, 0x800, 0xFFFF))
+        limit = choose.choice((0, 3, 12, 0x100, 0x102, 0x800, 0xFFFF, 0xFFFF))
         yield Out(port + LBA_MID, limit & 0xFF)
         yield Out(port + LBA_HIGH, limit >> 8)
         yield Out(port + STATUS, Command.PACKET)
@@ -249,12 +252,12 @@ def _address(choose: Random) -> int:
 
 def _packet(choose: Random) -> bytes:
     """Return a command packet."""
-    code = choose.choice([*Packet])
+    code = choose.choice([*Packet, *OFTEN * 3])
     length = choose.choice((0, 1, 8, 40, 255))
     fields = {
-        Packet.READ_10: (0, 0, 0, 0, choose.randrange(40), 0, 0, choose.choice((0, 1, 2)), 0),
-        Packet.READ_12: (0, 0, 0, 0, choose.randrange(40), 0, 0, 0, choose.choice((0, 1, 2))),
-        Packet.START_STOP: (0, 0, 0, choose.choice((0, 1, 2, 3)), 0, 0, 0, 0, 0),
+        Packet.READ_10: (0, 0, 0, 0, choose.randrange(34), 0, 0, choose.choice((0, 1, 2, 2)), 0),
+        Packet.READ_12: (0, 0, 0, 0, choose.randrange(34), 0, 0, 0, choose.choice((0, 1, 2, 2))),
+        Packet.START_STOP: (0, 0, 0, choose.choice((0, 1, 2, 2, 3)), 0, 0, 0, 0, 0),
         Packet.PREVENT_ALLOW: (0, 0, 0, choose.choice((0, 1)), 0, 0, 0, 0, 0),
         Packet.GET_EVENT: (choose.choice((0, 1, 1)), 0, 0, choose.choice((0x10, 0x10, 0x02)), 0, 0, 0, length, 0),
         Packet.MODE_SENSE: (0, choose.choice((0x01, 0x0E, 0x2A, 0x3F, 0x6A, 0xAA)), 0, 0, 0, 0, 0, length, 0),
@@ -265,16 +268,27 @@ def _packet(choose: Random) -> bytes:
     return bytes((code, *fields, 0, 0))
 
 
-DISK: Final = {"unit": 0, "media": "disk", "size": "64K"}
-CDROM: Final = {"unit": 1, "media": "cdrom", "size": "64K"}
+OFTEN: Final = (
+    Packet.READ_10,
+    Packet.READ_12,
+    Packet.START_STOP,
+    Packet.PREVENT_ALLOW,
+    Packet.REQUEST_SENSE,
+    Packet.GET_EVENT,
+    Packet.TEST_UNIT_READY,
+)
+"""Packets that others depend on, or that depend on others."""
+
+DISK: Final = {"media": "disk", "size": "64K"}
+CDROM: Final = {"media": "cdrom", "size": "64K"}
+WAIT: Final = {"on_error": "wait"}
 
 IDE_GRAMMAR: Final[Grammar[IdeConfig]] = Grammar(
     lambda name, config: _Driver(name, config).phrases(),
     (
-        {"drive": [DISK, CDROM]},
-        {"drive": [{**DISK, "on_error": "wait"}, {**CDROM, "on_error": "wait"}]},
-        {"drive": [DISK, {**DISK, "unit": 1}]},
-        {"drive": [{**CDROM, "unit": 0}]},
-        {},
+        {"drive": [{"unit": 0, **DISK, **WAIT}, {"unit": 1, **CDROM}]},
+        {"drive": [{"unit": 0, **CDROM, **WAIT}, {"unit": 1, **DISK}]},
+        {"drive": [{"unit": 0, **DISK}, {"unit": 1, **CDROM, **WAIT}]},
+        {"drive": [{"unit": 0, **CDROM}, {"unit": 1, **DISK, **WAIT}]},
     ),
 )

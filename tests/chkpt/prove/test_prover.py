@@ -209,4 +209,4 @@ def test_a_device_is_proved_where_no_controller_is_installed() -> None:
 
 
 def test_a_grammars_tables_are_all_proved() -> None:
-    assert [len(setup.config.devices[1].backends) for setup in setups_of(IDE)] == [2, 2, 2, 1, 0]
+    assert [len(setup.config.devices[1].backends) for setup in setups_of(IDE)] == [2, 2, 2, 2]

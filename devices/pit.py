@@ -8,7 +8,7 @@ is bit 5 of port 61h. The GATEs of counters 0 and 1 are tied high, counter 2's i
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U4, U16, DeviceType, Host, Length, Port, Range, Time
+from chkpt.device import U4, U16, DeviceType, Host, Length, Port, Range, Time, quick_init
 from chkpt.errors import StateError
 from devices.pit_counter import CW_RW_SHIFT, RW_LATCH, Counter, CounterState, check
 from devices.pit_grammar import PIT_GRAMMAR
@@ -33,6 +33,7 @@ PORT_B_OUT2_SHIFT: Final = 5  # OUT of counter 2
 REFRESH_CLOCKS: Final = 18
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class PitState:
     """The timer's state."""
@@ -65,6 +66,8 @@ class Pit:
             Counter(host.clock, gate=True),
             Counter(host.clock, gate=False),
         )
+        # Spare counters to try a state on before a load touches the real ones.
+        self._spares = (Counter(host.clock, gate=True), Counter(host.clock, gate=True), Counter(host.clock, gate=False))
         self._irq = host.irq_line(config.irq)
         self._timer = host.timer(self._drive)
         host.claim_ports(
@@ -118,11 +121,10 @@ class Pit:
         """Raise StateError where `state` is not one that a timer can be in now."""
         now = self._clock.now
         edges = []
-        for number, counter in enumerate(state.counters):
+        for number, (counter, trial) in enumerate(zip(state.counters, self._spares, strict=True)):
             name = f"counters/{number}"
             gate = number < 2 or bool(state.port_b & PORT_B_GATE2)
             check(counter, now, name)
-            trial = Counter(self._clock, gate=gate)
             trial.assign(counter, now)
             if counter.gate is not gate:
                 raise StateError(f"{name}: gate is not at the level that it is wired to")

@@ -6,7 +6,7 @@ Source: National Semiconductor PC16550D / NS16550D, TL/C/8652, June 1995, cited 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U4, U8, U16, Length, LineError, ModemLine, Range, Time
+from chkpt.device import U4, U8, U16, Length, LineError, ModemLine, Range, Time, quick_init
 from chkpt.errors import StateError
 
 # Registers by offset from the base port (DS table II). With LCR.DLAB set, 0 and 1 are the divisor latches.
@@ -66,6 +66,7 @@ LSR_THRE: Final = 0x20  # THR, or the whole transmit FIFO, is empty
 LSR_TEMT: Final = 0x40  # and the shift register too
 LSR_FIFO_ERROR: Final = 0x80  # PE, FE or BI somewhere in the receive FIFO
 LSR_CHARACTER: Final = LSR_PE | LSR_FE | LSR_BI  # travel with their character
+RECV_ERRORS: Final = frozenset(bits for bits in range(0x100) if not bits & ~LSR_CHARACTER)  # a character's flags
 LSR_INTERRUPT: Final = LSR_OE | LSR_CHARACTER  # raise the line status interrupt, cleared by a read
 
 # Modem status register (DS 8.9). The upper half has the levels, in the bits of ModemLine.
@@ -87,6 +88,7 @@ CLOCKS_PER_BIT: Final = 16
 TIMEOUT_CHARACTERS: Final = 4  # DS 8.11
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class SerialState:
     """All that a guest can notice of a 16550A. IIR follows from the rest."""
@@ -125,21 +127,21 @@ def refuse_inconsistent(state: SerialState) -> None:
     lines = LOOPED[state.mcr] if state.mcr & MCR_LOOP else state.modem_lines
     lost_bits = state.fcr & ~(FCR_KEPT if fifos else 0)
     unhindered = bool(state.mcr & MCR_LOOP or state.lcr & LCR_SB)
-    parts = f"recv_fifo has {len(waiting)} bytes, xmit_fifo {len(state.xmit_fifo)}"
     rules = (
-        (lost_bits != 0, f"fcr is {state.fcr:#04x}, but {lost_bits:#04x} cannot stay set"),
-        (not fifos and (len(waiting) > 0 or len(state.xmit_fifo) > 1), f"{parts}, but fcr has the FIFOs off"),
-        (len(errors) != len(waiting), f"{parts}, but recv_errors {len(errors)}"),
-        (any(error & ~LSR_CHARACTER for error in errors), "recv_errors has bits other than PE, FE and BI"),
-        (len(state.xmit_fifo) > 0 and state.tsr is None, f"{parts}, but tsr is empty"),
-        (state.lsr & known != lsr, f"lsr is {state.lsr:#04x}, which contradicts the FIFOs and tsr"),
-        (state.msr & MSR_LINES != lines, f"msr is {state.msr:#04x}, which contradicts modem_lines and mcr"),
-        (state.modem_lines & ~MSR_LINES != 0, f"modem_lines is {state.modem_lines:#04x}: bits 0 to 3 are no lines"),
+        (lost_bits != 0, "fcr is {0.fcr:#04x}, but {lost_bits:#04x} cannot stay set"),
+        (not fifos and (len(waiting) > 0 or len(state.xmit_fifo) > 1), "{parts}, but fcr has the FIFOs off"),
+        (len(errors) != len(waiting), "{parts}, but recv_errors {errors}"),
+        (not RECV_ERRORS.issuperset(errors), "recv_errors has bits other than PE, FE and BI"),
+        (len(state.xmit_fifo) > 0 and state.tsr is None, "{parts}, but tsr is empty"),
+        (state.lsr & known != lsr, "lsr is {0.lsr:#04x}, which contradicts the FIFOs and tsr"),
+        (state.msr & MSR_LINES != lines, "msr is {0.msr:#04x}, which contradicts modem_lines and mcr"),
+        (state.modem_lines & ~MSR_LINES != 0, "modem_lines is {0.modem_lines:#04x}: bits 0 to 3 are no lines"),
         (state.tsr is not None and unhindered, "tsr waits, but in loopback or during a break nothing does"),
-        (state.thr_ipending and len(state.xmit_fifo) > 0, f"{parts}, but thr_ipending is set"),
-        (state.timeout_ipending and not waiting, f"{parts}, but timeout_ipending is set"),
-        (state.timeout_deadline is not None and not waiting, f"{parts}, but timeout_deadline is set"),
+        (state.thr_ipending and len(state.xmit_fifo) > 0, "{parts}, but thr_ipending is set"),
+        (state.timeout_ipending and not waiting, "{parts}, but timeout_ipending is set"),
+        (state.timeout_deadline is not None and not waiting, "{parts}, but timeout_deadline is set"),
     )
     for broken, reason in rules:
         if broken:
-            raise StateError(reason)
+            parts = f"recv_fifo has {len(waiting)} bytes, xmit_fifo {len(state.xmit_fifo)}"
+            raise StateError(reason.format(state, parts=parts, lost_bits=lost_bits, errors=len(errors)))

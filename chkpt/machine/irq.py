@@ -160,8 +160,9 @@ class IrqLines:
             yield
         finally:
             self._frozen -= 1
-            for number, wire in enumerate(self._wires):
-                self.changed(number, wire.level)
+            if not self._frozen:
+                for number, wire in enumerate(self._wires):
+                    self.changed(number, wire._high > 0)  # as `wire.level` says, in half the time
 
 
 def _no_line(number: int) -> str:

@@ -1,9 +1,9 @@
 """A device of the machine, as the device manager knows it."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
-from chkpt.device import Device, Loads, Saves
+from chkpt.device import Device
 from chkpt.manager.host import DeviceHost
 from chkpt.manager.types import AnyDeviceType
 
@@ -26,8 +26,10 @@ class DeviceEntry:
 
     def save(self) -> object:
         """Return the device's state; only where it `saves`."""
-        return cast("Saves[object]", self.device).save()
+        device: Any = self.device
+        return device.save()
 
     def load(self, state: object) -> None:
         """Load a state into the device; only where it `loads`."""
-        cast("Loads[object]", self.device).load(state)
+        device: Any = self.device
+        device.load(state)

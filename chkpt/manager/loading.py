@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from chkpt.errors import ChkptError, LoadError, RefusedError, SaveError, StateError
 from chkpt.manager.entry import DeviceEntry
@@ -14,8 +14,7 @@ from chkpt.state import shift_times
 log = logging.getLogger("chkpt.manager")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One device that will be loaded, with its validated state."""
 
     entry: DeviceEntry
@@ -23,8 +22,7 @@ class Step:
     state: object
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One change to one device, and how to take it back; `undo` is None where that cannot be done."""
 
     entry: DeviceEntry

@@ -296,14 +296,15 @@ class DeviceManager:
             strays = (name for name in devices.contexts if name not in targets)
             skipped += [Skip(printable(name), "it is not in the name table") for name in strays]
         unasked = [name for name, to in targets.items() if to not in selected and to not in self._entries]
-        left = self._left(steps, selected, targets)
+        loaded = {step.entry.name: None for step in steps}
+        left = self._left(loaded, selected, targets)
         _tell(skipped, unasked, left, unknown)
         if strict and (skipped or unknown):
             reasons = [f"{skip.name}: {skip.reason}" for skip in skipped] + [f"{path}: unknown tag" for path in unknown]
             raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
         skipped += [Skip(name, _UNASKED) for name in unasked]
-        report = LoadReport(tuple(step.entry.name for step in steps), tuple(skipped), left, tuple(unknown))
-        kept = [entry for entry in self if entry.name not in report.loaded]
+        report = LoadReport(tuple(loaded), tuple(skipped), left, tuple(unknown))
+        kept = [entry for name, entry in self._entries.items() if name not in loaded]
         return LoadPlan(self._platform, steps, kept, report)
 
     def _targets(self, names: Collection[str], rename: Mapping[str, str]) -> dict[str, str]:
@@ -349,8 +350,7 @@ class DeviceManager:
             )
         return Step(entry, source, from_context(context, entry.type.state, path, unknown))
 
-    def _left(self, steps: Collection[Step], selected: set[str], targets: Mapping[str, str]) -> tuple[Skip, ...]:
-        loaded = {step.entry.name for step in steps}
+    def _left(self, loaded: Collection[str], selected: set[str], targets: Mapping[str, str]) -> tuple[Skip, ...]:
         reasons: list[Skip] = []
         for name in self._entries:
             if name in loaded:

@@ -14,7 +14,7 @@ Nothing here knows where in a file it is; the errors raised say only what is wro
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import local
-from typing import Final, NoReturn, TypeAlias, cast
+from typing import Final, NoReturn, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import zstandard
@@ -123,7 +123,8 @@ def frame_content(frame: bytes | memoryview, size: int | None = None) -> bytes:
     if stated.window_size > MAX_CONTENT:
         raise LimitError(f"the zstd frame asks for a window of {stated.window_size} bytes; the limit is {MAX_CONTENT}")
     try:
-        content = _ZSTD.decompress(frame, allow_extra_data=False)
+        # By position: max_output_size, read_across_frames, allow_extra_data; names take as long as a short frame.
+        content = _ZSTD.decompress(frame, 0, False, False)
     except zstandard.ZstdError as exc:
         raise CorruptError(f"the zstd frame cannot be decompressed ({exc})") from exc
     if len(content) != length:
@@ -218,12 +219,12 @@ def _too_deep() -> str:
 
 def _unpack(content: bytes, pairs_hook: Callable[[list[tuple[str, Plain]]], Plain] | None = None) -> Plain:
     try:
-        value = msgpack.unpackb(content, object_pairs_hook=pairs_hook, ext_hook=_refuse_extension, max_ext_len=0)
+        value: Plain = msgpack.unpackb(content, object_pairs_hook=pairs_hook, ext_hook=_refuse_extension, max_ext_len=0)
     except msgpack.StackError as exc:  # its own limit of depth, beyond ours
         raise LimitError(_too_deep()) from exc
     except (ValueError, TypeError) as exc:
         raise CorruptError(f"not one msgpack value ({exc})") from exc
-    return cast("Plain", value)
+    return value
 
 
 def _refuse_twice(pairs: list[tuple[str, Plain]]) -> Plain:

@@ -14,7 +14,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from chkpt.context import MAX_PIECE_SIZE
 from chkpt.errors import CorruptError, LimitError, VersionError
@@ -106,8 +106,7 @@ def decode_trailer(data: bytes | memoryview, file_size: int) -> Trailer | None:
         return None
     if _CHECK.unpack_from(data, _TRAILER.size)[0] != zlib.crc32(data[: _TRAILER.size]):
         raise CorruptError("the trailer does not match its checksum")
-    fields = cast("tuple[int, int, bytes, int, int, int, bytes]", _TRAILER.unpack_from(data))
-    number, size, offset, digest = fields[3:]
+    _, _, _, number, size, offset, digest = _TRAILER.unpack_from(data)
     if number > FORMAT:
         raise VersionError(f"the file is in format {number}, and this chkpt reads format {FORMAT}")
     if number < FORMAT:
@@ -220,7 +219,7 @@ def decode_index(value: Plain, index_offset: int) -> Index:
     """
     if not isinstance(value, dict) or tuple(value) != ("header", "sections", "blobs", "pieces"):
         raise CorruptError("the index is not a map of header, sections, blobs, pieces")
-    header = HeaderEntry(*cast("tuple[int, int, bytes]", _row(value["header"], "header", _HEADER_ROW)))
+    header = HeaderEntry(*_row(value["header"], "header", _HEADER_ROW))
     _check_frame(header.stored_size, header.content_size, header.digest, ("the header",))
     sections = _decode_sections(value["sections"], header.stored_size)
     pieces = _decode_pieces(value["pieces"])
@@ -246,8 +245,8 @@ def _decode_sections(value: Plain, offset: int) -> tuple[SectionEntry, ...]:
     previous: Path = ()
     total = 0
     for item in _rows(value, "sections"):
-        row = _row(item, "section", _SECTION_ROW)
-        names, kind, version, stored_size, content_size, digest = cast("_SectionRow", row)
+        row: _SectionRow = _row(item, "section", _SECTION_ROW)
+        names, kind, version, stored_size, content_size, digest = row
         path = _decode_path(names)
         if len(path) > 1 and (len(path) > 2 or path[0] != DEVICES):
             raise CorruptError(f"{'/'.join(path)} cannot be a section of its own")
@@ -268,7 +267,7 @@ def _decode_sections(value: Plain, offset: int) -> tuple[SectionEntry, ...]:
 
 
 def _decode_pieces(value: Plain) -> PieceTable:
-    stored_sizes, checksums, digests = cast("tuple[bytes, bytes, bytes]", _row(value, "pieces", _PIECES_ROW))
+    stored_sizes, checksums, digests = _row(value, "pieces", _PIECES_ROW)
     pieces = PieceTable()
     pieces.stored_sizes = _from_column("I", stored_sizes)
     pieces.checksums = _from_column("I", checksums)
@@ -282,8 +281,8 @@ def _decode_blobs(value: Plain, sections: set[Path], pieces: PieceTable) -> tupl
     entries: list[BlobEntry] = []
     previous: tuple[Path, str] = ((), "")
     for item in _rows(value, "blobs"):
-        row = _row(item, "blob", _BLOB_ROW)
-        path_value, tag, size, piece_size, indexes, numbers = cast("_BlobRow", row)
+        row: _BlobRow = _row(item, "blob", _BLOB_ROW)
+        path_value, tag, size, piece_size, indexes, numbers = row
         path = _decode_path(path_value)
         name = blob_name(path, tag)
         if section_of(path) not in sections:
@@ -338,13 +337,14 @@ def _rows(value: Plain, name: str) -> list[Plain]:
     return value
 
 
-def _row(value: Plain, name: str, kinds: list[type]) -> Plain:
+def _row(value: Plain, name: str, kinds: list[type]) -> Any:
+    """Return an entry of the index, whose items are of just these types."""
     if not isinstance(value, list) or [*map(type, value)] != kinds:
         raise CorruptError(f"the index's {name} entry is not an array of {', '.join(kind.__name__ for kind in kinds)}")
     return value
 
 
-def _decode_path(names: list[Plain]) -> Path:
+def _decode_path(names: list[Any]) -> Path:
     try:
         for name in names:
             check_name(name)
@@ -352,7 +352,7 @@ def _decode_path(names: list[Plain]) -> Path:
         raise CorruptError(str(exc)) from exc
     if not names:
         raise CorruptError("the index has an empty path")
-    return tuple(cast("list[str]", names))
+    return tuple(names)
 
 
 def _check_frame(stored_size: int, content_size: int, digest: bytes, path: Path) -> None:

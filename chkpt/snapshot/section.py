@@ -6,16 +6,16 @@ left out; the contexts inside it are such maps without `path`. Blobs are in the 
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Final, NamedTuple, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn
 
-from chkpt.context import Blob, Context, Value
+from chkpt.context import Blob, Context
 from chkpt.errors import CorruptError, LimitError, StateError
 from chkpt.snapshot.codec import MAX_DEPTH, Plain, check_map
 from chkpt.snapshot.layout import DEVICES, MAX_VERSION, Path, SectionEntry, blob_name, check_name
 
-_KEYS: Final = ("type", "version", "values", "contexts")
-_SHAPES: Final = frozenset(keys for count in range(5) for keys in combinations(_KEYS, count))
-_NOTHING: Final[dict[str, Plain]] = {}
+_KEYS: Final[dict[str, type]] = {"type": str, "version": int, "values": dict, "contexts": dict}
+_SHAPES: Final = {keys: tuple(_KEYS[key] for key in keys) for count in range(5) for keys in combinations(_KEYS, count)}
+"""The keys that a context's map may have, in their order, and of what type the value of each is."""
 
 
 class HeldBlob(NamedTuple):
@@ -99,7 +99,7 @@ def decode_section(value: Plain, entry: SectionEntry, blobs: Mapping[Path, Mappi
         raise CorruptError("not a map that begins with `path`")
     if value.pop("path") != [*path]:
         raise CorruptError("the section has the path of another one")
-    if path == (DEVICES,) and "contexts" in value:
+    if "contexts" in value and path == (DEVICES,):
         raise CorruptError(f"the contexts of {DEVICES} must be sections of their own")
     waiting = {**blobs}
     context = _decode(value, path, 1, waiting)
@@ -113,28 +113,29 @@ def decode_section(value: Plain, entry: SectionEntry, blobs: Mapping[Path, Mappi
     return context
 
 
-def _decode(value: Plain, path: Path, depth: int, blobs: dict[Path, Mapping[str, Blob]]) -> Context:
-    if not isinstance(value, dict) or tuple(value) not in _SHAPES or not all(value.values()):
+def _decode(value: Any, path: Path, depth: int, blobs: dict[Path, Mapping[str, Blob]]) -> Context:
+    types = _SHAPES.get((*value,)) if isinstance(value, dict) else None
+    if types is None or not all(value.values()):
         raise CorruptError(f"{'/'.join(path)} is not a map of {', '.join(_KEYS)} without empty ones")
-    kind, version = value.get("type", ""), value.get("version", 0)
-    values, children = value.get("values", _NOTHING), value.get("contexts", _NOTHING)
-    if type(kind) is not str or type(version) is not int or type(values) is not dict or type(children) is not dict:
+    if (*map(type, value.values()),) != types:
         raise CorruptError(f"{'/'.join(path)} has a type, version, values or contexts of the wrong kind")
+    get = value.get
+    kind, version, values, children = get("type", ""), get("version", 0), get("values"), get("contexts")
     if not 0 <= version <= MAX_VERSION:
         raise CorruptError(f"{'/'.join(path)} has version {version}")
-    context = Context(kind, version, cast("dict[str, Value]", values) if values else {})
+    contexts: dict[str, Context] = {}
+    context = Context(kind, version, values or {}, {}, contexts)
     try:
-        if values:
-            check_map(context.values, depth + 1)
-        if children:
+        if values is not None:
+            check_map(values, depth + 1)
+        if children is not None:
             _check_depth(depth + 2)
-            contexts = context.contexts = {}
             for name, child in children.items():
                 check_name(name)
                 contexts[name] = _decode(child, (*path, name), depth + 2, blobs)
     except (TypeError, ValueError) as exc:
         raise CorruptError(f"{'/'.join(path)}: {exc}") from exc
-    if path in blobs:
+    if blobs and path in blobs:
         context.blobs = {**blobs.pop(path)}
         if not context.blobs.keys().isdisjoint(context.values):
             raise CorruptError(f"{'/'.join(path)} has a tag with a value and a blob")

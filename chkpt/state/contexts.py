@@ -2,15 +2,15 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from operator import contains, is_
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
 from chkpt.context import Blob, Context, Value
 from chkpt.device import Plain, Upgrade
 from chkpt.errors import StateError, VersionError
+from chkpt.state.compiled import functions_of
 from chkpt.state.kinds import Kind, printable, shown
-from chkpt.state.layout import Layout, layout_of
+from chkpt.state.layout import layout_of
 
 S = TypeVar("S")
 
@@ -23,25 +23,7 @@ _PRESENT = -1
 
 def to_context(state: object, type_name: str = "") -> Context:
     """Return the context that holds `state`, a dataclass that follows the rules of `chkpt.device.State`."""
-    layout = layout_of(type(state))
-    values: dict[str, Value] = dict(zip(layout.tags, layout.attributes(state), strict=True))
-    for tag, encode in layout.encoded:
-        values[tag] = encode(values[tag])
-    if not layout.branches:
-        return Context(type_name, layout.version, values)
-    blobs: dict[str, Blob] = {}
-    contexts: dict[str, Context] = {}
-    for _, name, kind in layout.branches:
-        branch = getattr(state, name)
-        if branch is None:
-            values[name] = None
-        elif kind.blob:
-            blobs[name] = branch
-        elif kind.items is None:
-            contexts[name] = to_context(branch)
-        else:
-            contexts[name] = Context(contexts={str(at): to_context(item) for at, item in enumerate(branch)})
-    return Context(type_name, layout.version, values, blobs, contexts)
+    return functions_of(type(state)).write(state, type_name)
 
 
 # -- context to state -------------------------------------------------------------------------------------------------
@@ -60,27 +42,36 @@ def from_context(context: Context, cls: type[S], path: str, unknown: list[str] |
         StateError: a field is missing, of the wrong kind, or out of range; the message gives `path.field`.
         VersionError: the context is of a newer version than `cls`, or of one that `cls` cannot upgrade.
     """
+    read: Callable[[Context], S] = functions_of(cls).read
+    try:
+        return read(context)
+    except (KeyError, StateError):
+        pass  # upgraded, with a tag to pass over, or refused with its path
+    return _looked_at(context, cls, path, unknown)
+
+
+def _looked_at(context: Context, cls: type[S], path: str, unknown: list[str] | None) -> S:
+    """Do what `from_context` does, field by field."""
     layout = layout_of(cls)
     if context.version != layout.version:
         context = _upgraded(context, cls, layout.version, path)
     values = context.values
-    try:
-        fields: list[object] = list(layout.values(values))
-        scalars = layout.scalars(values)
-    except KeyError as exc:
-        raise StateError(f"{path}.{exc.args[0]} is missing") from None
-    if not (all(map(is_, map(type, scalars), layout.types)) and all(map(contains, layout.ranges, scalars))):
-        _refuse(values, layout, path)
-    for at, name, kind in layout.checked:
+    fields: dict[str, object] = {}
+    for name, kind in layout.kinds.items():
+        if kind.is_branch:
+            continue
+        if name not in values:
+            raise StateError(f"{path}.{name} is missing")
         try:
-            fields[at] = kind.check(values[name])
+            fields[name] = kind.check(values[name])
         except StateError as exc:
             raise StateError(f"{path}.{name} {exc}") from None
-    for at, name, kind in layout.branches:
-        fields.insert(at, _branch(context, name, kind, path, unknown))
+    for name, kind in layout.kinds.items():
+        if kind.is_branch:
+            fields[name] = _branch(context, name, kind, path, unknown)
     if unknown is not None and len(values) + len(context.blobs) + len(context.contexts) > len(layout.kinds):
         unknown += _strangers(context, layout.kinds, path)
-    return cls(*fields)
+    return cls(*(fields[name] for name in layout.kinds))
 
 
 def _strangers(context: Context, kinds: Mapping[str, Kind], path: str) -> Iterator[str]:
@@ -91,15 +82,6 @@ def _strangers(context: Context, kinds: Mapping[str, Kind], path: str) -> Iterat
     for name in context.contexts:
         if name not in kinds or kinds[name].nested is None:
             yield f"{path}/{printable(name)}"
-
-
-def _refuse(values: Mapping[str, Value], layout: Layout, path: str) -> None:
-    """Raise StateError for the first tag that is not what it must be."""
-    for name in layout.tags:
-        try:
-            layout.kinds[name].check(values[name])
-        except StateError as exc:
-            raise StateError(f"{path}.{name} {exc}") from None
 
 
 def _branch(context: Context, name: str, kind: Kind, path: str, unknown: list[str] | None) -> object:
@@ -119,7 +101,7 @@ def _nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) ->
     cls = kind.nested
     assert cls is not None
     if kind.items is None:
-        return from_context(inner, cls, path, unknown)
+        return _looked_at(inner, cls, path, unknown)
     least, greatest = kind.items
     count = len(inner.contexts)
     if not least <= count <= greatest:
@@ -129,7 +111,7 @@ def _nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) ->
         raise StateError(f"{path}/{missing} is missing")
     if unknown is not None and (inner.values or inner.blobs):
         unknown += [f"{path}.{printable(tag)}" for tag in (*inner.values, *inner.blobs)]
-    return tuple(from_context(inner.contexts[str(i)], cls, f"{path}/{i}", unknown) for i in range(count))
+    return tuple(_looked_at(inner.contexts[str(i)], cls, f"{path}/{i}", unknown) for i in range(count))
 
 
 def _upgraded(context: Context, cls: type, version: int, path: str) -> Context:
@@ -197,9 +179,9 @@ def shift_times(state: S, delta: int) -> S:
             changes[name] = shift(getattr(state, name), delta)
         except StateError as exc:
             raise StateError(f"{name}, moved by {delta} ns, {exc}") from None
-    for _, name, kind in layout.branches:
+    for name, kind in layout.kinds.items():
         inner = getattr(state, name)
-        if inner is None or kind.blob:
+        if inner is None or kind.nested is None:
             continue
         changes[name] = shift_times(inner, delta) if kind.items is None else tuple(shift_times(i, delta) for i in inner)
     if not changes:

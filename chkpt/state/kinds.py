@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
+from operator import attrgetter
 from typing import Annotated, Union, cast
 
 from chkpt.context import Blob, Value
@@ -16,7 +17,10 @@ from chkpt.errors import StateError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """What a field may hold. `check` gives the field's value from a tag's, or raises StateError without a path."""
+    """What a field may hold. `check` gives the field's value from a tag's, or raises StateError without a path.
+
+    `test` asks the same as `check` where a value is its own encoding, in the terms of `chkpt.state.compiled`.
+    """
 
     name: str
     check: Callable[[Value], object]
@@ -26,7 +30,7 @@ class Kind:
     blob: bool = False
     optional: bool = False
     shift: Callable[[typing.Any, int], object] | None = None  # adds nanoseconds to the times in it; None: has none
-    within: range | None = None  # of an integer or bool that is not optional
+    test: str | None = None  # a Python expression: whether `{0}` passes `check` and is the field's value itself
 
     @property
     def is_branch(self) -> bool:
@@ -57,7 +61,8 @@ def _integer(least: int, greatest: int, *, time: bool) -> Kind:
     def shift(value: int, delta: int) -> object:
         return check(value + delta)
 
-    return Kind(f"integer {least}..{greatest}", check, shift=shift if time else None, within=range(least, greatest + 1))
+    test = f"type({{0}}) is int and {int(least)} <= {{0}} <= {int(greatest)}"
+    return Kind(f"integer {least}..{greatest}", check, shift=shift if time else None, test=test)
 
 
 def _boolean() -> Kind:
@@ -66,7 +71,7 @@ def _boolean() -> Kind:
             raise StateError(f"is {shown(value)}, not true or false")
         return value
 
-    return Kind("bool", check, within=range(2))
+    return Kind("bool", check, test="type({0}) is bool")
 
 
 def _run(kind: type, length: Length) -> Kind:
@@ -78,18 +83,19 @@ def _run(kind: type, length: Length) -> Kind:
             raise StateError(f"has length {size}, not within {length.least} to {length.greatest}")
         return value
 
-    return Kind(f"{kind.__name__} of length {length.least}..{length.greatest}", check)
+    test = f"type({{0}}) is {kind.__name__} and {int(length.least)} <= len({{0}}) <= {int(length.greatest)}"
+    return Kind(f"{kind.__name__} of length {length.least}..{length.greatest}", check, test=test)
 
 
 def _enumeration(kind: type[enum.Enum]) -> Kind:
     members: dict[object, enum.Enum] = {member.value: member for member in kind}
 
     def check(value: Value) -> object:
-        if isinstance(value, str | int) and type(value) is not bool and value in members:
+        if isinstance(value, (str, int)) and type(value) is not bool and value in members:
             return members[value]
         raise StateError(f"is {shown(value)}, not one of {', '.join(map(str, members))}")
 
-    return Kind(f"one of {', '.join(map(str, members))}", check, encode=lambda member: cast("Value", member.value))
+    return Kind(f"one of {', '.join(map(str, members))}", check, encode=attrgetter("_value_"))
 
 
 def _not_a_value(value: Value) -> object:
@@ -157,7 +163,7 @@ def _optional(inner: Kind) -> Kind:
         encode=None if encode is None else lambda value: None if value is None else encode(value),
         shift=None if shift is None else lambda value, delta: None if value is None else shift(value, delta),
         optional=True,
-        within=None,
+        test=None if inner.test is None else f"({{0}} is None or {inner.test})",
     )
 
 

@@ -97,6 +97,8 @@ def is_name(name: str) -> bool:
 
 
 def _name_fault(name: str) -> str:
+    if name.isascii() and name.isprintable() and 0 < len(name) <= MAX_NAME_SIZE and "/" not in name and name[0] != ".":
+        return ""  # as most names are
     size = len(name.encode(errors="replace"))
     faults = {
         "it is empty": not name,

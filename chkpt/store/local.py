@@ -24,6 +24,7 @@ T = TypeVar("T")
 SUFFIX: Final = ".zst"
 """What follows a snapshot's name in the name of its file."""
 
+_PREFIX: Final = ".chkpt-"
 _TEMPORARY: Final = re.compile(r"\.chkpt-[0-9a-f]{16}")
 _NO_FSYNC: Final = {errno.EINVAL, errno.ENOTSUP}  # file systems without an fsync for directories
 _BUFFER: Final = 1 << 16
@@ -47,7 +48,8 @@ class LocalStore:
     def create(self, name: str, content: Checkpoint | Write, *, force: bool = False) -> Summary:
         """Store a snapshot; see `Store.create`."""
         path = self.path(name)
-        _make_directory(self.directory)
+        if not os.path.isdir(self.directory):  # noqa: PTH112  which refuses nothing, and leaves that to `mkdir`
+            _make_directory(self.directory)
         if isinstance(content, Checkpoint):
             checkpoint = content
             return publish(path, lambda file: dump(checkpoint, file), force=force)
@@ -165,7 +167,7 @@ class _Temporary:
     def _create(self) -> tuple[str, int]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         while True:
-            path = f".chkpt-{os.urandom(8).hex()}"
+            path = f"{_PREFIX}{os.urandom(8).hex()}"
             file = os.open(path, flags, 0o600, dir_fd=self._directory)
             with suppress(OSError):  # a file system without locks: then nobody can take it for stale either
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -200,6 +202,7 @@ class _Temporary:
             else:
                 self._link()
                 os.unlink(self._path, dir_fd=directory)
+            self._path = ""
             _sync_directory(directory)
 
     def _link(self) -> None:
@@ -217,8 +220,9 @@ class _Temporary:
 
     def remove(self) -> None:
         """Close the file, and remove it unless it has its name by now."""
-        with suppress(OSError):
-            os.unlink(self._path, dir_fd=self._directory)
+        if self._path:
+            with suppress(OSError):
+                os.unlink(self._path, dir_fd=self._directory)
         os.close(self._file)
         os.close(self._directory)
         self._file = self._directory = -1  # who kept the file must not write to another one with its number
@@ -226,9 +230,12 @@ class _Temporary:
 
 def _remove_stale(directory: int) -> None:
     """Remove the temporary files whose writers are dead: those that nobody holds a lock on."""
-    with suppress(OSError), os.scandir(directory) as entries:  # a directory that cannot be listed is not cleaned
-        names = [entry.name for entry in entries if entry.name[0] == "." and _TEMPORARY.fullmatch(entry.name)]
-        for name in names:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return  # a directory that cannot be listed is not cleaned
+    for name in names:
+        if name.startswith(_PREFIX) and _TEMPORARY.fullmatch(name):
             with suppress(OSError):
                 _remove_if_stale(directory, name)
 

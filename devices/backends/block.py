@@ -248,7 +248,8 @@ def _shown(digest: bytes) -> str:
 def _changed_blocks(state: DiskState) -> dict[int, bytes]:
     """Return the changed blocks of a state, those that its blob leaves out because they are zero included."""
     blocks: dict[int, bytes] = {}
-    for found in _SET_BITS.finditer(state.changed):  # most bytes of most bitmaps are zero
+    changed = state.changed.rstrip(b"\0")  # most bytes of most bitmaps are zero
+    for found in _SET_BITS.finditer(changed):
         for bit in range(8):
             if found[0][0] >> bit & 1:
                 index = 8 * found.start() + bit

@@ -309,17 +309,21 @@ class Channel:
         drive.check(saved, where)
 
     def _load_drives(self, states: tuple[DriveState | None, DriveState | None]) -> None:
-        """Load every drive, or none: a medium read from a file may prove corrupt on the way."""
-        done: list[tuple[Drive, DriveState]] = []
+        """Load every drive, or none: a medium read from a file may prove corrupt on the way.
+
+        A drive whose load fails has not changed, so only the first of two need ever be put back.
+        """
+        first, second = self._drives
+        one, two = states
+        before = first.save() if first is not None and two is not None else None
+        if first is not None and one is not None:
+            first.load(one)
         try:
-            for drive, saved in zip(self._drives, states, strict=True):
-                before = None if drive is None else drive.save()
-                if drive is not None and before is not None and saved is not None:
-                    drive.load(saved)
-                    done.append((drive, before))
+            if second is not None and two is not None:
+                second.load(two)
         except BaseException:
-            for drive, before in done:
-                drive.load(before)
+            if first is not None and before is not None:
+                first.load(before)
             raise
 
 

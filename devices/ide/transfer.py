@@ -15,6 +15,7 @@ FROM_HOST: Final = frozenset((TransferKind.WRITE, TransferKind.PACKET))
 NO_BLOCK: Final = frozenset((TransferKind.VERIFY, TransferKind.FLUSH))
 FROM_MEDIUM: Final = frozenset((TransferKind.READ, TransferKind.READ_CD)) | NO_BLOCK
 OF_SECTORS: Final = frozenset((TransferKind.READ, TransferKind.WRITE, TransferKind.VERIFY, TransferKind.READ_CD))
+OF_PACKETS: Final = frozenset((TransferKind.PACKET, TransferKind.REPLY, TransferKind.READ_CD))
 WITH_MEDIUM: Final = FROM_MEDIUM | {TransferKind.WRITE}
 
 MAX_COUNT: Final = 0x10000
@@ -99,7 +100,7 @@ def check_disk_transfer(state: TransferState, sectors: int, where: str) -> None:
     """Refuse a command in flight that no disk of `sectors` sectors can have. Raise StateError."""
     kind = state.kind
     where = f"{where}.transfer"
-    if kind in {TransferKind.PACKET, TransferKind.REPLY, TransferKind.READ_CD}:
+    if kind in OF_PACKETS:
         raise StateError(f"{where}: {kind} is no command of a disk")
     if kind is TransferKind.IDENTIFY:
         if state.length != SECTOR_SIZE:

@@ -40,6 +40,8 @@ from chkpt.state import (
     shift_times,
     to_context,
 )
+from chkpt.state.compiled import functions_of
+from chkpt.state.contexts import _looked_at
 
 
 class Phase(StrEnum):
@@ -828,3 +830,113 @@ def test_a_refused_state_is_a_refused_snapshot() -> None:
 
 check_upgrade: Callable[[Upgrade], Upgrade] = lambda upgrade: upgrade  # noqa: E731  a function is an Upgrade for mypy
 check_upgrade(from_1)
+
+
+# -- the functions made for a dataclass -------------------------------------------------------------------------------
+
+
+def test_what_a_state_is_saved_as_is_read_by_the_function_made_for_it() -> None:
+    for context in (to_context(ONE), as_read(to_context(ONE))):
+        assert functions_of(Everything).read(context) == ONE
+
+
+def mutated(context: Context) -> st.SearchStrategy[Context]:
+    """Contexts that differ from this one in one tag, blob or context of it, or of one inside it."""
+    names = [*context.values, *context.blobs, *context.contexts]
+    elsewhere = st.sampled_from([*names, "new"])
+    strategies: list[st.SearchStrategy[Context]] = [
+        st.sampled_from(names).map(lambda name: without(context, name)),
+        st.builds(lambda name, value: changed(context, **{name: value}), elsewhere, values),
+        elsewhere.map(lambda name: with_child(context, name, Context())),
+        elsewhere.map(lambda name: replace(context, blobs={**context.blobs, name: SparseBlob(1, 1)})),
+        st.sampled_from([0, 1, 99]).map(lambda version: replace(context, version=version)),
+    ]
+    if len(names) > 1:
+        moved = st.tuples(st.sampled_from(names), elsewhere).filter(lambda two: two[0] != two[1])
+        strategies.append(
+            moved.map(lambda two: changed(without(context, two[0]), **{two[1]: context.values.get(two[0])}))
+        )
+    strategies += [
+        mutated(child).map(lambda inner, name=name: with_child(context, name, inner))  # type: ignore[misc]  # a default binds the loop's name
+        for name, child in context.contexts.items()
+        if child.values or child.contexts
+    ]
+    return st.one_of(strategies)
+
+
+@given(mutated(as_read(to_context(ONE))))
+def test_the_function_made_for_a_class_takes_nothing_that_a_closer_look_refuses(context: Context) -> None:
+    unknown: list[str] = []
+    try:
+        state: object = _looked_at(context, Everything, "x", unknown)
+    except RefusedError:
+        state = None
+    try:
+        quick: object = functions_of(Everything).read(context)
+    except (KeyError, StateError):
+        return
+    assert quick == state
+    assert unknown == []
+
+
+def test_a_class_with_an_init_of_its_own_is_made_by_a_call() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Even:
+        VERSION: ClassVar[int] = 1
+
+        value: U8
+
+        def __post_init__(self) -> None:
+            if self.value % 2:
+                raise StateError("value is odd")
+
+    assert from_context(to_context(Even(2)), Even, "x") == Even(2)
+    with pytest.raises(StateError, match=r"^value is odd$"):
+        from_context(Context("", 1, {"value": 3}), Even, "x")
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    VERSION: ClassVar[int] = 1
+
+    value: U8
+    after: "Chain | None" = None
+
+
+def test_a_class_may_hold_itself() -> None:
+    chain = Chain(1, Chain(2, Chain(3)))
+    assert from_context(to_context(chain), Chain, "x") == chain
+    assert functions_of(Chain).read(to_context(chain)) == chain
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Fields with the names that the functions made for a class use themselves."""
+
+    VERSION: ClassVar[int] = 1
+
+    context: U8
+    values: U8
+    blobs: Blob
+    contexts: Chip
+    state: Phase
+    State: U8
+    Draft: U8
+    new: U8
+    none: U8 | None
+    Context: U8
+    StateError: bool
+    type_name: Chip | None
+    read: U8
+    write: U8
+    values_: U8
+    parts: Annotated[tuple[Chip, ...], Length(0, 2)]
+    numbered: Annotated[tuple[Phase, ...], Length(0, 2)]
+
+
+def test_a_field_may_have_any_name() -> None:
+    chip = Chip(1, 2)
+    blob = SparseBlob(1, 1)
+    state = Names(1, 2, blob, chip, Phase.DATA, 3, 4, 5, None, 6, True, chip, 7, 8, 9, (chip,), (Phase.IDLE,))
+    assert functions_of(Names).read(to_context(state)) == state
+    assert to_context(state).values["values_"] == 9

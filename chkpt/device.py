@@ -65,7 +65,7 @@ Time: TypeAlias = Annotated[int, Range(-(1 << 63), (1 << 63) - 1), MachineTime()
 
 @runtime_checkable
 class State(Protocol):
-    """A frozen, slotted dataclass with a VERSION; every field annotated with its range. `quick_init` makes one quickly.
+    """A frozen, slotted dataclass with a VERSION; every field annotated with its range.
 
     Fields may be: an integer with a `Range` (U8, Time, ...), `bool`, `bytes` or `str` with a `Length`, an `Enum` of
     str or int, `Blob`, another such dataclass (it becomes a child context), `X | None` of these, a fixed tuple
@@ -221,7 +221,6 @@ SECTOR_SIZE: Final = 512
 """Bytes in a sector of a block backend."""
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class DiskState:
     """The part of a disk that is state: which disk it is, and what has changed on it since the base image.

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U3, U8, DeviceType, Host, IrqLine, Port, Range, quick_init
+from chkpt.device import U3, U8, DeviceType, Host, IrqLine, Port, Range
 from chkpt.errors import StateError
 from devices.pic_grammar import PIC_GRAMMAR
 
@@ -86,7 +86,6 @@ AWAITING_ICW3: Final = Awaited.ICW3
 AWAITING_ICW4: Final = Awaited.ICW4
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class ChipState:
     """All of one 8259A that a guest can ever notice. In every mask, bit n stands for input IRn.
@@ -115,7 +114,6 @@ class ChipState:
     int_out: bool = False  # the INT pin
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class PicState:
     """The pair's state."""

@@ -8,7 +8,7 @@ is bit 5 of port 61h. The GATEs of counters 0 and 1 are tied high, counter 2's i
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U4, U16, DeviceType, Host, Length, Port, Range, Time, quick_init
+from chkpt.device import U4, U16, DeviceType, Host, Length, Port, Range, Time
 from chkpt.errors import StateError
 from devices.pit_counter import CW_RW_SHIFT, RW_LATCH, Counter, CounterState, check
 from devices.pit_grammar import PIT_GRAMMAR
@@ -33,7 +33,6 @@ PORT_B_OUT2_SHIFT: Final = 5  # OUT of counter 2
 REFRESH_CLOCKS: Final = 18
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class PitState:
     """The timer's state."""

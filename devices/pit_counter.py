@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U2, U3, U8, U16, Clock, Range, Time, quick_init
+from chkpt.device import U2, U3, U8, U16, Clock, Range, Time
 from chkpt.errors import StateError
 from devices.pit_waveform import (
     HARDWARE_STROBE,
@@ -67,7 +67,6 @@ AWAITING_TRIGGER: Final = Phase.AWAITING_TRIGGER
 COUNTING: Final = Phase.COUNTING
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class CounterState:
     """All of one counter that a guest can ever notice."""

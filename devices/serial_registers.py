@@ -6,7 +6,7 @@ Source: National Semiconductor PC16550D / NS16550D, TL/C/8652, June 1995, cited 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U4, U8, U16, Length, LineError, ModemLine, Range, Time, quick_init
+from chkpt.device import U4, U8, U16, Length, LineError, ModemLine, Range, Time
 from chkpt.errors import StateError
 
 # Registers by offset from the base port (DS table II). With LCR.DLAB set, 0 and 1 are the divisor latches.
@@ -88,7 +88,6 @@ CLOCKS_PER_BIT: Final = 16
 TIMEOUT_CHARACTERS: Final = 4  # DS 8.11
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class SerialState:
     """All that a guest can notice of a 16550A. IIR follows from the rest."""

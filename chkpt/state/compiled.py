@@ -19,7 +19,7 @@ it is
         timer_ = read_timer(contexts['timer']) if 'timer' in contexts else none(values['timer'])
         if not (type(irr_) is int and 0 <= irr_ <= 255):
             raise StateError
-        state = new(Draft)          # see chkpt.frozen
+        state = new(Draft)          # see chkpt.state.draft
         state.irr = irr_
         state.mode = mode_
         state.timer = timer_
@@ -45,7 +45,7 @@ from typing import Any, cast
 
 from chkpt.context import Context, Value
 from chkpt.errors import StateError
-from chkpt.frozen import draft_of
+from chkpt.state.draft import draft_of
 from chkpt.state.kinds import Kind
 from chkpt.state.layout import Layout, layout_of
 

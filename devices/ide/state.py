@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U1, U4, U8, U16, U48, DiskState, Length, Range, quick_init
+from chkpt.device import U1, U4, U8, U16, U48, DiskState, Length, Range
 
 MAX_BUFFER: Final = 0x10000
 """Bytes in the largest PIO block, rounded up: the byte count of a packet device is 16 bits wide."""
@@ -30,7 +30,6 @@ class TransferKind(StrEnum):
     READ_CD = "read-cd"  # sectors of a CD-ROM to the host
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class TransferState:
     """A command that is not done yet.
@@ -73,7 +72,6 @@ class MaxQuery(StrEnum):
     ADDRESS_EXT = "address-ext"
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class AtaState:
     """What a disk has and a CD-ROM drive has not. `max_sectors` is the size told, below a host protected area."""
@@ -108,7 +106,6 @@ class MediaEvent(IntEnum):
     REMOVAL = 3
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class AtapiState:
     """What a CD-ROM drive has and a disk has not."""
@@ -124,7 +121,6 @@ class AtapiState:
     locked: bool
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class DriveState:
     """One drive: its registers, its settings, its command in flight, its medium. It is a disk or a CD-ROM drive."""
@@ -153,7 +149,6 @@ class DriveState:
     disk: DiskState | None
 
 
-@quick_init
 @dataclass(frozen=True, slots=True)
 class IdeState:
     """A channel: Device Control, the selected unit, and the drives that are present."""

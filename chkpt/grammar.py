@@ -217,7 +217,7 @@ class Grammar(Generic[C]):
     listed twice comes twice as often. Everything random is taken from the `Random` that it is given.
     `tables` are the device's tables of a machine's TOML, without `type` and `name`, that are worth to be proved.
     `caches` are attributes of the device that may differ after a load and not be noticed: what they hold follows from
-    others, or means nothing between two accesses.
+    others, or means nothing between two accesses. `_chips[]._count` is one of each item of a sequence.
     """
 
     phrases: Callable[[str, C], Sequence[Callable[[Random], Phrase]]]

@@ -53,9 +53,17 @@ def _phrases(_: str, config: "PitConfig") -> list[Callable[[Random], Phrase]]:
 
     def pass_time(choose: Random) -> Phrase:
         if choose.random() < 0.6:
-            yield Wait(CLOCK_NS * choose.choice((1, 2, 3, 10, 100, 5000)) + choose.randrange(3))
+            yield Wait(CLOCK_NS * choose.choice((1, 2, 3, 10, 100, 700)) + choose.randrange(3))
 
     return [program, program, program, reload, latch, latch, read, gate, gate]
 
 
-PIT_GRAMMAR: Final = Grammar(_phrases)
+PIT_GRAMMAR: Final = Grammar(
+    _phrases,
+    caches=(  # a reload that is due is carried out when the counter is next looked at, or saved
+        "_counters[]._reload_at",
+        "_counters[]._null_count",
+        "_counters[]._origin",
+        "_counters[]._waveform",
+    ),
+)

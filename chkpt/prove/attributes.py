@@ -5,6 +5,7 @@ it looks at a timer's deadline alone.
 """
 
 import enum
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -38,6 +39,14 @@ class Attribute:
     path: str
     original: str
     twin: str
+
+    @property
+    def place(self) -> str:
+        """The path without what is between its brackets, by which the items of a sequence are one."""
+        return _INDEX.sub("[]", self.path)
+
+
+_INDEX: Final = re.compile(r"\[[^\]]*\]")
 
 
 def differences(device: str, original: object, twin: object) -> list[Attribute]:

@@ -1,5 +1,6 @@
 """A machine and its twin, step by step side by side, until something shows that they are two."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -125,7 +126,7 @@ class Pair:
             each
             for entry in self.original.machine.devices
             for each in differences(entry.name, entry.device, devices.find(entry.name))
-            if entry.type.grammar is None or not each.path.startswith(entry.type.grammar.caches)
+            if entry.type.grammar is None or not each.place.startswith(entry.type.grammar.caches)
         )
 
 
@@ -180,11 +181,22 @@ def _unsaved_attributes(setup: Setup, used: Bench) -> tuple[Attribute, ...]:
     """
     new = Bench(setup)
     try:
-        fields = {path.rpartition(".")[2] for path, _, _ in _fields(new.save(), used.save())}
+        fields = [_words(path)[2:] for path, _, _ in _fields(new.save(), used.save())]  # behind "devices" and its name
     except ChkptError:
-        fields = set()
+        fields = []
     changed = Pair(used, new).attributes()
-    return tuple(each for each in changed if each.path.rpartition(".")[2].lstrip("_") not in fields)
+    return tuple(each for each in changed if not any(_alike(_words(each.path), field) for field in fields))
+
+
+def _words(path: str) -> list[str]:
+    """Return the names and numbers in a path: of `_counters[0]._cr` and `counters/0.cr` the same."""
+    return [word.lstrip("_") for word in re.split(r"[./\[\]]+", path) if word]
+
+
+def _alike(attribute: list[str], field: list[str]) -> bool:
+    """Tell whether one ends with the other."""
+    size = min(len(attribute), len(field))
+    return attribute[-size:] == field[-size:]
 
 
 def attempt(do: Callable[[Step], int], step: Step) -> tuple[int, str]:

@@ -5,7 +5,6 @@ back to that cut many times, and talked to about this device alone, until it sho
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +47,9 @@ ALL_CHANCES: Final = 300
 
 CHANCE: Final = 100
 """Steps of each."""
+
+FIRST_EXTRA: Final = 60_000
+"""Steps that all chances together may have beyond as many as the runs have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class _Prover:
         self._reach = Reach()
         self._steps = 0
         self._cuts = 0
+        self._extra = 0
         self._chances: Counter[str] = Counter()
         self._suspects: dict[str, Attribute] = {}
         for setup in setups:
@@ -169,6 +172,10 @@ class _Prover:
         self._steps += 1
         self._reach.step(step)
 
+    def note_chance(self, steps: int) -> None:
+        """Count the steps of a conversation about suspects, the way back to its cut included."""
+        self._extra += steps
+
     def note_cut(self, bench: Bench) -> None:
         """Count a cut."""
         self._cuts += 1
@@ -176,15 +183,12 @@ class _Prover:
 
     def chances(self, attributes: Sequence[Attribute]) -> int:
         """Return how many conversations these attributes are worth, now that they differ once more."""
-        keys = {f"{each.device}.{_INDEX.sub('[]', each.path)}": each for each in attributes}
+        keys = {f"{each.device}.{each.place}": each for each in attributes}
         self._suspects |= {key: each for key, each in keys.items() if key not in self._suspects}
-        left = max((ALL_CHANCES - self._chances[key] for key in keys), default=0)
-        given = min(left, CHANCES)
+        left = max(ALL_CHANCES - self._chances[key] for key in keys)
+        given = min(left, CHANCES) if self._extra < FIRST_EXTRA + self._steps else 0
         self._chances.update(dict.fromkeys(keys, given))
         return given
-
-
-_INDEX = re.compile(r"\[[^\]]*\]")
 
 
 class _Run:
@@ -268,6 +272,7 @@ class _Run:
                 after.append(talk.say())
                 answer, found = pair.do(after[-1])
                 talk.hear(answer)
+            self._prover.note_chance(len(used) + len(before) + len(after))
             found = found or pair.saved(len(after))
             if found is not None:
                 return Experiment(before, tuple(after), used), found

@@ -81,7 +81,7 @@ class _Driver:
             self._reset,
             self._interrupts,
         ]
-        phrases += [self._packet] * (8 if len(self._cdroms) > len(self._units) else 1)
+        phrases += [self._packets] * (4 if len(self._cdroms) > len(self._units) else 1)
         return phrases + ([self._fail, self._fail, self._change] if self._drives else [])
 
     # -- commands with data -------------------------------------------------------------------------------------------
@@ -147,7 +147,8 @@ class _Driver:
             *(self._geometry, self._multiple, self._smart, self._power),
             *(self._feature, self._maximum) * 2,
         )
-        yield from choose.choice(kinds)(choose)
+        for _ in range(choose.randint(1, 3)):
+            yield from choose.choice(kinds)(choose)
         uses = (self._read, self._write, self._other, self._look, self._reset, self._identify, self._identify)
         for _ in range(choose.randint(1, 2)):
             yield from choose.choice(uses)(choose)
@@ -192,7 +193,14 @@ class _Driver:
 
     # -- packets ------------------------------------------------------------------------------------------------------
 
-    def _packet(self, choose: Random) -> Phrase:
+    def _packets(self, choose: Random) -> Phrase:
+        """Send a few packets: the first after a reset only hears of it, and some depend on the one before."""
+        packets = REFUSED_EJECT if choose.random() < 0.3 else [_packet(choose) for _ in range(choose.randint(1, 4))]
+        for packet in packets:
+            yield from self._packet(choose, packet)
+        yield from self._look(choose)
+
+    def _packet(self, choose: Random, packet: bytes) -> Phrase:
         port = self._port
         yield Out(port + DEVICE, OBSOLETE | choose.choice(self._cdroms))
         yield Out(port + ERROR, choose.choice((0, 0, 0, 0, 0, 1)))
@@ -200,9 +208,8 @@ class _Driver:
         yield Out(port + LBA_MID, limit & 0xFF)
         yield Out(port + LBA_HIGH, limit >> 8)
         yield Out(port + STATUS, Command.PACKET)
-        yield Outsw(port + DATA, _packet(choose)[: choose.choice((12, 12, 12, 12, 2, 10))])
+        yield Outsw(port + DATA, packet[: choose.choice((12,) * 8 + (2, 10))])
         yield from self._move(choose, to_host=True)
-        yield from self._look(choose)
 
     # -- the channel, and the media behind it -------------------------------------------------------------------------
 
@@ -228,7 +235,7 @@ class _Driver:
     def _fail(self, choose: Random) -> Phrase:
         """Let a medium fail under a command, and have it tried again."""
         drive = choose.choice(self._drives)
-        command = choose.choice((self._read, self._write, self._other, self._packet))
+        command = choose.choice((self._read, self._write, self._other, self._packets))
         if choose.random() < 0.5:
             yield from cut_short(command(choose), 12)
         yield Medium(drive, works=False)
@@ -241,9 +248,9 @@ class _Driver:
         """Take a medium out, and put it in again."""
         drive = choose.choice(self._drives)
         yield Plug(drive, plugged=False)
-        yield from choose.choice((self._packet, self._other, self._look))(choose)
+        yield from choose.choice((self._packets, self._other, self._look))(choose)
         yield Plug(drive, plugged=True)
-        yield from choose.choice((self._packet, self._packet, self._look))(choose)
+        yield from choose.choice((self._packets, self._packets, self._look))(choose)
 
 
 def _address(choose: Random) -> int:
@@ -278,6 +285,13 @@ OFTEN: Final = (
     Packet.TEST_UNIT_READY,
 )
 """Packets that others depend on, or that depend on others."""
+
+REFUSED_EJECT: Final = (
+    bytes((Packet.PREVENT_ALLOW, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)),
+    bytes((Packet.START_STOP, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0)),
+    bytes((Packet.REQUEST_SENSE, 0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0)),
+)
+"""The one error whose sense has a qualifier."""
 
 DISK: Final = {"media": "disk", "size": "64K"}
 CDROM: Final = {"media": "cdrom", "size": "64K"}

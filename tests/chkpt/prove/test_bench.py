@@ -44,7 +44,7 @@ def uart() -> Bench:
 
 
 def disk() -> Bench:
-    return Bench(setups_of(IDE)[0])
+    return Bench(setups_of(IDE)[2])  # whose disk reports what fails
 
 
 def read_sector(bench: Bench, lba: int) -> int:
@@ -136,7 +136,7 @@ def test_an_unplugged_line_shows_no_level() -> None:
 
 
 def test_a_medium_fails_as_it_is_told_and_is_tried_again() -> None:
-    bench = Bench(setups_of(IDE)[1])  # whose drives wait
+    bench = Bench(setups_of(IDE)[0])  # whose disk waits
     bench.do(Medium("ide.0", works=False))
     for port, value in ((0x1F2, 1), (0x1F3, 1), (0x1F6, 0xE0), (0x1F7, 0x20)):
         bench.do(Out(port, value))

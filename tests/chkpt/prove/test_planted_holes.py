@@ -29,17 +29,19 @@ UNNOTICEABLE: Final = {
 
 CALLED: Final = {
     "pit": {
-        "counters.mode": "_m|_mode",
-        "counters.cr": "_cr",
-        "counters.count": "count",
-        "counters.out": "out",
-        "irq": "_level",
-        "edge_deadline": "deadline",
-        "counters.origin": "_origin|_reload_at",
+        "counters.mode": {"m"},
+        "irq": {"level"},
+        "edge_deadline": {"deadline"},
+        "counters.origin": {"reload_at"},
     },
-    "serial": {"tsr": "_unsent", "xmit_fifo": "_unsent", "timeout_deadline": "deadline"},
-}
-"""Attributes by which a field is known where they are not called like it."""
+    "serial": {"tsr": {"unsent"}, "xmit_fifo": {"unsent"}, "timeout_deadline": {"deadline"}},
+    "ide": {
+        **{f"drive{unit}.transfer.{field}": {"block", "words_in", "words_out", "out_end"}
+           for unit in (0, 1) for field in ("buffer", "offset", "length")},
+        **{f"drive{unit}.atapi.{field}": {"sense"} for unit in (0, 1) for field in ("sense_key", "asc", "ascq")},
+    },
+}  # fmt: skip
+"""Attributes by which a field is known where none is called like it, or like its beginning or end."""
 
 EVERY: Final = [
     (device_type, field)
@@ -53,11 +55,11 @@ SAMPLE: Final = random.Random("planted holes").sample(EVERY, 12)
 def named(finding: Finding, device_type: DeviceType[Any, Any], field: str) -> bool:
     """Tell whether a finding names the field: by an attribute, by the field of a state, or in a refusal's words."""
     name = field.rpartition(".")[2]
-    known = CALLED.get(device_type.name, {}).get(field, rf"_?{name}")
     divergence = finding.divergence
-    attributes = [part for each in divergence.attributes for part in re.split(r"[.\[\]]+", each.path)]
-    words = re.split(r"\W+", f"{divergence.original} {' '.join(divergence.fields)}")
-    return any(re.fullmatch(known, part) for part in attributes) or name in words
+    words = {word.lstrip("_") for each in divergence.attributes for word in re.split(r"[.\[\]]+", each.path)}
+    alike = {word for word in words if len(word) > 3 and (name.startswith(word) or name.endswith(word))}
+    told = re.split(r"\W+", f"{divergence.original} {' '.join(divergence.fields)}")
+    return bool(alike) or name in {*words, *told} or bool(words & CALLED.get(device_type.name, {}).get(field, set()))
 
 
 def check_caught(device_type: DeviceType[Any, Any], field: str) -> None:

@@ -33,7 +33,7 @@ def proof_of(device_type: DeviceType[Any, Any], runs: int = 60, seed: int = 0) -
 def test_nothing_is_found_where_nothing_is_wrong(device_type: DeviceType[Any, Any]) -> None:
     proof = proof_of(device_type, runs=15)
     assert proof.finding is None
-    assert (proof.runs, proof.cuts > 100, proof.steps > 9000) == (15, True, True)
+    assert (proof.runs, proof.cuts > 75, proof.steps >= 15 * 300) == (15, True, True)
 
 
 def test_nothing_is_found_in_a_whole_machine() -> None:
@@ -109,7 +109,7 @@ def test_a_device_that_does_not_repeat_itself_is_found() -> None:
 def test_a_cache_is_told_and_is_no_finding() -> None:
     proof = proof_of(relay_type(faulty.Caches), runs=20)
     assert proof.finding is None
-    assert [each.path for each in proof.unnoticed] == ["cache"]
+    assert {each.path.partition("[")[0] for each in proof.unnoticed} == {"cache"}
     assert "differ after a load, and never showed: relay.cache" in "\n".join(report(proof))
 
 

@@ -71,7 +71,7 @@ def test_media_fail_and_are_tried_again() -> None:
     bench = Bench(setups_of(IDE)[0])
     talk = conversation(bench.machine, Random(1), ["ide"])
     steps = [next(talk)]
-    while len(steps) < 3000:
+    while len(steps) < 8000:
         steps.append(talk.send(bench.do(steps[-1])))
     assert {Medium("ide.0", works=False), Medium("ide.1", works=True), Retry(), Plug("ide.1", plugged=False)} <= {
         *steps

@@ -157,11 +157,14 @@ class Cdrom:
         self.task.sign(self.signature, self.ready_status)
 
     def command(self, code: int) -> None:
-        """Carry out a command, or begin to. While one is in flight, and in sleep, all but DEVICE RESET are dropped."""
+        """Carry out a command, or begin to. While one is in flight, and in sleep, all but DEVICE RESET are dropped.
+
+        The write takes the interrupt back in any case (ATA/ATAPI-6, INTRQ).
+        """
         task = self.task
+        task.clear_interrupt()
         if code != Command.DEVICE_RESET and (task.status & HAS_REGISTERS or self.settings.asleep):
             return
-        task.clear_interrupt()
         self._commands.get(code, task.abort)()
 
     def _abort_as_packet_device(self) -> None:

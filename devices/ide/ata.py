@@ -189,6 +189,7 @@ class Disk:
             self._multiple = MAX_MULTIPLE
             self._write_cache = True
         self.sign()
+        self.task.forget_previous()
 
     def sign(self) -> None:
         """Show the signature of a disk that is well."""

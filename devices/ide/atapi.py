@@ -144,11 +144,12 @@ class Cdrom:
         self._attention = Attention.RESET
         self._event = MediaEvent.NONE if self._backend is None else MediaEvent.NEW_MEDIA
         self._locked = False
-        self.sign()
+        self.reset()
 
     def reset(self) -> None:
         """Give up what is in flight and show the signature, as the channel's reset does. Sense and lock stay."""
         self.sign()
+        self.task.forget_previous()
 
     def sign(self) -> None:
         """Show the signature of a drive that is well, and wake up. This is also DEVICE RESET."""

@@ -109,6 +109,19 @@ def test_any_write_to_the_command_block_clears_hob(port: int) -> None:
     assert bench.inb(LCYL) == (9 if port == LCYL else 6)
 
 
+@pytest.mark.parametrize("kind", ["disk", "cdrom"])
+def test_a_diagnostic_leaves_the_bytes_written_before_and_a_reset_clears_them(kind: str) -> None:
+    bench = Bench(kind)
+    bench.outb(LCYL, 5)
+    bench.outb(LCYL, 6)
+    bench.command(0x90)
+    bench.outb(CONTROL, 0x80)
+    assert bench.inb(LCYL) == 5
+    bench.outb(CONTROL, 0x04)
+    bench.outb(CONTROL, 0x80)
+    assert bench.inb(LCYL) == 0
+
+
 def test_registers_and_commands_written_during_a_transfer_are_dropped() -> None:
     bench = Bench()
     bench.address(0, 2)

@@ -163,8 +163,8 @@ def test_a_command_takes_the_last_ones_interrupt_back() -> None:
 def test_a_command_that_is_dropped_takes_the_interrupt_back_too(kind: str, code: int) -> None:
     bench = Bench(kind)
     bench.command(code, count=1, sector=1)
-    assert bench.line
     before = bench.drive()
+    assert before.interrupt
     bench.outb(COMMAND, 0xEC)
     assert not bench.line
     assert bench.drive() == replace(before, interrupt=False)

@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long check bench coverage format clean help
+.PHONY: demo test test-long oracle check bench coverage format clean help
 
 help:
 	@echo "make demo       save a machine at its worst moment, end it, load it in a new process, compare with QEMU"
 	@echo "make test       run the tests"
 	@echo "make test-long  run every cut of every trace, and the other tests that take minutes"
+	@echo "make oracle     hold 200,000 random commands with a live QEMU and compare every answer (ARGS=\"--seed random\")"
 	@echo "make check      lint, types, import rules"
 	@echo "make bench      print times beside their baselines"
 	@echo "make coverage   run the tests and tell what they do not reach"
@@ -30,6 +31,9 @@ test: $(READY)
 test-long: $(READY)
 	$(BIN)/pytest -n 2 -m long --timeout 3600 -o faulthandler_timeout=0
 
+oracle: $(READY)
+	$(BIN)/python -m oracle $(ARGS)
+
 check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -47,4 +51,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis

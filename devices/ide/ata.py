@@ -192,6 +192,7 @@ class Disk:
             self._multiple = MAX_MULTIPLE
             self._write_cache = True
         self.sign()
+        self.task.forget_previous()
 
     def sign(self) -> None:
         """Show the signature of a disk that is well."""
@@ -199,11 +200,14 @@ class Disk:
         self.task.sign(self.signature, self.ready_status)
 
     def command(self, code: int) -> None:
-        """Carry out a command, or begin to. It is dropped while another one is in flight, and in sleep."""
+        """Carry out a command, or begin to. It is dropped while another one is in flight, and in sleep.
+
+        The write takes the interrupt back in any case (ATA/ATAPI-6, INTRQ).
+        """
         task = self.task
+        task.clear_interrupt()
         if task.status & HAS_REGISTERS or self.settings.asleep:
             return
-        task.clear_interrupt()
         self._commands.get(code, task.abort)()
         if code not in MAX_QUERIES:
             self._max.query = MaxQuery.NONE  # SET MAX must follow its query at once

@@ -144,11 +144,12 @@ class Cdrom:
         self._attention = Attention.RESET
         self._event = MediaEvent.NONE if self._backend is None else MediaEvent.NEW_MEDIA
         self._locked = False
-        self.sign()
+        self.reset()
 
     def reset(self) -> None:
         """Give up what is in flight and show the signature, as the channel's reset does. Sense and lock stay."""
         self.sign()
+        self.task.forget_previous()
 
     def sign(self) -> None:
         """Show the signature of a drive that is well, and wake up. This is also DEVICE RESET."""
@@ -157,11 +158,14 @@ class Cdrom:
         self.task.sign(self.signature, self.ready_status)
 
     def command(self, code: int) -> None:
-        """Carry out a command, or begin to. While one is in flight, and in sleep, all but DEVICE RESET are dropped."""
+        """Carry out a command, or begin to. While one is in flight, and in sleep, all but DEVICE RESET are dropped.
+
+        The write takes the interrupt back in any case (ATA/ATAPI-6, INTRQ).
+        """
         task = self.task
+        task.clear_interrupt()
         if code != Command.DEVICE_RESET and (task.status & HAS_REGISTERS or self.settings.asleep):
             return
-        task.clear_interrupt()
         self._commands.get(code, task.abort)()
 
     def _abort_as_packet_device(self) -> None:

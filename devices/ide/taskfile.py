@@ -139,7 +139,10 @@ class TaskFile:
         self.nsector = 1
         self.sector = 1
         self.lcyl, self.hcyl = signature
-        self.hob_nsector = self.hob_sector = self.hob_lcyl = self.hob_hcyl = 0
         self.device = OBSOLETE | self.device & DEV
         self.status = status
         self.error = PASSED
+
+    def forget_previous(self) -> None:
+        """Clear the bytes that HOB shows, as a reset does. A signature alone leaves them, as in QEMU."""
+        self.hob_nsector = self.hob_sector = self.hob_lcyl = self.hob_hcyl = 0

@@ -1,5 +1,7 @@
 """The channel: data port, HOB, drive selection, interrupts, resets, and channels that lack a drive."""
 
+from dataclasses import replace
+
 import pytest
 
 from chkpt.errors import ConfigError, ConflictError
@@ -107,10 +109,24 @@ def test_any_write_to_the_command_block_clears_hob(port: int) -> None:
     assert bench.inb(LCYL) == (9 if port == LCYL else 6)
 
 
+@pytest.mark.parametrize("kind", ["disk", "cdrom"])
+def test_a_diagnostic_leaves_the_bytes_written_before_and_a_reset_clears_them(kind: str) -> None:
+    bench = Bench(kind)
+    bench.outb(LCYL, 5)
+    bench.outb(LCYL, 6)
+    bench.command(0x90)
+    bench.outb(CONTROL, 0x80)
+    assert bench.inb(LCYL) == 5
+    bench.outb(CONTROL, 0x04)
+    bench.outb(CONTROL, 0x80)
+    assert bench.inb(LCYL) == 0
+
+
 def test_registers_and_commands_written_during_a_transfer_are_dropped() -> None:
     bench = Bench()
     bench.address(0, 2)
     bench.command(0x20)
+    bench.inb(STATUS)
     before = bench.state()
     for port in range(ERROR, STATUS + 1):
         bench.outb(port, 0xEC)
@@ -141,6 +157,17 @@ def test_a_command_takes_the_last_ones_interrupt_back() -> None:
     bench.command(0xE1)
     bench.command(0x30, count=1, sector=1)
     assert bench.since() == ["raise", "lower"]
+
+
+@pytest.mark.parametrize(("kind", "code"), [("disk", 0x20), ("cdrom", 0xA1)])
+def test_a_command_that_is_dropped_takes_the_interrupt_back_too(kind: str, code: int) -> None:
+    bench = Bench(kind)
+    bench.command(code, count=1, sector=1)
+    before = bench.drive()
+    assert before.interrupt
+    bench.outb(COMMAND, 0xEC)
+    assert not bench.line
+    assert bench.drive() == replace(before, interrupt=False)
 
 
 def test_nien_holds_an_interrupt_back_and_lets_it_through_again() -> None:

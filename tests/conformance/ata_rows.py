@@ -388,7 +388,7 @@ def verifies() -> list[Row]:
 
 ANY = lba28(0x123, 7)
 SMART = Regs(7, 5, 0x4F, 0xC2, 0xE0)
-SIGNATURE = Regs(1, 1, 0, 0, 0xA0, (0, 0, 0, 0))
+SIGNATURE = Regs(1, 1, 0, 0, 0xA0)
 
 
 def power(clause: str, *codes: int, status: int = 0x40) -> list[Row]:

@@ -126,8 +126,13 @@ class Pair:
             each
             for entry in self.original.machine.devices
             for each in differences(entry.name, entry.device, devices.find(entry.name))
-            if entry.type.grammar is None or not each.place.startswith(entry.type.grammar.caches)
         )
+
+    def suspects(self) -> tuple[Attribute, ...]:
+        """Return those of the attributes that no grammar calls a cache."""
+        grammars = {entry.name: entry.type.grammar for entry in self.original.machine.devices}
+        caches = {name: () if grammar is None else grammar.caches for name, grammar in grammars.items()}
+        return tuple(each for each in self.attributes() if not each.place.startswith(caches[each.device]))
 
 
 def part(original: Bench, used: tuple[Step, ...] = ()) -> Pair | Divergence:

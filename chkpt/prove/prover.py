@@ -181,9 +181,9 @@ class _Prover:
         self._cuts += 1
         self._reach.saved(bench.machine)
 
-    def chances(self, attributes: Sequence[Attribute]) -> int:
-        """Return how many conversations these attributes are worth, now that they differ once more."""
-        keys = {f"{each.device}.{each.place}": each for each in attributes}
+    def chances(self, suspects: Sequence[Attribute]) -> int:
+        """Return how many conversations these suspects are worth, now that they differ once more."""
+        keys = {f"{each.device}.{each.place}": each for each in suspects}
         self._suspects |= {key: each for key, each in keys.items() if key not in self._suspects}
         left = max(ALL_CHANCES - self._chances[key] for key in keys)
         given = min(left, CHANCES) if self._extra < FIRST_EXTRA + self._steps else 0
@@ -240,7 +240,7 @@ class _Run:
             return Experiment(before, (), used), pair
         self._steps.append(Wait(0))
         self._answers.append(0)
-        attributes = pair.attributes()
+        suspects = pair.suspects()
         after: list[Step] = []
         found = pair.at_the_cut()
         while found is None and len(after) < count:
@@ -251,14 +251,14 @@ class _Run:
         found = found or pair.saved(len(after))
         if found is not None:
             return Experiment(before, tuple(after), used), found
-        return self._suspect(before, used, attributes) if attributes else None
+        return self._suspect(before, used, suspects) if suspects else None
 
     def _suspect(
-        self, before: tuple[Step, ...], used: tuple[Step, ...], attributes: Sequence[Attribute]
+        self, before: tuple[Step, ...], used: tuple[Step, ...], suspects: Sequence[Attribute]
     ) -> tuple[Experiment, Divergence] | None:
         """Go back to the cut and talk about the devices whose attributes differ."""
-        devices = {each.device for each in attributes}
-        for chance in range(self._prover.chances(attributes)):
+        devices = {each.device for each in suspects}
+        for chance in range(self._prover.chances(suspects)):
             bench = Bench(self._setup)
             for step in before:
                 bench.do(step)

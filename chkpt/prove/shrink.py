@@ -55,7 +55,8 @@ class _Shrinking:
         found = self._trial(experiment)
         if found is None or found.what is not self._found.what:
             return False
-        if found.what is not What.REFUSED and _devices(found) != _devices(self._found):
+        ours, theirs = _devices(self._found), _devices(found)
+        if found.what not in {What.REFUSED, What.RAISED} and (ours or theirs) and not ours & theirs:
             return False  # another hole
         self._best, self._found = experiment, found
         self._end()

@@ -103,3 +103,10 @@ def test_bad_input_ends_in_one_line(tmp_path: Path, args: tuple[str, ...], statu
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_the_documented_example_is_as_shown() -> None:
+    page = (ROOT / "docs" / "PROVE.md").read_text()
+    command, _, shown = page.partition("$ chkpt prove ")[2].partition("```")[0].partition("\n")
+    output = chkpt(*command.split()).stdout
+    assert output.startswith(shown.removesuffix("...\n"))

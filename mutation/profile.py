@@ -1,18 +1,20 @@
-"""A pytest plugin for runs with a mutant: properties are tried fast and always alike, and no test runs for ever.
+"""A pytest plugin for runs of mutmut, which runs pytest in one process again and again, and in forks of it.
 
-mutmut's own time-out is of all tests of a mutant together, and by the wall's clock: a mutant that hangs would cost a
-minute, and one on a busy computer be called hung. Here each test has a budget of its own, of processor time.
+Properties are tried fast and always alike, no test runs for ever, and nothing stays from the run before.
 """
 
 import os
 import resource
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
 
-TEST_SECONDS = 3.0  # of processor time; the longest test takes under two
+from chkpt.state.layout import layout_of
+
+TEST_SECONDS = 3.0  # of processor time; the longest test takes one
 MEMORY = 4 << 30  # bytes of address space: a shift the wrong way asks for all there is
 TIMED_OUT = 36  # the exit status that mutmut counts as timed out
 
@@ -27,13 +29,27 @@ settings.register_profile(
 settings.load_profile("mutants")
 
 
-def _give_up(_signal: int, _frame: object) -> None:
-    os._exit(TIMED_OUT)
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let pytest make each test's id anew.
+
+    It keeps the ids it made, and escapes their backslashes once more whenever it collects. A test that mutmut cannot
+    find under the id of the first run would count as one that fails, and every mutant as killed.
+    """
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        source: Any = mark._param_ids_from
+        if source is not None:
+            object.__setattr__(source, "_param_ids_generated", None)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
-    """End the process of a mutant when one test has used up its processor time."""
+    """Begin with no layout read, by a mutant or not. End a mutant's process when a test has used up its time.
+
+    mutmut's own limit is of all tests together and by the wall's clock: each endless loop would cost a minute, and on a
+    busy computer a slow test be called endless.
+    """
+    layout_of.cache_clear()  # type: ignore[attr-defined] # it is typed as what it keeps
     if "__mutmut_" not in os.environ.get("MUTANT_UNDER_TEST", ""):
         return (yield)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -43,3 +59,7 @@ def pytest_runtest_protocol() -> Iterator[None]:
         return (yield)
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def _give_up(_signal: int, _frame: object) -> None:
+    os._exit(TIMED_OUT)

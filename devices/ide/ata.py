@@ -24,6 +24,7 @@ from devices.ide.max_address import KEPT, SECURITY_SUBCOMMANDS, MaxAddress
 from devices.ide.registers import (
     DISK_SIGNATURE,
     HEAD,
+    LBA,
     READY,
     Command,
     Feature,
@@ -454,6 +455,10 @@ class Disk:
 
     def _read_native_max(self, query: MaxQuery) -> None:
         extended = query is MaxQuery.ADDRESS_EXT
+        if extended and not self.task.device & LBA:
+            self._max.query = MaxQuery.NONE
+            self.task.abort()
+            return
         write_address(self.task, self._max.ask(query), self._heads, self._sectors_per_track, extended=extended)
         self.task.complete()
 

@@ -8,6 +8,9 @@ from typing import Final
 from devices.ide.address import MAX_LBA28
 from devices.ide.state import MaxQuery
 
+LAST_TOLD_28: Final = MAX_LBA28 - 1
+"""The most that READ NATIVE MAX ADDRESS tells (ATA/ATAPI-6): one less than IDENTIFY words 60-61 can count."""
+
 KEPT: Final = 0x01
 """SET MAX ADDRESS, sector count bit 0, called VV: the new size outlives a power cycle."""
 
@@ -40,7 +43,7 @@ class MaxAddress:
         """Return the last native address that fits into the answer of READ NATIVE MAX."""
         self.query = query
         last = self.native - 1
-        return last if query is MaxQuery.ADDRESS_EXT else min(last, MAX_LBA28)
+        return last if query is MaxQuery.ADDRESS_EXT else min(last, LAST_TOLD_28)
 
     def set(self, query: MaxQuery, last: int | None, *, keep: bool) -> bool:
         """Let `last` be the last address, if the disk was asked for its native one just before; False if not so."""

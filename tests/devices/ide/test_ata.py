@@ -412,6 +412,7 @@ def test_smart_commands_abort_while_smart_is_off() -> None:
 
 
 def set_max(bench: Bench, last: int, *, keep: bool = False, extended: bool = False) -> int:
+    bench.outb(DEVICE, LBA)
     bench.command(0x27 if extended else 0xF8)
     if extended:
         bench.address48(last, int(keep))

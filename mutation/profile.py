@@ -54,7 +54,8 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
     if "__mutmut_" not in os.environ.get("MUTANT_UNDER_TEST", ""):
         begun = time.process_time()
         done = yield
-        if time.process_time() - begun > TEST_SECONDS / 2:
+        clean = os.environ.get("MUTANT_UNDER_TEST") == ""  # else it is slower: mutmut notes who calls whom
+        if clean and time.process_time() - begun > TEST_SECONDS / 2:
             raise RuntimeError("a test without a mutant takes more than half of its time: it would be called endless")
         return done
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -1,0 +1,330 @@
+"""Drives at the edges: of the disc and of the disk, of what a reply may hold, and what every command leaves behind."""
+
+from collections.abc import Callable
+
+import pytest
+
+from devices.ide.address import default_geometry
+from devices.ide.config import DriveConfig
+from devices.ide.identify import identify_disk
+from tests.devices.ide.ide_bench import (
+    CD_SECTORS,
+    COUNT,
+    DEVICE,
+    ERROR,
+    FAILED,
+    HCYL,
+    IDLE,
+    LBA,
+    LCYL,
+    SECTOR,
+    SECTORS,
+    STATUS,
+    Bench,
+    Medium,
+    words,
+)
+from tests.rig import saved
+
+INVALID_FIELD = (0x5, 0x24, 0)
+NOT_READY = (0x2, 0x3A, 0)
+EJECT, LOAD = (0x1B, 0, 0, 0, 2), (0x1B, 0, 0, 0, 3)
+
+
+@pytest.fixture
+def cd() -> Bench:
+    bench = Bench("cdrom")
+    bench.settle()
+    return bench
+
+
+def with_disk(sectors: int, medium: Medium | None = None) -> Bench:
+    """Return a bench whose disk has this many sectors."""
+    bench = Bench("absent")
+    bench.machine.devices.connect_block("ide0.0", Medium(sectors) if medium is None else medium)
+    return bench
+
+
+def with_disc(sectors: int) -> Bench:
+    """Return a bench whose CD-ROM drive has a disc of this many sectors."""
+    bench = Bench("empty")
+    bench.machine.devices.connect_block("ide0.0", Medium(4 * sectors, read_only=True))
+    bench.settle()
+    return bench
+
+
+def high_bytes(bench: Bench) -> tuple[int, ...]:
+    """Return what was in Count, LBA low, mid and high before."""
+    bench.outb(0x3F6, 0x80)
+    return tuple(bench.inb(port) for port in (COUNT, SECTOR, LCYL, HCYL))
+
+
+# -- replies of the CD-ROM drive, byte by byte ------------------------------------------------------------------------
+
+RECOVERY = "01 06 00 05 00 00 00 00"
+AUDIO = "0E 0E 04 00 00 00 00 00 00 00 00 00 00 00 00 00"
+CAPABILITIES = "2A 12 0B 00 00 00 29 00 02 C2 00 00 02 00 02 C2 00 00 00 00"
+TRACK_1, LEAD_OUT = "00 14 01 00", "00 14 AA 00"
+LENGTH = (0, 0xFF)  # the length a host allocates, in bytes 7 and 8 of most packets
+
+REPLIES = {
+    # a command packet: the reply
+    (0x5A, 0, 0x01, 0, 0, 0, 0, *LENGTH): f"00 0E 01 00 00 00 00 00 {RECOVERY}",
+    (0x5A, 0, 0x0E, 0, 0, 0, 0, *LENGTH): f"00 16 01 00 00 00 00 00 {AUDIO}",
+    (0x5A, 0, 0x2A, 0, 0, 0, 0, *LENGTH): f"00 1A 01 00 00 00 00 00 {CAPABILITIES}",
+    (0x5A, 0, 0x3F, 0, 0, 0, 0, *LENGTH): f"00 32 01 00 00 00 00 00 {RECOVERY} {AUDIO} {CAPABILITIES}",
+    (0x5A, 0, 0x2A, 0, 0, 0, 0, 0, 9): "00 1A 01 00 00 00 00 00 2A",
+    (0x43, 0, 0, 0, 0, 0, 0, *LENGTH): f"00 12 01 01 {TRACK_1} 00 00 00 00 {LEAD_OUT} 00 05 15 00",
+    (0x43, 1, 0, 0, 0, 0, 1, *LENGTH): f"00 12 01 01 {TRACK_1} 00 00 00 00 {LEAD_OUT} 00 05 15 00",
+    (0x43, 2, 0, 0, 0, 0, 1, *LENGTH): f"00 12 01 01 {TRACK_1} 00 00 02 00 {LEAD_OUT} 00 4A 02 38",
+    (0x43, 2, 0, 0, 0, 0, 0xAA, *LENGTH): f"00 0A 01 01 {LEAD_OUT} 00 4A 02 38",
+    (0x43, 2, 1, 0, 0, 0, 0, *LENGTH): f"00 0A 01 01 {TRACK_1} 00 00 02 00",
+    (0x43, 0, 0, 0, 0, 0, 0, 0, 5): "00 12 01 01 00",
+    (0x25,): "00 05 14 FF 00 00 08 00",
+    (0x4A, 1, 0, 0, 0x10, 0, 0, *LENGTH): "00 06 04 10 02 02 00 00",
+    (0x4A, 1, 0, 0, 0x10, 0, 0, 0, 3): "00 06 04",
+    (0x4A, 1, 0, 0, 0x08, 0, 0, *LENGTH): "00 02 80 10",
+    (0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF): "00 00 00 00 00 01 00 00",
+    (0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 3): "00 00 00",
+}
+
+
+@pytest.mark.parametrize("packet", REPLIES, ids=lambda packet: bytes(packet).hex())
+def test_a_cdrom_drive_replies_to_the_byte(packet: tuple[int, ...]) -> None:
+    cd = with_disc(0x51500)  # 74 minutes, 2 seconds and 56 frames, with the two seconds before it
+    cd.packet(*packet)
+    assert cd.reply() == bytes.fromhex(REPLIES[packet])
+
+
+def test_a_locked_door_shows_among_the_capabilities(cd: Bench) -> None:
+    cd.packet(0x1E, 0, 0, 0, 1)
+    cd.packet(0x5A, 0, 0x2A, 0, 0, 0, 0, 0, 15)
+    assert cd.reply()[14] == 0x2B
+    cd.packet(0x5A, 0, 0x80 | 0x2A, 0, 0, 0, 0, 0, 15)  # the value at power-on
+    assert cd.reply()[14] == 0x29
+
+
+@pytest.mark.parametrize("first", [2, 99, 0xA9, 0xAB])
+def test_a_disc_has_no_other_track(cd: Bench, first: int) -> None:
+    assert cd.packet(0x43, 0, 0, 0, 0, 0, first, *LENGTH) == FAILED
+    assert cd.sense() == INVALID_FIELD
+
+
+@pytest.mark.parametrize("form", [2, 3, 4, 5])
+def test_a_table_of_contents_in_another_form_is_refused(cd: Bench, form: int) -> None:
+    assert cd.packet(0x43, 0, form, 0, 0, 0, 0, *LENGTH) == FAILED
+    assert cd.sense() == INVALID_FIELD
+
+
+@pytest.mark.parametrize(
+    ("classes", "allocated", "again"),
+    [
+        (0x10, 4, 2),  # the header alone: the event is not told, so it stays
+        (0x10, 5, 0),
+        (0x10, 8, 0),
+        (0x10, 0x0100, 0),
+        (0x08, 8, 2),
+        (0x00, 8, 2),
+    ],
+)
+def test_an_event_is_forgotten_when_it_has_been_told(classes: int, allocated: int, again: int) -> None:
+    cd = with_disc(CD_SECTORS)
+    cd.packet(0x4A, 1, 0, 0, classes, 0, 0, *allocated.to_bytes(2, "big"))
+    cd.reply()
+    cd.packet(0x4A, 1, 0, 0, 0x10, 0, 0, 0, 8)
+    assert cd.reply()[4] == again
+
+
+def test_a_disc_that_is_taken_away_is_an_event(cd: Bench) -> None:
+    cd.machine.devices.disconnect_block("ide0.0")
+    cd.packet(0x4A, 1, 0, 0, 0x10, 0, 0, 0, 8)
+    assert cd.reply() == bytes((0, 6, 4, 0x10, 3, 0, 0, 0))
+
+
+@pytest.mark.parametrize("lba", [0, CD_SECTORS - 1, CD_SECTORS, CD_SECTORS + 1])
+def test_the_last_sector_of_a_disc_is_the_last_to_seek(cd: Bench, lba: int) -> None:
+    status = cd.packet(0x2B, 0, *lba.to_bytes(4, "big"))
+    assert status == (IDLE if lba < CD_SECTORS else FAILED)
+
+
+def test_identify_packet_device_ends_without_an_interrupt(cd: Bench) -> None:
+    cd.command(0xA1, count=0x55)
+    cd.inb(STATUS)
+    cd.since()
+    cd.read_bytes(512)
+    assert (cd.inb(STATUS), cd.inb(COUNT), cd.since()) == (IDLE, 0x55, [])
+
+
+# -- the tray ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("condition", [0x10, 0x20, 0x30, 0x50, 0xF0])
+def test_a_power_condition_moves_no_tray(cd: Bench, condition: int) -> None:
+    assert cd.packet(0x1B, 0, 0, 0, condition | 2) == IDLE
+    cd.packet(0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 8)
+    assert cd.reply()[1] == 0
+    cd.packet(*EJECT)
+    assert cd.packet(0x1B, 0, 0, 0, condition | 3) == IDLE
+    cd.packet(0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 8)
+    assert cd.reply()[1] == 0x10
+
+
+def test_start_alone_closes_no_tray(cd: Bench) -> None:
+    cd.packet(*EJECT)
+    assert cd.packet(0x1B, 0, 0, 0, 1) == FAILED
+    assert cd.sense() == NOT_READY
+    cd.packet(0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 8)
+    assert cd.reply()[1] == 0x10
+
+
+# -- the last sectors of a disk ---------------------------------------------------------------------------------------
+
+
+class Scratched(Medium):
+    """A medium that cannot read one sector."""
+
+    def __init__(self, bad: int) -> None:
+        super().__init__()
+        self.bad = 512 * bad
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        if offset <= self.bad < offset + length:
+            raise OSError("bad sector")
+        return super().read(offset, length)
+
+
+@pytest.mark.parametrize(
+    ("bad", "status"), [(99, IDLE), (100, FAILED), (355, FAILED), (356, FAILED), (699, FAILED), (700, IDLE)]
+)
+def test_verify_finds_a_bad_sector_wherever_it_is(bad: int, status: int) -> None:
+    bench = with_disk(SECTORS, Scratched(bad))
+    bench.address48(100, 600)
+    assert bench.command(0x42) == status
+
+
+@pytest.mark.parametrize(
+    ("lba", "count", "status"),
+    [(SECTORS - 1, 1, IDLE), (SECTORS - 2, 2, IDLE), (SECTORS - 1, 2, FAILED), (SECTORS - 2, 3, FAILED), (0, 0, IDLE)],
+)
+def test_verify_ends_with_the_last_sector(lba: int, count: int, status: int) -> None:
+    bench = Bench()
+    bench.address(lba, count)
+    assert bench.command(0x40) == status
+
+
+@pytest.mark.parametrize(("cylinder", "head", "sector"), [(0, 0, 1), (3, 15, 31), (3, 15, 32), (0, 0, 0), (0, 0, 64)])
+def test_seek_takes_a_chs_address_of_the_disk(cylinder: int, head: int, sector: int) -> None:
+    bench = Bench()
+    bench.chs(cylinder, head, sector, 1)
+    there = 1 <= sector <= 63 and (cylinder * 16 + head) * 63 + sector <= SECTORS
+    assert bench.command(0x70) == (IDLE if there else FAILED)
+
+
+# -- the size of a disk -----------------------------------------------------------------------------------------------
+
+LARGE = 0x0012_3456_789A
+
+
+def test_read_native_max_ext_tells_a_large_disk_and_the_short_one_what_fits() -> None:
+    bench = with_disk(LARGE)
+    bench.address48(0, 0)
+    assert bench.command(0x27) == IDLE
+    assert tuple(bench.inb(port) for port in (SECTOR, LCYL, HCYL)) == (0x99, 0x78, 0x56)
+    assert high_bytes(bench)[1:] == (0x34, 0x12, 0x00)
+    bench.address(0, 0)
+    assert bench.command(0xF8) == IDLE
+    assert tuple(bench.inb(port) for port in (SECTOR, LCYL, HCYL, DEVICE)) == (0xFE, 0xFF, 0xFF, 0xEF)
+
+
+def test_set_max_ext_takes_all_48_bits() -> None:
+    bench = with_disk(LARGE)
+    bench.address48(0, 0)
+    bench.command(0x27)
+    bench.address48(0x0002_4000_0005, 0)
+    assert bench.command(0x37) == IDLE
+    bench.command(0xEC)
+    assert words(bench.read_bytes(512))[100:104] == [0x0006, 0x4000, 0x0002, 0]
+
+
+@pytest.mark.parametrize(("head", "sector", "status"), [(2, 63, IDLE), (0, 0, FAILED), (15, 64, FAILED)])
+def test_set_max_takes_a_chs_address(head: int, sector: int, status: int) -> None:
+    bench = Bench()
+    bench.chs(0, 0, 1, 0)
+    assert bench.command(0xF8) == IDLE
+    bench.chs(1, head, sector, 0)
+    assert bench.command(0xF9) == status
+    bench.command(0xEC)
+    told = words(bench.read_bytes(512))
+    assert told[60] == ((16 + head) * 63 + sector if status == IDLE else SECTORS)
+
+
+def test_identify_tells_the_size_of_a_large_disk_in_every_form() -> None:
+    geometry = default_geometry(LARGE)
+    told = words(
+        identify_disk(
+            DriveConfig(0), LARGE, (geometry, geometry), multiple=0, transfer_mode=0, write_cache=False, smart=False
+        )
+    )
+    capacity = 16383 * 16 * 63
+    assert (told[1], told[3:7]) == (16383, [16, 63 * 512, 512, 63])
+    assert told[54:60] == [16383, 16, 63, capacity & 0xFFFF, capacity >> 16, 0]
+    assert told[60:62] == [0xFFFF, 0x0FFF]
+    assert told[85] == 0x4000
+    assert told[100:104] == [0x789A, 0x3456, 0x0012, 0]
+
+
+@pytest.mark.parametrize(("count", "status"), [(0x00, IDLE), (0xF1, IDLE), (0x01, FAILED), (0xF0, FAILED)])
+def test_smart_autosave_is_switched_by_two_counts(count: int, status: int) -> None:
+    assert Bench().command(0xB0, feature=0xD2, count=count, lcyl=0x4F, hcyl=0xC2) == status
+
+
+# -- what a command leaves --------------------------------------------------------------------------------------------
+
+
+def _stand_by_and_seek(bench: Bench) -> None:
+    bench.command(0xE0)
+    bench.address(1, 1)
+    bench.command(0x70)
+
+
+def _read_after_loading(bench: Bench) -> None:
+    bench.packet(*EJECT)
+    bench.packet(*LOAD)
+    bench.packet(0x25)
+
+
+LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
+    "standby and idle": ("disk", lambda bench: (bench.command(0xE0), bench.command(0xE1))),
+    "standby and seek": ("disk", _stand_by_and_seek),
+    "a refused SET MULTIPLE": ("disk", lambda bench: bench.command(0xC6, count=3)),
+    "a tray that was open": ("cdrom", _read_after_loading),
+    "a disc taken away": ("cdrom", lambda bench: bench.machine.devices.disconnect_block("ide0.0")),
+    "an identification begun": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(100))),
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
+def test_a_snapshot_can_hold_what_is_left_by(what: str) -> None:
+    kind, act = LEFT[what]
+    bench = Bench(kind)
+    if kind == "cdrom":
+        bench.settle()
+    act(bench)
+    twin = Bench(kind)
+    if not bench.drive().disk:
+        twin.machine.devices.disconnect_block("ide0.0")
+    twin.machine.load(saved(bench.machine), strict=True)
+    assert twin.state() == bench.state()
+
+
+def test_a_disk_that_vanished_is_not_tried_again() -> None:
+    bench = Bench(on_error="wait")
+    bench.media[0].failing = True
+    bench.address(0, 1)
+    bench.command(0x20)
+    medium = bench.machine.devices.disconnect_block("ide0.0")
+    bench.machine.retry()
+    assert bench.inb(STATUS) == 0
+    bench.machine.devices.connect_block("ide0.0", medium)
+    bench.machine.retry()
+    assert (bench.inb(STATUS), bench.inb(ERROR), bench.inb(DEVICE)) == (IDLE, 1, LBA & 0x10 | 0xA0)

@@ -4,12 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
+from devices.ide import AtapiState, Attention, MediaEvent, TransferKind
 from devices.ide.address import default_geometry
 from devices.ide.config import DriveConfig
 from devices.ide.identify import identify_disk
+from devices.ide.mmc import inquiry
 from tests.devices.ide.ide_bench import (
     CD_SECTORS,
     COUNT,
+    DATA_READY,
     DEVICE,
     ERROR,
     FAILED,
@@ -22,12 +25,16 @@ from tests.devices.ide.ide_bench import (
     STATUS,
     Bench,
     Medium,
+    refused,
+    with_transfer,
     words,
 )
 from tests.rig import saved
 
 INVALID_FIELD = (0x5, 0x24, 0)
 NOT_READY = (0x2, 0x3A, 0)
+OUT_OF_RANGE = (0x5, 0x21, 0)
+INQUIRY, READ_1 = (0x12, 0, 0, 0, 36), (0x28, 0, 0, 0, 0, 1, 0, 0, 1)
 EJECT, LOAD = (0x1B, 0, 0, 0, 2), (0x1B, 0, 0, 0, 3)
 
 
@@ -84,6 +91,12 @@ REPLIES = {
     (0x4A, 1, 0, 0, 0x10, 0, 0, *LENGTH): "00 06 04 10 02 02 00 00",
     (0x4A, 1, 0, 0, 0x10, 0, 0, 0, 3): "00 06 04",
     (0x4A, 1, 0, 0, 0x08, 0, 0, *LENGTH): "00 02 80 10",
+    (0x46, 0, 0, 0, 0, 0, 0, *LENGTH): (
+        "00 00 00 20 00 00 00 08 00 00 03 08 00 10 00 00 00 08 01 00 00 01 03 04 00 00 00 02 00 03 03 04 29 00 00 00"
+    ),
+    (0x46, 0, 0, 0, 0, 0, 0, 0, 9): "00 00 00 20 00 00 00 08 00",
+    (0x03, 0, 0, 0, 18): "70 00 00 00 00 00 00 0A 00 00 00 00 00 00 00 00 00 00",
+    (0x03, 0, 0, 0, 5): "70 00 00 00 00",
     (0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF): "00 00 00 00 00 01 00 00",
     (0xBD, 0, 0, 0, 0, 0, 0, 0, 0, 3): "00 00 00",
 }
@@ -94,6 +107,40 @@ def test_a_cdrom_drive_replies_to_the_byte(packet: tuple[int, ...]) -> None:
     cd = with_disc(0x51500)  # 74 minutes, 2 seconds and 56 frames, with the two seconds before it
     cd.packet(*packet)
     assert cd.reply() == bytes.fromhex(REPLIES[packet])
+
+
+@pytest.mark.parametrize(
+    ("model", "vendor", "product"),
+    [
+        ("VENDOR PRODUCT", b"VENDOR  ", b"PRODUCT         "),
+        ("VENDOR A DRIVE 24X", b"VENDOR  ", b"A DRIVE 24X     "),
+        ("LONGVENDOR LONGER THAN 16 BYTES", b"LONGVEND", b"LONGER THAN 16 B"),
+        ("SHORT", b"SHORT   ", b"                "),
+    ],
+)
+def test_inquiry_tells_the_first_word_as_the_vendor(model: str, vendor: bytes, product: bytes) -> None:
+    head = bytes((0x05, 0x80, 0, 0x21, 31, 0, 0, 0))
+    assert inquiry(DriveConfig(0, model=model, firmware="1.25B")) == head + vendor + product + b"1.25"
+    assert inquiry(DriveConfig(0, model=model, firmware="7")) == head + vendor + product + b"7   "
+
+
+@pytest.mark.parametrize(("sectors", "profile"), [(359_999, 8), (360_000, 8), (360_001, 0x10)])
+def test_a_disc_of_more_than_80_minutes_is_a_dvd(sectors: int, profile: int) -> None:
+    cd = with_disc(sectors)
+    cd.packet(0x46, 0, 0, 0, 0, 0, 0, *LENGTH)
+    assert cd.reply()[7] == profile
+
+
+@pytest.mark.parametrize(
+    ("sectors", "last", "lead_out"),
+    [(0x9000_0000, 0x8FFF_FFFF, 0x9000_0000), (0x1_0000_0005, 0xFFFF_FFFE, 0xFFFF_FFFF)],
+)
+def test_a_disc_has_as_many_sectors_as_a_reply_can_tell(sectors: int, last: int, lead_out: int) -> None:
+    cd = with_disc(sectors)
+    cd.packet(0x25)
+    assert cd.reply()[:4] == last.to_bytes(4, "big")
+    cd.packet(0x43, 0, 0, 0, 0, 0, 0xAA, *LENGTH)
+    assert cd.reply()[8:] == lead_out.to_bytes(4, "big")
 
 
 def test_a_locked_door_shows_among_the_capabilities(cd: Bench) -> None:
@@ -155,6 +202,35 @@ def test_identify_packet_device_ends_without_an_interrupt(cd: Bench) -> None:
     assert (cd.inb(STATUS), cd.inb(COUNT), cd.since()) == (IDLE, 0x55, [])
 
 
+@pytest.mark.parametrize(("lba", "count"), [(CD_SECTORS - 1, 2), (CD_SECTORS - 5, 6), (CD_SECTORS, 1)])
+def test_a_read_past_the_end_fails_before_its_first_block(cd: Bench, lba: int, count: int) -> None:
+    assert cd.packet(0x28, 0, *lba.to_bytes(4, "big"), 0, 0, count, limit=2048) == FAILED
+    assert cd.sense() == OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    ("limit", "blocks", "sectors"),
+    [
+        (1024, 2, 1),  # the first half of the second sector is not there
+        (1024, 3, 1),  # nor its second half, of which the first has been read
+        (1024, 4, 2),
+        (4096, 1, 3),  # the second block ends in the fourth sector
+        (3000, 1, 2),  # the second block begins in the second sector and ends in the third
+        (2048, 1, 1),
+    ],
+)
+def test_a_read_under_way_ends_with_a_shorter_disc(cd: Bench, limit: int, blocks: int, sectors: int) -> None:
+    cd.packet(0x28, 0, 0, 0, 0, 0, 0, 0, 6, limit=limit)
+    for _ in range(blocks - 1):
+        cd.read_bytes(limit)
+    cd.machine.devices.disconnect_block("ide0.0")
+    cd.machine.devices.connect_block("ide0.0", Medium(4 * sectors, read_only=True))
+    while cd.inb(STATUS) == DATA_READY:
+        cd.read_bytes(cd.byte_count())
+    assert cd.inb(STATUS) == FAILED
+    assert cd.drive().atapi == AtapiState(*OUT_OF_RANGE, Attention.MEDIUM_CHANGED, MediaEvent.NEW_MEDIA, False, False)
+
+
 # -- the tray ---------------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +286,18 @@ def test_verify_ends_with_the_last_sector(lba: int, count: int, status: int) -> 
     bench = Bench()
     bench.address(lba, count)
     assert bench.command(0x40) == status
+
+
+@pytest.mark.parametrize(
+    ("lba", "count", "status"), [(SECTORS - 16, 16, IDLE), (SECTORS - 15, 16, FAILED), (SECTORS - 1, 1, IDLE)]
+)
+def test_the_last_sector_is_the_last_to_write(lba: int, count: int, status: int) -> None:
+    bench = Bench()
+    bench.address(lba, count)
+    bench.command(0xC5)
+    bench.write_bytes(b"new!" * 128 * count)
+    assert bench.inb(STATUS) == status
+    assert (bench.read_sectors(SECTORS - 1) == b"new!" * 128) is (status == IDLE)
 
 
 @pytest.mark.parametrize(("cylinder", "head", "sector"), [(0, 0, 1), (3, 15, 31), (3, 15, 32), (0, 0, 0), (0, 0, 64)])
@@ -273,6 +361,22 @@ def test_identify_tells_the_size_of_a_large_disk_in_every_form() -> None:
     assert told[100:104] == [0x789A, 0x3456, 0x0012, 0]
 
 
+def test_a_translation_has_as_many_cylinders_as_a_word_can_tell() -> None:
+    bench = with_disk(LARGE)
+    bench.outb(DEVICE, 0xA0)
+    assert bench.command(0x91, count=1) == IDLE
+    bench.command(0xEC)
+    assert words(bench.read_bytes(512))[54:59] == [0xFFFF, 1, 1, 0xFFFF, 0]
+
+
+@pytest.mark.parametrize(("kind", "code"), [("disk", 0xEC), ("cdrom", 0xA1)])
+def test_identify_is_0_where_nothing_is_told(kind: str, code: int) -> None:
+    bench = Bench(kind)
+    bench.command(code)
+    told = words(bench.read_bytes(512))
+    assert not any(told[7:10] + told[69:71] + told[76:80] + told[104:])
+
+
 @pytest.mark.parametrize(("count", "status"), [(0x00, IDLE), (0xF1, IDLE), (0x01, FAILED), (0xF0, FAILED)])
 def test_smart_autosave_is_switched_by_two_counts(count: int, status: int) -> None:
     assert Bench().command(0xB0, feature=0xD2, count=count, lcyl=0x4F, hcyl=0xC2) == status
@@ -281,25 +385,39 @@ def test_smart_autosave_is_switched_by_two_counts(count: int, status: int) -> No
 # -- what a command leaves --------------------------------------------------------------------------------------------
 
 
+def settled(act: Callable[[Bench], object]) -> Callable[[Bench], object]:
+    """Return `act` done after the unit attention of the power-on has been taken."""
+
+    def settle_and_act(bench: Bench) -> None:
+        bench.settle()
+        act(bench)
+
+    return settle_and_act
+
+
 def _stand_by_and_seek(bench: Bench) -> None:
     bench.command(0xE0)
     bench.address(1, 1)
     bench.command(0x70)
 
 
-def _read_after_loading(bench: Bench) -> None:
+def _open_and_load(bench: Bench) -> None:
     bench.packet(*EJECT)
     bench.packet(*LOAD)
-    bench.packet(0x25)
 
 
 LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
     "standby and idle": ("disk", lambda bench: (bench.command(0xE0), bench.command(0xE1))),
     "standby and seek": ("disk", _stand_by_and_seek),
     "a refused SET MULTIPLE": ("disk", lambda bench: bench.command(0xC6, count=3)),
-    "a tray that was open": ("cdrom", _read_after_loading),
-    "a disc taken away": ("cdrom", lambda bench: bench.machine.devices.disconnect_block("ide0.0")),
+    "an identification of a disk begun": ("disk", lambda bench: (bench.command(0xEC), bench.read_bytes(100))),
     "an identification begun": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(100))),
+    "a unit attention taken as sense": ("cdrom", lambda bench: bench.sense()),
+    "a tray that was open": ("cdrom", settled(_open_and_load)),
+    "standby and a read": ("cdrom", settled(lambda bench: (bench.command(0xE0), bench.packet(*READ_1)))),
+    "a disc taken away": ("cdrom", settled(lambda bench: bench.machine.devices.disconnect_block("ide0.0"))),
+    "a reply in blocks of 2 bytes": ("cdrom", lambda bench: (bench.packet(*INQUIRY, limit=2), bench.read_bytes(2))),
+    "a reply in blocks of 4 bytes": ("cdrom", lambda bench: (bench.packet(*INQUIRY, limit=4), bench.read_bytes(2))),
 }
 
 
@@ -307,14 +425,39 @@ LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
 def test_a_snapshot_can_hold_what_is_left_by(what: str) -> None:
     kind, act = LEFT[what]
     bench = Bench(kind)
-    if kind == "cdrom":
-        bench.settle()
     act(bench)
     twin = Bench(kind)
-    if not bench.drive().disk:
+    if bench.drive().disk is None:
         twin.machine.devices.disconnect_block("ide0.0")
     twin.machine.load(saved(bench.machine), strict=True)
     assert twin.state() == bench.state()
+
+
+@pytest.mark.parametrize(
+    ("packet", "changes", "message"),
+    [
+        (READ_1, {"kind": TransferKind.READ, "left": 0}, "drive0.transfer: read is no command of a CD-ROM drive"),
+        (None, {"buffer": bytes(510), "length": 510}, "drive0.transfer: length is 510, but IDENTIFY has 512 bytes"),
+        (INQUIRY, {"block": 1, "length": 12, "offset": 0}, "drive0.transfer: 24 bytes are left, with blocks of 1"),
+        (INQUIRY, {"block": 10, "length": 11, "offset": 0}, "drive0.transfer: 25 bytes are left, with blocks of 10"),
+    ],
+)
+def test_a_cdrom_drive_refuses_another_s_command(
+    cd: Bench, packet: tuple[int, ...] | None, changes: dict[str, object], message: str
+) -> None:
+    if packet is None:
+        cd.command(0xA1)
+    else:
+        cd.packet(*packet, limit=2048)
+    assert message in refused(cd, with_transfer(cd.state(), **changes))
+
+
+def test_a_read_that_waits_has_something_left_to_read() -> None:
+    cd = Bench("cdrom", on_error="wait")
+    cd.settle()
+    cd.media[0].failing = True
+    cd.packet(*READ_1)
+    assert "drive0.transfer: read-cd waits for no byte" in refused(cd, with_transfer(cd.state(), left=0))
 
 
 def test_a_disk_that_vanished_is_not_tried_again() -> None:

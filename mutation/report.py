@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mutation.equivalents import Equivalent
+from mutation.equivalents import Equivalent, is_alike
 from mutation.results import Mutant, mutants_of
 
 
@@ -16,7 +16,7 @@ def report(files: Sequence[str], equivalents: Sequence[Equivalent]) -> bool:
     for file in files:
         mutants = list(mutants_of(file))
         survivors = [each for each in mutants if each.survived]
-        lasting = [each for each in survivors if (each.file, each.function, each.was, each.now) not in known]
+        lasting = [each for each in survivors if (*each.key, each.now) not in known and not is_alike(each)]
         killed, timed_out = sum(each.killed for each in mutants), sum(each.timed_out for each in mutants)
         row = [len(mutants), killed, timed_out, len(survivors) - len(lasting), len(lasting)]
         if mutants:

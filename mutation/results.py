@@ -24,6 +24,11 @@ class Mutant:
     status: int
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """The file, the function and the line."""
+        return self.file, self.function, self.was
+
+    @property
     def killed(self) -> bool:
         """Whether a test failed."""
         return self.status in KILLED

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mutation.equivalents import Equivalent, table
+from mutation.equivalents import Equivalent, is_alike, table
 from mutation.report import report
+from mutation.results import Mutant
 
 FILE = "devices/lamp.py"
 MUTATED = """\
@@ -99,6 +100,22 @@ def test_an_equivalent_that_is_none_is_stale(
 ) -> None:
     assert not report([FILE], [KNOWN, equivalent("mixed", "a,", ""), entry])
     assert f"stale equivalent: {FILE} {entry.function}: {message}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "alike"),
+    [
+        ('x = cast("int", y)', "x = cast(None, y)", True),
+        ('x = cast("int", f(cast("str", y)))', 'x = cast("int", f(cast("XXstrXX", y)))', True),
+        ('x = cast("int", y)', 'x = cast("int", None)', False),
+        ('x = cast("int", y)', "x = None", False),
+        ('x = y.encode("ascii")', 'x = y.encode("ASCII")', True),
+        ('x = y.encode("ascii")', 'x = y.encode("XXasciiXX")', False),
+        ('x = "a" + y.encode("ascii")', 'x = "A" + y.encode("ascii")', False),
+    ],
+)
+def test_what_python_does_not_look_at_makes_no_difference(was: str, now: str, *, alike: bool) -> None:
+    assert is_alike(Mutant(FILE, "mixed", was, now, 0)) is alike
 
 
 def test_every_equivalent_has_a_reason_and_is_named_once() -> None:

@@ -283,7 +283,7 @@ def test_verify_finds_a_bad_sector_wherever_it_is(bad: int, status: int) -> None
     [(SECTORS - 1, 1, IDLE), (SECTORS - 2, 2, IDLE), (SECTORS - 1, 2, FAILED), (SECTORS - 2, 3, FAILED), (0, 0, IDLE)],
 )
 def test_verify_ends_with_the_last_sector(lba: int, count: int, status: int) -> None:
-    bench = Bench()
+    bench = Bench(on_error="wait")
     bench.address(lba, count)
     assert bench.command(0x40) == status
 
@@ -374,7 +374,7 @@ def test_identify_is_0_where_nothing_is_told(kind: str, code: int) -> None:
     bench = Bench(kind)
     bench.command(code)
     told = words(bench.read_bytes(512))
-    assert not any(told[7:10] + told[69:71] + told[76:80] + told[104:])
+    assert not any((*told[7:10], *told[69:71], *told[76:80], *told[104:]))
 
 
 @pytest.mark.parametrize(("count", "status"), [(0x00, IDLE), (0xF1, IDLE), (0x01, FAILED), (0xF0, FAILED)])
@@ -410,6 +410,7 @@ LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
     "standby and idle": ("disk", lambda bench: (bench.command(0xE0), bench.command(0xE1))),
     "standby and seek": ("disk", _stand_by_and_seek),
     "a refused SET MULTIPLE": ("disk", lambda bench: bench.command(0xC6, count=3)),
+    "READ NATIVE MAX EXT without LBA": ("disk", lambda bench: bench.command(0x27)),
     "an identification of a disk begun": ("disk", lambda bench: (bench.command(0xEC), bench.read_bytes(100))),
     "an identification begun": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(100))),
     "a unit attention taken as sense": ("cdrom", lambda bench: bench.sense()),

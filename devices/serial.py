@@ -274,7 +274,6 @@ class Serial:
 
     def _write_lcr(self, value: int) -> None:
         self._change_line(value, self._mcr)
-        self._derive()
 
     def _read_mcr(self) -> int:
         return self._mcr
@@ -416,6 +415,7 @@ class Serial:
         looped_break = self._mcr & MCR_LOOP and self._lcr & LCR_SB
         self._lcr = lcr
         self._mcr = mcr
+        self._derive()  # a break that begins now is timed by the new frame
         if self._backend is not None and self._outputs() != outputs:
             self._show_outputs()
         if mcr & MCR_LOOP and lcr & LCR_SB and not looped_break:

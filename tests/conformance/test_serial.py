@@ -594,6 +594,20 @@ def test_a_break_in_loopback_is_one_character(parity: int, flags: int, word: int
     assert (uart.read(RBR), uart.read(LSR)) == (0, IDLE)
 
 
+def test_the_time_out_of_a_break_in_loopback_follows_the_lcr_that_begins_it() -> None:
+    """DS 8.11 B: a character's time is that of LCR's frame, which the same write may change."""
+    uart = Uart()
+    uart.set_line(0x03, 1)
+    uart.write(FCR, 0xC1)
+    uart.write(IER, ERBFI)
+    uart.write(MCR, LOOP)
+    uart.write(LCR, 0x07 | BREAK)  # a second stop bit: 11 bits in place of 10
+    uart.step(four_characters(0x07, 1) - 1)
+    assert uart.read(IIR) == 0xC1
+    uart.step(1)
+    assert uart.read(IIR) == 0xCC
+
+
 # -- back-pressure (DS 8.4 THRE and TEMT) -----------------------------------------------------------------------------
 
 

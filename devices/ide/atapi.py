@@ -441,8 +441,6 @@ class Cdrom:
 
     def check(self, state: DriveState, where: str) -> None:
         """Refuse a state that this drive cannot have. Change nothing. Raise StateError."""
-        if state.atapi is None:
-            raise StateError(f"{where} is not the state of a CD-ROM drive")
         if (state.disk is None) != (self._backend is None):
             there, here = ("no disc", "one") if state.disk is None else ("a disc", "none")
             raise StateError(f"{where} has {there}, but this drive has {here}: connect or disconnect its backend")

@@ -10,10 +10,13 @@ from devices.ide.config import DriveConfig
 from devices.ide.identify import identify_disk
 from devices.ide.mmc import inquiry
 from tests.devices.ide.ide_bench import (
+    BUSY,
     CD_SECTORS,
+    CONTROL,
     COUNT,
     DATA_READY,
     DEVICE,
+    DRIVE1,
     ERROR,
     FAILED,
     HCYL,
@@ -74,7 +77,7 @@ def with_disc(sectors: int) -> Bench:
 
 def high_bytes(bench: Bench) -> tuple[int, ...]:
     """Return what was in Count, LBA low, mid and high before."""
-    bench.outb(0x3F6, 0x80)
+    bench.outb(CONTROL, 0x80)
     return tuple(bench.inb(port) for port in (COUNT, SECTOR, LCYL, HCYL))
 
 
@@ -206,6 +209,31 @@ def test_the_last_sector_of_a_disc_is_the_last_to_seek(cd: Bench, lba: int) -> N
     assert status == (IDLE if lba < CD_SECTORS else FAILED)
 
 
+@pytest.mark.parametrize(("limit", "blocks"), [(5, [5]), (4, [4, 1]), (3, [2, 3]), (6, [5])])
+def test_an_odd_reply_goes_whole_where_it_fits(cd: Bench, limit: int, blocks: list[int]) -> None:
+    cd.packet(0x03, 0, 0, 0, 5, limit=limit)
+    sizes = []
+    while cd.inb(STATUS) == DATA_READY:
+        sizes.append(cd.byte_count())
+        cd.read_bytes(sizes[-1])
+    assert sizes == blocks
+
+
+def test_a_limit_that_lets_no_byte_through_ends_as_a_status(cd: Bench) -> None:
+    assert cd.packet(*INQUIRY, limit=1) == FAILED
+    assert cd.inb(COUNT) == 3
+
+
+@pytest.mark.parametrize("packet", [(0x12, 1, 0, 0, 36), (0x12, 0, 1, 0, 36), (0x12, 1, 0x80, 0, 36)])
+def test_there_is_no_vital_product_data(cd: Bench, packet: tuple[int, ...]) -> None:
+    assert cd.packet(*packet) == FAILED
+    assert cd.sense() == INVALID_FIELD
+
+
+def test_inquiry_does_not_look_at_what_is_reserved(cd: Bench) -> None:
+    assert cd.packet(0x12, 0xE0, 0, 0xFF, 36) == DATA_READY
+
+
 def test_identify_packet_device_ends_without_an_interrupt(cd: Bench) -> None:
     cd.command(0xA1, count=0x55)
     cd.inb(STATUS)
@@ -304,7 +332,7 @@ def test_verify_ends_with_the_last_sector(lba: int, count: int, status: int) -> 
     ("lba", "count", "status"), [(SECTORS - 16, 16, IDLE), (SECTORS - 15, 16, FAILED), (SECTORS - 1, 1, IDLE)]
 )
 def test_the_last_sector_is_the_last_to_write(lba: int, count: int, status: int) -> None:
-    bench = Bench()
+    bench = Bench(on_error="wait")
     bench.address(lba, count)
     bench.command(0xC5)
     bench.write_bytes(b"new!" * 128 * count)
@@ -418,12 +446,27 @@ def _open_and_load(bench: Bench) -> None:
     bench.packet(*LOAD)
 
 
+def _read_after_waiting(bench: Bench) -> None:
+    bench.media[0].failing = True
+    if bench.kinds == ("disk",):
+        bench.address(1, 2)
+        bench.command(0x20)
+    else:
+        bench.packet(*READ_1)
+    assert bench.inb(STATUS) == BUSY
+    bench.media[0].failing = False
+    bench.machine.retry()
+    assert bench.inb(STATUS) == DATA_READY
+
+
 LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
     "standby and idle": ("disk", lambda bench: (bench.command(0xE0), bench.command(0xE1))),
     "standby and seek": ("disk", _stand_by_and_seek),
     "a refused SET MULTIPLE": ("disk", lambda bench: bench.command(0xC6, count=3)),
     "READ NATIVE MAX EXT without LBA": ("disk", lambda bench: bench.command(0x27)),
     "an identification of a disk begun": ("disk", lambda bench: (bench.command(0xEC), bench.read_bytes(100))),
+    "a read of a disk that waited": ("disk", _read_after_waiting),
+    "a read that waited": ("cdrom", settled(_read_after_waiting)),
     "an identification begun": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(100))),
     "a unit attention taken as sense": ("cdrom", lambda bench: bench.sense()),
     "a tray that was open": ("cdrom", settled(_open_and_load)),
@@ -437,9 +480,9 @@ LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
 @pytest.mark.parametrize("what", LEFT)
 def test_a_snapshot_can_hold_what_is_left_by(what: str) -> None:
     kind, act = LEFT[what]
-    bench = Bench(kind)
+    bench = Bench(kind, on_error="wait")
     act(bench)
-    twin = Bench(kind)
+    twin = Bench(kind, on_error="wait")
     if bench.drive().disk is None:
         twin.machine.devices.disconnect_block("ide0.0")
     twin.machine.load(saved(bench.machine), strict=True)
@@ -471,6 +514,48 @@ def test_a_read_that_waits_has_something_left_to_read() -> None:
     cd.media[0].failing = True
     cd.packet(*READ_1)
     assert "drive0.transfer: read-cd waits for no byte" in refused(cd, with_transfer(cd.state(), left=0))
+
+
+def test_a_disc_keeps_what_was_written_to_it_before_it_was_put_in() -> None:
+    drives = []
+    for _ in range(2):
+        bench, medium = Bench("empty"), Medium(4 * CD_SECTORS)
+        bench.machine.devices.connect_block("ide0.0", medium)
+        bench.settle()
+        drives.append((bench, medium))
+    (bench, medium), (twin, _) = drives
+    medium.write(2048, b"new!" * 512)
+    twin.channel.load(bench.channel.save())
+    twin.packet(*READ_1)
+    assert twin.reply() == b"new!" * 512
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "message"),
+    [
+        ("cdrom", "empty", "drive0 has a disc, but this drive has none: connect or disconnect its backend"),
+        ("empty", "cdrom", "drive0 has no disc, but this drive has one: connect or disconnect its backend"),
+    ],
+)
+def test_a_disc_on_one_side_only_is_told(there: str, here: str, message: str) -> None:
+    assert refused(Bench(here), Bench(there).state()) == message
+
+
+def test_another_disc_is_refused() -> None:
+    bench, other = Bench("empty"), Bench("cdrom")
+    bench.machine.devices.connect_block("ide0.0", Medium(4 * CD_SECTORS, read_only=True, digest=b"other"))
+    assert refused(bench, other.state())
+
+
+@pytest.mark.parametrize("first", ["absent", "none"])
+def test_a_software_reset_reaches_drive_1_without_a_drive_0(first: str) -> None:
+    bench = Bench(first, "disk")
+    bench.outb(DEVICE, DRIVE1)
+    bench.outb(COUNT, 7)
+    bench.outb(CONTROL, 0x04)
+    bench.outb(CONTROL, 0x00)
+    bench.outb(DEVICE, DRIVE1)
+    assert bench.registers() == (1, 1, 1, 0, 0, DRIVE1, IDLE)
 
 
 def test_a_disk_that_vanished_is_not_tried_again() -> None:

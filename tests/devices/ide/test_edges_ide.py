@@ -52,12 +52,20 @@ class Vast(Medium):
     """A medium that claims a size, and has nothing."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(0, read_only=True)
+        super().__init__(0)
         self.claimed = size
+        self.moved: list[tuple[str, int, int]] = []  # what is read and written, in sectors
 
     @property
     def size(self) -> int:
         return self.claimed
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        self.moved.append(("read", offset // 512, length // 512))
+        return bytes(length)
+
+    def write(self, offset: int, data: bytes, /) -> None:
+        self.moved.append(("write", offset // 512, len(data) // 512))
 
 
 def with_disk(medium: Medium) -> Bench:
@@ -293,6 +301,68 @@ def test_start_alone_closes_no_tray(cd: Bench) -> None:
     assert cd.reply()[1] == 0x10
 
 
+# -- addresses of a disk ----------------------------------------------------------------------------------------------
+
+FAR = 0x8765_4321_0FED
+TRANSFERS = {
+    # a command: its direction, whether its address has 48 bits, whether it moves blocks
+    0x20: ("read", False, False),
+    0x21: ("read", False, False),
+    0x24: ("read", True, False),
+    0x29: ("read", True, True),
+    0xC4: ("read", False, True),
+    0x30: ("write", False, False),
+    0x31: ("write", False, False),
+    0x34: ("write", True, False),
+    0x39: ("write", True, True),
+    0xC5: ("write", False, True),
+}
+
+
+@pytest.mark.parametrize("code", TRANSFERS, ids=hex)
+def test_a_transfer_goes_where_the_registers_say_and_they_go_with_it(code: int) -> None:
+    direction, extended, in_blocks = TRANSFERS[code]
+    medium = Vast(512 << 48)
+    bench = with_disk(medium)
+    bench.command(0xC6, count=2)
+    lba = FAR if extended else FAR & 0x0FFF_FFFF
+    (bench.address48 if extended else bench.address)(lba, 3)
+    bench.command(code)
+    for sectors in (2, 1) if in_blocks else (1, 1, 1):
+        assert bench.inb(STATUS) == DATA_READY
+        if direction == "read":
+            bench.read_bytes(512 * sectors)
+        else:
+            bench.write_bytes(bytes(512 * sectors))
+    assert bench.inb(STATUS) == IDLE
+    steps = ((0, 2), (2, 1)) if in_blocks else ((0, 1), (1, 1), (2, 1))
+    assert medium.moved == [(direction, lba + at, sectors) for at, sectors in steps]
+    after = (lba + 3).to_bytes(6, "little")
+    assert tuple(bench.inb(port) for port in (COUNT, SECTOR, LCYL, HCYL)) == (0, *after[:3])
+    if extended:
+        assert high_bytes(bench) == (0, *after[3:])
+    else:
+        assert bench.inb(DEVICE) == LBA | after[3]
+
+
+@pytest.mark.parametrize(("cylinder", "head", "sector"), [(0x1234, 5, 6), (0xFFFF, 15, 62), (0x00FF, 15, 63)])
+def test_a_chs_address_has_16_bits_of_cylinder(cylinder: int, head: int, sector: int) -> None:
+    medium = Vast(512 << 28)
+    bench = with_disk(medium)
+    bench.chs(cylinder, head, sector, 1)
+    bench.command(0x20)
+    lba = (cylinder * 16 + head) * 63 + sector - 1
+    assert medium.moved == [("read", lba, 1)]
+    track, sector = divmod(lba + 1, 63)
+    cylinder, head = divmod(track, 16)
+    assert tuple(bench.inb(port) for port in (SECTOR, LCYL, HCYL, DEVICE)) == (
+        sector + 1,
+        cylinder & 0xFF,
+        cylinder >> 8,
+        0xA0 | head,
+    )
+
+
 # -- the last sectors of a disk ---------------------------------------------------------------------------------------
 
 
@@ -384,6 +454,13 @@ def test_set_max_takes_a_chs_address(head: int, sector: int, status: int) -> Non
     bench.command(0xEC)
     told = words(bench.read_bytes(512))
     assert told[60] == ((16 + head) * 63 + sector if status == IDLE else SECTORS)
+
+
+@pytest.mark.parametrize(("size", "sectors"), [(0, 1), (511, 1), (512, 1), (1023, 1), (1024, 2)])
+def test_the_smallest_disk_has_one_sector(size: int, sectors: int) -> None:
+    bench = with_disk(Vast(size))
+    bench.command(0xEC)
+    assert words(bench.read_bytes(512))[60:62] == [sectors, 0]
 
 
 def test_identify_tells_the_size_of_a_large_disk_in_every_form() -> None:
@@ -556,6 +633,14 @@ def test_a_software_reset_reaches_drive_1_without_a_drive_0(first: str) -> None:
     bench.outb(CONTROL, 0x00)
     bench.outb(DEVICE, DRIVE1)
     assert bench.registers() == (1, 1, 1, 0, 0, DRIVE1, IDLE)
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty", "none"])
+def test_a_drive_without_a_medium_has_nothing_to_try_again(kind: str) -> None:
+    bench = Bench(kind, "none") if kind != "none" else Bench("none", "absent")
+    before = bench.state()
+    bench.machine.retry()
+    assert bench.state() == before
 
 
 def test_a_disk_that_vanished_is_not_tried_again() -> None:

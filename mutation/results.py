@@ -56,12 +56,13 @@ def mutants_of(file: str) -> Iterator[Mutant]:
             continue
         name = key.rpartition(".")[2]  # x_function__mutmut_1, or xǁClassǁmethod__mutmut_1
         stem = name.rpartition("__mutmut_")[0]
+        function = stem[2:].replace("ǁ", ".")
         texts = []
         for each in (f"{stem}__mutmut_orig", name):
             first, last = where[each]
-            texts.append([line.replace(each, stem).strip() for line in lines[first - 1 : last]])
+            texts.append([line.replace(each, function.rpartition(".")[2]).strip() for line in lines[first - 1 : last]])
         was, now = change(*texts)
-        yield Mutant(file, stem[2:].replace("ǁ", "."), was, now, status)
+        yield Mutant(file, function, was, now, status)
 
 
 def change(original: list[str], mutated: list[str]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from chkpt.errors import ConfigError
 from devices.ide import AtapiState, Attention, MediaEvent, TransferKind
 from devices.ide.address import default_geometry
 from devices.ide.config import DriveConfig
@@ -32,7 +33,7 @@ from tests.devices.ide.ide_bench import (
     with_transfer,
     words,
 )
-from tests.rig import saved
+from tests.rig import rig, saved
 
 INVALID_FIELD = (0x5, 0x24, 0)
 NOT_READY = (0x2, 0x3A, 0)
@@ -544,6 +545,7 @@ LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
     "an identification of a disk begun": ("disk", lambda bench: (bench.command(0xEC), bench.read_bytes(100))),
     "a read of a disk that waited": ("disk", _read_after_waiting),
     "a read that waited": ("cdrom", settled(_read_after_waiting)),
+    "a command in place of an interrupt": ("disk", lambda bench: (bench.command(0xE1), bench.command(0x30))),
     "nothing": ("empty", lambda bench: None),
     "an identification read": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(512))),
     "an identification begun": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(100))),
@@ -632,6 +634,33 @@ def test_power_on_finds_a_disc_if_there_is_one(kind: str, event: int) -> None:
     bench.machine.reset()
     bench.packet(0x4A, 1, 0, 0, 0x10, 0, 0, 0, 8)
     assert bench.reply()[4] == event
+
+
+@pytest.mark.parametrize("power_cycle", [False, True])
+def test_settings_are_not_kept_over_a_reset_unless_that_is_asked_for_since_power_on(*, power_cycle: bool) -> None:
+    bench = Bench()
+    if power_cycle:
+        bench.command(0xEF, feature=0x66)
+        bench.machine.reset()
+    bench.command(0xC6, count=2)
+    bench.command(0xEF, feature=0x82)
+    bench.outb(CONTROL, 0x04)
+    bench.outb(CONTROL, 0x00)
+    bench.command(0xEC)
+    told = words(bench.read_bytes(512))
+    assert (told[59], told[85]) == (0x0110, 0x4021)
+
+
+def test_a_channel_without_drives_reads_0_in_the_high_bytes_too() -> None:
+    bench = Bench("none")
+    assert not any(bench.registers())
+    assert not any(high_bytes(bench))
+
+
+@pytest.mark.parametrize("name", ["model", "serial", "firmware"])
+def test_a_string_that_is_no_printable_ascii_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"drive 1: {name} 'A\xe9' is not printable ASCII$"):
+        rig({"type": "ide", "drive": [{"unit": 0}, {"unit": 1, name: "A\xe9"}]})
 
 
 def test_a_disk_that_appears_leaves_the_other_s_device_register_alone() -> None:

@@ -537,6 +537,17 @@ def _read_after_waiting(bench: Bench) -> None:
     assert bench.inb(STATUS) == DATA_READY
 
 
+def _read_the_last(bench: Bench) -> None:
+    bench.address(SECTORS - 1, 1)
+    bench.command(0x20)
+
+
+def _wait_for_all(bench: Bench) -> None:
+    bench.media[0].failing = True
+    bench.address48(0, 0)
+    bench.command(0x24)
+
+
 LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
     "standby and idle": ("disk", lambda bench: (bench.command(0xE0), bench.command(0xE1))),
     "standby and seek": ("disk", _stand_by_and_seek),
@@ -546,6 +557,8 @@ LEFT: dict[str, tuple[str, Callable[[Bench], object]]] = {
     "a read of a disk that waited": ("disk", _read_after_waiting),
     "a read that waited": ("cdrom", settled(_read_after_waiting)),
     "a command in place of an interrupt": ("disk", lambda bench: (bench.command(0xE1), bench.command(0x30))),
+    "the last sector read": ("disk", _read_the_last),
+    "65536 sectors that wait": ("disk", _wait_for_all),
     "nothing": ("empty", lambda bench: None),
     "an identification read": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(512))),
     "an identification begun": ("cdrom", lambda bench: (bench.command(0xA1), bench.read_bytes(100))),
@@ -587,6 +600,36 @@ def test_a_cdrom_drive_refuses_another_s_command(
     else:
         cd.packet(*packet, limit=2048)
     assert message in refused(cd, with_transfer(cd.state(), **changes))
+
+
+@pytest.mark.parametrize(
+    ("wait", "changes", "message"),
+    [
+        (False, {"kind": TransferKind.REPLY, "lba": 0, "left": 0}, "drive0.transfer: reply is no command of a disk"),
+        (True, {"left": 0}, "drive0.transfer: read with no sector left"),
+        (True, {"left": 0x10001}, "drive0.transfer: 65537 sectors from 1 on a disk of 4000 sectors"),
+        (False, {"lba": SECTORS + 1}, "drive0.transfer: 1 sectors from 4001 on a disk of 4000 sectors"),
+    ],
+)
+def test_a_disk_refuses_what_is_no_transfer_of_its_own(wait: bool, changes: dict[str, object], message: str) -> None:
+    bench = Bench(on_error="wait")
+    bench.media[0].failing = wait
+    bench.address(1, 2)
+    bench.command(0x20)
+    assert refused(bench, with_transfer(bench.state(), **changes)) == message
+
+
+def test_a_loaded_write_that_waits_takes_no_more_words() -> None:
+    bench = Bench(on_error="wait")
+    bench.media[0].failing = True
+    bench.address(7, 1)
+    bench.command(0x30)
+    bench.write_bytes(b"new!" * 128)
+    bench = bench.twin()
+    bench.write_bytes(b"more")
+    bench.machine.retry()
+    assert bench.inb(STATUS) == IDLE
+    assert bench.read_sectors(7) == b"new!" * 128
 
 
 def test_a_read_that_waits_has_something_left_to_read() -> None:

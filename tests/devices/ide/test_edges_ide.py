@@ -29,6 +29,7 @@ from tests.devices.ide.ide_bench import (
     STATUS,
     Bench,
     Medium,
+    content,
     refused,
     with_transfer,
     words,
@@ -630,6 +631,7 @@ def test_a_loaded_write_that_waits_takes_no_more_words() -> None:
     bench.machine.retry()
     assert bench.inb(STATUS) == IDLE
     assert bench.read_sectors(7) == b"new!" * 128
+    assert bench.read_sectors(8) == content(8 * 512, 512)
 
 
 def test_a_read_that_waits_has_something_left_to_read() -> None:

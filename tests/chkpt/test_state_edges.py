@@ -1,11 +1,11 @@
 """States at the edges of the rules: fields of one kind throughout, versions without a way, kinds out of their place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import pytest
 
-from chkpt.context import Blob, Context
+from chkpt.context import Blob, Context, SparseBlob, Value
 from chkpt.device import U8, Length, Time
 from chkpt.errors import ConfigError, StateError, VersionError
 from chkpt.state import from_context, from_table, shift_times, to_context
@@ -45,6 +45,34 @@ def test_a_state_of_a_class_without_upgrades_is_taken_in_its_own_version_only(ve
     assert from_context(context, Alarms, "x") == ALARMS
     with pytest.raises(VersionError, match=message):
         from_context(Context("", version, context.values), Alarms, "x")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    value: U8
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    levels: tuple[Level, Level]
+
+
+@pytest.mark.parametrize(
+    ("values", "blobs", "strangers"),
+    [
+        ({"odd": 1}, {}, ["x/levels.odd"]),
+        ({}, {"rom": SparseBlob(1, 1)}, ["x/levels.rom"]),
+        ({"odd": 1}, {"rom": SparseBlob(1, 1)}, ["x/levels.odd", "x/levels.rom"]),
+    ],
+)
+def test_what_stands_beside_the_contexts_of_a_tuple_is_passed_over_and_told(
+    values: dict[str, Value], blobs: dict[str, Blob], strangers: list[str]
+) -> None:
+    bank = Bank((Level(1), Level(2)))
+    levels = replace(to_context(bank).contexts["levels"], values=values, blobs=blobs)
+    unknown: list[str] = []
+    assert from_context(Context(contexts={"levels": levels}), Bank, "x", unknown) == bank
+    assert unknown == strangers
 
 
 @dataclass(frozen=True, slots=True)

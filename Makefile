@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORKERS ?= 2
 
-.PHONY: demo test test-long oracle check bench coverage format clean help
+.PHONY: demo test test-long oracle check bench coverage mutants format clean help
 
 help:
 	@echo "make demo       save a machine at its worst moment, end it, load it in a new process, compare with QEMU"
@@ -15,6 +16,8 @@ help:
 	@echo "make check      lint, types, import rules"
 	@echo "make bench      print times beside their baselines"
 	@echo "make coverage   run the tests and tell what they do not reach"
+	@echo "make mutants    break the devices in thousands of ways and tell which the tests do not notice; takes an hour;"
+	@echo "                FILES=devices/pic.py for some files, WORKERS=1 for one at a time"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -46,9 +49,12 @@ bench: $(READY)
 coverage: $(READY)
 	$(BIN)/pytest -n 2 -m "not long" --cov --cov-report term-missing:skip-covered
 
+mutants: $(READY)
+	$(BIN)/python -m mutation --workers $(WORKERS) $(FILES)
+
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 clean:
-	rm -rf $(VENV) .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants

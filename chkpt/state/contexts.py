@@ -131,7 +131,7 @@ def _upgraded(context: Context, cls: type, version: int, path: str) -> Context:
             plain = upgrades[step](plain)
         except Exception as exc:
             raise StateError(f"{path} cannot be upgraded from version {step}: {exc!r}") from exc
-    return _from_plain(plain, context.type, version)
+    return _from_plain(plain)
 
 
 class _Part(dict[str, "Value | Blob"]):
@@ -149,12 +149,13 @@ def _plain(context: Context) -> _Part:
     return part
 
 
-def _from_plain(plain: Mapping[str, "Value | Blob"], type_name: str = "", version: int = 0) -> Context:
-    context = Context(type_name, version)
+def _from_plain(plain: Mapping[str, "Value | Blob"]) -> Context:
+    context = Context()
     contexts: dict[str, Context] = {}
     for name, value in plain.items():
         if isinstance(value, Mapping):
-            contexts[name] = _from_plain(value, version=value.version if isinstance(value, _Part) else _PRESENT)
+            contexts[name] = part = _from_plain(value)
+            part.version = value.version if isinstance(value, _Part) else _PRESENT
         elif value is None or isinstance(value, bool | int | float | str | bytes | Sequence):
             context.values[name] = value
         else:

@@ -253,7 +253,9 @@ class Disk:
     def check(self, state: DriveState, where: str) -> None:
         """Refuse a state that this disk cannot have. Change nothing. Raise StateError."""
         backend, ata = self._backend, state.ata
-        if backend is None or ata is None or state.disk is None:
+        assert backend is not None
+        assert ata is not None
+        if state.disk is None:
             raise StateError(f"{where} is not the state of a disk with a medium")
         backend.check(state.disk)
         if ata.multiple not in MULTIPLES:

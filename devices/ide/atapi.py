@@ -38,6 +38,9 @@ DMA_OR_OVERLAP: Final = 0x03
 MAX_BLOCK: Final = 0xFFFE
 """The largest byte count limit; 0xFFFF means this (ATA/ATAPI-6, PACKET)."""
 
+MAX_SECTORS: Final = 0xFFFF_FFFF
+"""The most sectors that READ TOC can tell, with the lead-out after the last."""
+
 ABOVE_ATTENTION: Final = frozenset((Packet.INQUIRY, Packet.REQUEST_SENSE, Packet.GET_CONFIGURATION, Packet.GET_EVENT))
 """Packet commands that a unit attention does not fail (SFF-8020i; MMC-2 for the last two)."""
 
@@ -133,7 +136,7 @@ class Cdrom:
     @property
     def _sectors(self) -> int:
         """How many sectors the disc has; 0 without a disc or with the tray open."""
-        return 0 if self._backend is None or self._tray_open else self._backend.size // CD_SECTOR
+        return 0 if self._backend is None or self._tray_open else min(self._backend.size // CD_SECTOR, MAX_SECTORS)
 
     # -- resets and commands ------------------------------------------------------------------------------------------
 
@@ -442,8 +445,6 @@ class Cdrom:
 
     def check(self, state: DriveState, where: str) -> None:
         """Refuse a state that this drive cannot have. Change nothing. Raise StateError."""
-        if state.atapi is None:
-            raise StateError(f"{where} is not the state of a CD-ROM drive")
         if (state.disk is None) != (self._backend is None):
             there, here = ("no disc", "one") if state.disk is None else ("a disc", "none")
             raise StateError(f"{where} has {there}, but this drive has {here}: connect or disconnect its backend")

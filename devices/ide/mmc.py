@@ -82,9 +82,9 @@ def inquiry(config: DriveConfig) -> bytes:
         0x00,  # no ANSI version: SFF-8020i
         0x21,  # ATAPI version 2, response format 1
         31,  # bytes after this one
-        vendor.encode("ascii")[:8].ljust(8),
-        product.encode("ascii")[:16].ljust(16),
-        config.firmware.encode("ascii")[:4].ljust(4),
+        vendor.encode("ascii").ljust(8),  # the format cuts what is longer
+        product.encode("ascii").ljust(16),
+        config.firmware.encode("ascii").ljust(4),
     )
 
 
@@ -106,10 +106,9 @@ def table_of_contents(sectors: int, first: int, *, msf: bool) -> bytes | None:
     """Return format 0: one data track and the lead-out, from track `first` on; None where there is no such track."""
     if first > 1 and first != LEAD_OUT:
         return None
-    tracks = b""
-    if first <= 1:
-        tracks += bytes((0, DATA_TRACK, 1, 0)) + address_of(0, msf=msf)
-    tracks += bytes((0, DATA_TRACK, LEAD_OUT, 0)) + address_of(sectors, msf=msf)
+    tracks = bytes((0, DATA_TRACK, LEAD_OUT, 0)) + address_of(sectors, msf=msf)
+    if first != LEAD_OUT:
+        tracks = bytes((0, DATA_TRACK, 1, 0)) + address_of(0, msf=msf) + tracks
     return pack(">HBB", 2 + len(tracks), 1, 1) + tracks
 
 

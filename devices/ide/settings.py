@@ -34,8 +34,7 @@ class Settings:
         self.keep = False
 
     def power_on(self) -> None:
-        """Go to what is set at power-on."""
-        self.power = PowerMode.ACTIVE
+        """Go to what is set at power-on. The reset that comes with it wakes the drive up."""
         self.transfer_mode = POWER_ON_MODE
         self.keep = False
 

@@ -79,7 +79,7 @@ def check_transfer(state: TransferState, status: int, where: str) -> None:
     if state.waiting and kind in FROM_MEDIUM:
         fits = size == state.offset == state.length == 0
     elif state.waiting:
-        fits = size == state.offset == state.length > 0
+        fits = size == state.offset == state.length
     elif kind in FROM_HOST:
         fits = size == state.offset < state.length
     else:

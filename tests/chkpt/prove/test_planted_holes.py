@@ -38,6 +38,8 @@ CALLED: Final = {
     "ide": {
         **{f"drive{unit}.transfer.{field}": {"block", "words_in", "words_out", "out_end"}
            for unit in (0, 1) for field in ("buffer", "offset", "length")},
+        **{f"drive{unit}.transfer.{field}": {"transfer"} for unit in (0, 1) for field in ("kind", "waiting")},
+        **{f"drive{unit}.disk.changed": {"blocks"} for unit in (0, 1)},
         **{f"drive{unit}.atapi.{field}": {"sense"} for unit in (0, 1) for field in ("sense_key", "asc", "ascq")},
     },
 }  # fmt: skip
@@ -58,8 +60,8 @@ def named(finding: Finding, device_type: DeviceType[Any, Any], field: str) -> bo
     divergence = finding.divergence
     words = {word.lstrip("_") for each in divergence.attributes for word in re.split(r"[.\[\]]+", each.path)}
     alike = {word for word in words if len(word) > 3 and (name.startswith(word) or name.endswith(word))}
-    told = re.split(r"\W+", f"{divergence.original} {' '.join(divergence.fields)}")
-    return bool(alike) or name in {*words, *told} or bool(words & CALLED.get(device_type.name, {}).get(field, set()))
+    words |= {*re.split(r"\W+", f"{divergence.original} {' '.join(divergence.fields)}")}
+    return bool(alike) or bool(words & {name, *CALLED.get(device_type.name, {}).get(field, ())})
 
 
 def check_caught(device_type: DeviceType[Any, Any], field: str) -> None:

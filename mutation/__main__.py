@@ -25,10 +25,9 @@ def run(files: Sequence[str], workers: int) -> None:
     """Let mutmut try the mutants of these files. Its folder is made anew, so that no result is older than a test."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    modules = [file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in files]
     log = FOLDER / "run.log"
-    print(f"mutmut is at work; {log} tells how far it is")
-    command = [f"{sys.prefix}/bin/mutmut", "run", "--max-children", str(workers), *(f"{name}.x*" for name in modules)]
+    print(f"mutmut is at work; {log} tells how far it is", flush=True)
+    command = [sys.executable, "-m", "mutation.launch", str(workers), *files]
     with log.open("wb") as output:
         status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
     if status:

@@ -448,7 +448,8 @@ def test_a_disk_that_vanishes_leaves_nothing_to_the_next_one() -> None:
     bench = Bench()
     bench.command(0x00)  # NOP fails, and interrupts
     bench.outb(ERROR, 0x99)
-    assert bench.line
+    interrupts = bench.line
+    assert interrupts
     fresh = Bench().drive()
     disk = bench.machine.devices.disconnect_block("ide0.0")
     assert not bench.line

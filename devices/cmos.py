@@ -108,7 +108,7 @@ class Cmos:
         self._a = 0x26  # what every BIOS sets: 32.768 kHz, 1024 Hz
         self._b = B_24
         self._c = 0
-        self._aborted = False
+        self._cycle_aborted = False
         self._periodic_deadline: int | None = None
         now = host.clock.now
         date = _date(config.base) + timedelta(seconds=now // SECOND)
@@ -149,7 +149,7 @@ class Cmos:
             ram=bytes(self._ram),
             chain_start=self._chain_start,
             periodic_deadline=self._periodic_deadline,
-            cycle_aborted=self._aborted,
+            cycle_aborted=self._cycle_aborted,
         )
 
     def load(self, state: CmosState) -> None:
@@ -176,7 +176,7 @@ class Cmos:
         self._ram[:] = state.ram
         self._chain_start = state.chain_start
         self._periodic_deadline = state.periodic_deadline
-        self._aborted = state.cycle_aborted
+        self._cycle_aborted = state.cycle_aborted
         self._follow_chain()
         self._follow_irq()
 
@@ -227,7 +227,7 @@ class Cmos:
         self._a = value
         if value >> A_DV_SHIFT not in DV_RUNS:
             self._chain_start = None
-            self._aborted = False
+            self._cycle_aborted = False
         elif self._chain_start is None:
             self._chain_start = self._clock.now
         self._seek_edge()
@@ -238,7 +238,7 @@ class Cmos:
         if value & B_SET:
             value &= ~B_UIE
         elif self._b & B_SET and self._in_cycle():
-            self._aborted = True
+            self._cycle_aborted = True
         self._see_edge()
         self._b = value
         self._arm_periodic()
@@ -264,18 +264,18 @@ class Cmos:
         return in_cycle(self._chain_start, self._clock.now)
 
     def _updating(self) -> bool:
-        return not self._b & B_SET and not self._aborted and self._in_cycle()
+        return not self._b & B_SET and not self._cycle_aborted and self._in_cycle()
 
     def _update(self) -> None:
         """End an update cycle: show the next second, compare the alarm, set the flags."""
         self._update_timer.arm(self._clock.now + SECOND)
-        if not self._b & B_SET and not self._aborted:
+        if not self._b & B_SET and not self._cycle_aborted:
             self._calendar.advance(self._modes)
             self._c |= C_UF
             if self._alarm():
                 self._c |= C_AF
             self._follow_irq()
-        self._aborted = False
+        self._cycle_aborted = False
 
     def _alarm(self) -> bool:
         shown = self._calendar.bytes

@@ -8,13 +8,21 @@ import pytest
 
 from chkpt.device import DeviceType
 from chkpt.prove import Finding, prove
+from devices.cmos import CMOS
+from devices.debugcon import DEBUGCON
+from devices.dma_page import DMA_PAGE
+from devices.i8042 import KEYBOARD_CONTROLLER
 from devices.ide import IDE
 from devices.pic import PIC
 from devices.pit import PIT
+from devices.port92 import PORT92
 from devices.serial import SERIAL
 from tests.chkpt.prove.forgetful import fields, setups
 
 SECONDS: Final = 60
+
+BOARD: Final = (CMOS, KEYBOARD_CONTROLLER, PORT92, DMA_PAGE, DEBUGCON)
+"""The small devices of a PC."""
 
 UNNOTICEABLE: Final = {
     "ide": {
@@ -38,12 +46,17 @@ CALLED: Final = {
         "counters.origin": "_origin|_reload_at",
     },
     "serial": {"tsr": "_unsent", "xmit_fifo": "_unsent", "timeout_deadline": "deadline"},
+    "cmos": {
+        **dict.fromkeys(("seconds", "minutes", "hours", "day_of_week", "day_of_month", "month", "year"), "bytes"),
+        **dict.fromkeys(("seconds_alarm", "minutes_alarm", "hours_alarm"), "_alarms"),
+    },
+    "i8042": {"answer": "_answer_waiting"},
 }
 """Attributes by which a field is known where they are not called like it."""
 
 EVERY: Final = [
     (device_type, field)
-    for device_type in (PIT, PIC, SERIAL, IDE)
+    for device_type in (PIT, PIC, SERIAL, IDE, *BOARD)
     for field in fields(device_type)
     if field not in UNNOTICEABLE.get(device_type.name, {})
 ]

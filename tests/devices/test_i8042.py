@@ -146,6 +146,22 @@ def test_status_tells_a_command_from_data() -> None:
     assert not desk.status & A2
 
 
+@pytest.mark.parametrize("other", [0xAE, 0x00])
+def test_a_command_without_data_byte_gives_up_the_one_that_waited(other: int) -> None:
+    desk = Desk()
+    desk.command(0xD1)
+    desk.command(other)
+    desk.write(0xDD)
+    assert (desk.machine.a20.level, desk.drain()) == (True, bytes((RESEND,)))
+
+
+def test_a_reset_that_is_held_back_leaves_the_reset_line_high() -> None:
+    desk = Desk()
+    with desk.machine.requests.held():
+        desk.command(0xD1, 0xDE)
+        assert desk.ask(0xD0) & 0x01
+
+
 def test_another_command_in_place_of_the_data_byte_is_taken() -> None:
     desk = Desk()
     desk.command(0xD1)
@@ -385,6 +401,14 @@ def test_after_its_reset_it_scans() -> None:
     desk.tell(0xF5)
     desk.tell(0xFF)
     assert desk.type(b"a") == b"\x1c\xf0\x1c"
+
+
+def test_another_scan_set_clears_the_keys() -> None:
+    desk = Desk()
+    desk.write(0xF0)
+    desk.device.receive(b"a")
+    desk.write(0x01)
+    assert desk.drain() == bytes((ACK, ACK))
 
 
 # -- typing -----------------------------------------------------------------------------------------------------------

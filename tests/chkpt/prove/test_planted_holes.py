@@ -60,7 +60,11 @@ EVERY: Final = [
     for field in fields(device_type)
     if field not in UNNOTICEABLE.get(device_type.name, {})
 ]
-SAMPLE: Final = random.Random("planted holes").sample(EVERY, 12)
+SMALL: Final = [each for each in EVERY if each[0] in BOARD]
+SAMPLE: Final = [
+    *random.Random("planted holes").sample(EVERY[: -len(SMALL)], 12),
+    *random.Random("small devices").sample(SMALL, 4),
+]
 
 
 def named(finding: Finding, device_type: DeviceType[Any, Any], field: str) -> bool:

@@ -54,6 +54,7 @@ U1: TypeAlias = Annotated[int, Range(0, 1)]
 U2: TypeAlias = Annotated[int, Range(0, 3)]
 U3: TypeAlias = Annotated[int, Range(0, 7)]
 U4: TypeAlias = Annotated[int, Range(0, 0xF)]
+U7: TypeAlias = Annotated[int, Range(0, 0x7F)]
 U8: TypeAlias = Annotated[int, Range(0, 0xFF)]
 U16: TypeAlias = Annotated[int, Range(0, 0xFFFF)]
 U32: TypeAlias = Annotated[int, Range(0, 0xFFFF_FFFF)]
@@ -189,6 +190,18 @@ class Host(Protocol):
 
     def cpu_interrupt_line(self) -> IrqLine:
         """Drive the processor's INTR pin."""
+
+    def a20_line(self) -> IrqLine:
+        """Drive the gate of address line 20, which is enabled while any device drives it high. It is low until set."""
+
+    def request_reset(self) -> None:
+        """Reset the machine, this device too, as soon as the present access is over.
+
+        To be called from within a write to the device or the callback of one of its timers.
+        """
+
+    def request_exit(self, status: int, /) -> None:
+        """Tell the machine's owner that the guest wants the machine to end with `status`."""
 
     def receive_irqs(self, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /) -> None:
         """Be the interrupt controller: `set_level(number, level)` at every change of a line, and for each after a load.

@@ -79,6 +79,7 @@ class DeviceContract:
         self.stir(machine)
         twin.load(saved(machine))
         assert [twin.irq.level(n) for n in range(17)] == [machine.irq.level(n) for n in range(17)]
+        assert twin.a20.level is machine.a20.level
 
     def test_load_arms_the_same_timers(self) -> None:
         machine, twin = self.machine(), self.machine()

@@ -13,6 +13,12 @@ DEVICE_TYPES = {
     "pic": "devices.pic:PIC",
     "serial": "devices.serial:SERIAL",
     "ide": "devices.ide:IDE",
+    "cmos": "devices.cmos:CMOS",
+    "i8042": "devices.i8042:KEYBOARD_CONTROLLER",
+    "port92": "devices.port92:PORT92",
+    "dma_page": "devices.dma_page:DMA_PAGE",
+    "debugcon": "devices.debugcon:DEBUGCON",
+    "isa_debug_exit": "devices.isa_debug_exit:ISA_DEBUG_EXIT",
 }
 
 

@@ -7,6 +7,7 @@ The controller keeps the levels in its own state and sees no edge where nothing 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from chkpt.errors import ConfigError, ConflictError
 
@@ -19,12 +20,19 @@ INTR = LINES
 SetLevel = Callable[[int, bool], None]
 
 
+class Counting(Protocol):
+    """A wire as its drivers see it."""
+
+    def count(self, change: int, /) -> None:
+        """Take one driver's change, +1 or -1."""
+
+
 class Driver:
     """One driver of one wire. See `chkpt.device.IrqLine`."""
 
     __slots__ = ("_level", "_wire")
 
-    def __init__(self, wire: "Wire") -> None:
+    def __init__(self, wire: Counting) -> None:
         self._wire = wire
         self._level = False
 

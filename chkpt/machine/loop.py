@@ -125,7 +125,7 @@ class RunLoop:
         self._epoch = time.monotonic_ns() - self.machine.clock.now
 
     def run(self) -> None:
-        """Run until `stop`. Whatever ends the loop otherwise is kept in `error`, and logged."""
+        """Run until `stop`, or until the guest ends the machine. What else ends it is kept in `error`, and logged."""
         try:
             while not self._stopped:
                 self._round()
@@ -151,6 +151,10 @@ class RunLoop:
             ready = [channel for channel in ready if channel in still]
         for channel in ready:
             self._poll(channel)
+        status = self.machine.requests.exit_status
+        if status is not None:
+            log.info("machine %s: the guest ends it with status %d", self.machine.name, status)
+            self._stopped = True
 
     def _wait(self, timeout: float | None) -> list[Pollable]:
         """Sleep until something is ready, somebody calls, or `timeout` milliseconds are over; return what is ready."""

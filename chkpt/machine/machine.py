@@ -1,8 +1,8 @@
 """A machine: assembled from its configuration, stepped by its owner, saved and loaded as a whole."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
@@ -10,12 +10,14 @@ from chkpt.context import Blob, Checkpoint, Value
 from chkpt.device import U16, U64, FrontendKind, IrqLine, Range, Timer
 from chkpt.errors import ChkptError, ConfigError, StateError, StrictError
 from chkpt.machine import config as machine_config
+from chkpt.machine.a20 import A20Gate
 from chkpt.machine.clock import MachineClock
 from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
 from chkpt.machine.irq import INTR, LINES, IrqLines
 from chkpt.machine.memory import Memory, Ram, ram_of
 from chkpt.machine.msrs import MsrBus
 from chkpt.machine.ports import PortBus
+from chkpt.machine.requests import Requests
 from chkpt.manager import (
     BackendTypes,
     DeviceManager,
@@ -65,17 +67,49 @@ class MemoryState:
 class MachinePlatform:
     """The machine as the device manager sees it. See `chkpt.manager.Platform`."""
 
-    def __init__(self, clock: MachineClock, ports: PortBus, msrs: MsrBus, memory: Memory, irq: IrqLines) -> None:
-        self.clock = clock
-        self.map_ports = ports.map
-        self.map_msrs = msrs.map
-        self.map_memory = memory.map
-        self.receive_irqs = irq.receive
-        self._irq = irq
+    def __init__(self, machine: "Machine") -> None:
+        self.clock = machine.clock
+        self.map_ports = machine.ports.map
+        self.receive_irqs = machine.irq.receive
+        self.drive_a20 = machine.a20.drive
+        self.request_reset = machine.requests.request_reset
+        self.request_exit = machine.requests.request_exit
+        self._map_msrs = machine.msrs.map
+        self._map_memory = machine.memory.map
+        self._irq = machine.irq
+        self._a20 = machine.a20
+        self._settle = machine.requests.settle
 
     def timer(self, fire: Callable[[], None], /) -> Timer:
         """Make a timer on the clock."""
-        return self.clock.timer(fire)
+
+        def fire_and_settle() -> None:
+            fire()
+            self._settle()
+
+        return self.clock.timer(fire_and_settle)
+
+    def map_msrs(
+        self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
+    ) -> Callable[[], None]:
+        """Route accesses to these MSRs."""
+
+        def write_and_settle(msr: int, value: int) -> None:
+            write(msr, value)
+            self._settle()
+
+        return self._map_msrs(first, count, read, write_and_settle)
+
+    def map_memory(
+        self, first: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], /
+    ) -> Callable[[], None]:
+        """Route accesses to these addresses."""
+
+        def write_and_settle(offset: int, width: int, value: int) -> None:
+            write(offset, width, value)
+            self._settle()
+
+        return self._map_memory(first, size, read, write_and_settle)
 
     def drive_irq(self, number: int, /) -> tuple[IrqLine, Callable[[], None]]:
         """Add a driver to an interrupt line."""
@@ -87,9 +121,11 @@ class MachinePlatform:
         """Add a driver to the processor's INTR pin."""
         return self._irq.drive(INTR)
 
-    def frozen_lines(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def frozen_lines(self) -> Iterator[None]:
         """Hold every line's change back until the end."""
-        return self._irq.frozen()
+        with self._irq.frozen(), self._a20.frozen():
+            yield
 
 
 class Machine:
@@ -125,13 +161,14 @@ class Machine:
         """
         self.config = machine_config.default() if config is None else config
         self.clock = MachineClock()
-        self.ports = PortBus()
+        self.requests = Requests(self.reset)
+        self.ports = PortBus(self.requests)
         self.msrs = MsrBus()
         self.memory = Memory(self.config.memory)
         self.irq = IrqLines()
-        platform = MachinePlatform(self.clock, self.ports, self.msrs, self.memory, self.irq)
+        self.a20 = A20Gate()
         types = installed_device_types() if device_types is None else device_types
-        self.devices = DeviceManager(platform, types)
+        self.devices = DeviceManager(MachinePlatform(self), types)
         self._backend_types = backend_types
         try:
             for device in self.config.devices:
@@ -250,7 +287,7 @@ class Machine:
     def _load_whole(self, plan: LoadPlan, parts: "_Parts") -> LoadReport:
         ram = None if parts.memory is None else self._ram(parts.memory)
         outside = self.irq.outside
-        with self.irq.frozen():
+        with self.irq.frozen(), self.a20.frozen():
             try:
                 self.irq.outside = outside if parts.lines is None else parts.lines.outside
                 report = plan.apply(now=None if parts.clock is None else parts.clock.now)
@@ -259,6 +296,7 @@ class Machine:
                 raise
         if ram is not None:
             self.memory.replace(ram)
+        self.requests.forget()
         return report
 
     def _ram(self, memory: MemoryState) -> Ram:

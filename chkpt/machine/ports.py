@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from chkpt.device import Port
+from chkpt.machine.requests import Requests
 
 Read = Callable[[], int]
 Write = Callable[[int], None]
@@ -11,12 +12,14 @@ Write = Callable[[int], None]
 class PortBus:
     """Routes each access to the device that has the port.
 
-    There is one table a width and direction, so that an access is one look-up and one call.
+    There is one table a width and direction, so that an access is one look-up and one call. What a write makes a
+    device ask of the machine is done when the write is over.
     """
 
-    __slots__ = ("_read", "_read_word", "_write", "_write_word")
+    __slots__ = ("_read", "_read_word", "_requests", "_write", "_write_word")
 
-    def __init__(self) -> None:
+    def __init__(self, requests: Requests | None = None) -> None:
+        self._requests = requests or Requests(lambda: None)
         self._read: dict[int, Read] = {}
         self._write: dict[int, Write] = {}
         self._read_word: dict[int, Read] = {}
@@ -60,6 +63,8 @@ class PortBus:
         except KeyError:
             return
         write(value & 0xFF)
+        if self._requests.reset_pending:
+            self._requests.settle()
 
     def inw(self, port: int) -> int:
         """Read 16 bits, little-endian over two ports where the device is 8 bits wide."""
@@ -73,6 +78,8 @@ class PortBus:
         write = self._write_word.get(port)
         if write is not None:
             write(value & 0xFFFF)
+            if self._requests.reset_pending:
+                self._requests.settle()
             return
         self.outb(port, value)
         self.outb((port + 1) & 0xFFFF, value >> 8)
@@ -90,6 +97,8 @@ class PortBus:
         if write is not None:
             write(value & 0xFFFF)
             write(value >> 16 & 0xFFFF)
+            if self._requests.reset_pending:
+                self._requests.settle()
             return
         self.outw(port, value)
         self.outw((port + 2) & 0xFFFF, value >> 16)

@@ -62,6 +62,15 @@ class Platform(Protocol):
     def drive_intr(self) -> tuple[IrqLine, Undo]:
         """Add a driver to the processor's INTR pin."""
 
+    def drive_a20(self) -> tuple[IrqLine, Undo]:
+        """Add a driver to the gate of address line 20."""
+
+    def request_reset(self) -> None:
+        """Reset the machine when the present access is over."""
+
+    def request_exit(self, status: int, /) -> None:
+        """Show the machine's owner that it is to end."""
+
     def receive_irqs(
         self, owner: str, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /
     ) -> Undo:
@@ -146,6 +155,20 @@ class DeviceHost:
         line, undo = self._platform.drive_intr()
         self._undo.append(undo)
         return line
+
+    def a20_line(self) -> IrqLine:
+        """See `Host.a20_line`."""
+        line, undo = self._platform.drive_a20()
+        self._undo.append(undo)
+        return line
+
+    def request_reset(self) -> None:
+        """See `Host.request_reset`."""
+        self._platform.request_reset()
+
+    def request_exit(self, status: int, /) -> None:
+        """See `Host.request_exit`."""
+        self._platform.request_exit(status)
 
     def receive_irqs(self, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /) -> None:
         """See `Host.receive_irqs`."""

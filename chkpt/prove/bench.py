@@ -29,6 +29,7 @@ from chkpt.grammar import (
     Write,
     Wrmsr,
 )
+from chkpt.machine.irq import INTR
 from chkpt.prove import ends
 from chkpt.prove.setup import Setup
 from chkpt.snapshot import dumps, loads
@@ -40,11 +41,15 @@ FAULT: Final = -1
 """The answer of an access to an MSR that no device has: the processor raises #GP."""
 
 
+A20: Final = INTR + 1
+"""In an event: the gate of address line 20, in place of an interrupt line's number."""
+
+
 class Bench:
     """One machine, driven step by step.
 
-    `events` are the changes of the interrupt lines with their times, INTR as line 16; `logs` is what each end has seen.
-    Both begin anew with `forget`.
+    `events` are the changes of the interrupt lines with their times, INTR as line 16 and A20 as line 17; `logs` is
+    what each end has seen. Both begin anew with `forget`.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -59,6 +64,7 @@ class Bench:
         self._plugs = self._plugging()
         self.logs = [end.log for end in self.ends.values()]
         machine.irq.watch(lambda number, level: self.events.append((machine.clock.now, number, level)))
+        machine.a20.watch(lambda level: self.events.append((machine.clock.now, A20, level)))
         ports = machine.ports
         self._in = {1: ports.inb, 2: ports.inw, 4: ports.inl}
         self._output = {1: ports.outb, 2: ports.outw, 4: ports.outl}
@@ -155,9 +161,9 @@ class Bench:
     # -- what shows outside -------------------------------------------------------------------------------------------
 
     def levels(self) -> tuple[object, ...]:
-        """Return every level that is not a change: the interrupt lines, and what each serial line shows."""
+        """Return every level that is not a change: interrupt lines, A20, and what each serial line shows."""
         irq = self.machine.irq
-        lines = tuple(irq.level(number) for number in range(17))
+        lines = (*(irq.level(number) for number in range(17)), self.machine.a20.level)
         return (*lines, *(end.levels for end in self.ends.values() if isinstance(end, ends.Line)))
 
     def timers(self) -> list[int | None]:

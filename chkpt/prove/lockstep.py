@@ -10,7 +10,7 @@ from chkpt.errors import ChkptError
 from chkpt.grammar import Step, Wait
 from chkpt.machine.irq import INTR
 from chkpt.prove.attributes import Attribute, differences
-from chkpt.prove.bench import Bench
+from chkpt.prove.bench import A20, Bench
 from chkpt.prove.setup import Setup
 from chkpt.snapshot import loads
 from chkpt.snapshot.diff import compare
@@ -212,9 +212,12 @@ def attempt(do: Callable[[Step], int], step: Step) -> tuple[int, str]:
         return 0, f"{type(exc).__name__}: {exc}"
 
 
+_PINS: Final = {INTR: "INTR", A20: "A20"}
+
+
 def _edges(bench: Bench) -> str:
     edges = (
-        f"{'INTR' if number == INTR else f'line {number}'} {'rises' if level else 'falls'} at {time} ns"
+        f"{_PINS.get(number) or f'line {number}'} {'rises' if level else 'falls'} at {time} ns"
         for time, number, level in bench.events
     )
     return ", ".join(edges) or "no edge"

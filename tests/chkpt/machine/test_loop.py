@@ -543,3 +543,15 @@ def test_a_call_finds_the_clock_at_the_present_and_its_timers_fired(make: Make, 
     future = loop.submit(look)
     rounds(loop)
     assert future.result(0) == (100, [10])
+
+
+def test_a_guest_that_ends_the_machine_ends_the_loop(make: Make, pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
+    board = machine()
+    loop = make(board, wall_clock=False)
+    caplog.set_level("INFO", "chkpt.machine")
+    loop.add(pipe)
+    pipe.send(b"x")
+    loop.submit(lambda: board.requests.request_exit(33))
+    loop.run()
+    assert pipe.got == [b"x"]
+    assert "the guest ends it with status 33" in caplog.text

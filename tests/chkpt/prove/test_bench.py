@@ -85,6 +85,15 @@ def test_time_passes_by_nanoseconds_or_to_the_next_deadline() -> None:
     assert bench.machine.clock.now == 1005
 
 
+def test_address_line_20_is_an_edge_and_a_level() -> None:
+    bench = Bench(setups_of(parse({"device": [{"type": "port92"}]}))[0])
+    before = bench.levels()
+    bench.do(Wait(5))
+    bench.do(Out(0x92, 0))
+    assert bench.events == [(5, 17, False)]
+    assert before != bench.levels() == (*before[:17], False)
+
+
 def test_lines_are_driven_and_acknowledged() -> None:
     bench = relay()
     for port, value in ((0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1)):

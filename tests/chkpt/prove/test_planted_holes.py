@@ -8,13 +8,21 @@ import pytest
 
 from chkpt.device import DeviceType
 from chkpt.prove import Finding, prove
+from devices.cmos import CMOS
+from devices.debugcon import DEBUGCON
+from devices.dma_page import DMA_PAGE
+from devices.i8042 import KEYBOARD_CONTROLLER
 from devices.ide import IDE
 from devices.pic import PIC
 from devices.pit import PIT
+from devices.port92 import PORT92
 from devices.serial import SERIAL
 from tests.chkpt.prove.forgetful import fields, setups
 
 SECONDS: Final = 60
+
+BOARD: Final = (CMOS, KEYBOARD_CONTROLLER, PORT92, DMA_PAGE, DEBUGCON)
+"""The small devices of a PC."""
 
 UNNOTICEABLE: Final = {
     "ide": {
@@ -42,16 +50,26 @@ CALLED: Final = {
         **{f"drive{unit}.disk.changed": {"blocks"} for unit in (0, 1)},
         **{f"drive{unit}.atapi.{field}": {"sense"} for unit in (0, 1) for field in ("sense_key", "asc", "ascq")},
     },
+    "cmos": {
+        **{field: {"bytes"}
+           for field in ("seconds", "minutes", "hours", "day_of_week", "day_of_month", "month", "year")},
+        **{field: {"alarms"} for field in ("seconds_alarm", "minutes_alarm", "hours_alarm")},
+    },
+    "i8042": {"answer": {"answer_waiting"}},
 }  # fmt: skip
 """Attributes by which a field is known where none is called like it, or like its beginning or end."""
 
 EVERY: Final = [
     (device_type, field)
-    for device_type in (PIT, PIC, SERIAL, IDE)
+    for device_type in (PIT, PIC, SERIAL, IDE, *BOARD)
     for field in fields(device_type)
     if field not in UNNOTICEABLE.get(device_type.name, {})
 ]
-SAMPLE: Final = random.Random("planted holes").sample(EVERY, 12)
+SMALL: Final = [each for each in EVERY if each[0] in BOARD]
+SAMPLE: Final = [
+    *random.Random("planted holes").sample(EVERY[: -len(SMALL)], 12),
+    *random.Random("small devices").sample(SMALL, 4),
+]
 
 
 def named(finding: Finding, device_type: DeviceType[Any, Any], field: str) -> bool:

@@ -1,0 +1,91 @@
+"""The MC146818A's time and calendar bytes, and how an update cycle advances them.
+
+Source: Motorola MC146818A datasheet (MC146818A/D), table 2, "Time, Calendar, and Alarm Data Modes". The bytes are as
+the program has left them: what the mode bits say does not convert them, and contents that the table does not have count
+on until they meet one of its ends.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+DAYS_IN_MONTH: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+PM: Final = 0x80  # of the hours in 12-hour mode
+
+SECONDS, MINUTES, HOURS, DAY_OF_WEEK, DAY_OF_MONTH, MONTH, YEAR = range(7)  # places in `Calendar.bytes`
+
+WRITABLE: Final = {SECONDS: 0x7F}
+"""The bits of a byte, where it does not have all of them (datasheet, "Address Map")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """Register B's DM and 24/12: how the bytes are to be read."""
+
+    binary: bool
+    hours_24: bool
+
+    def encode(self, value: int) -> int:
+        """Return a number from 0 to 99 as the bytes have it."""
+        return value if self.binary else value // 10 << 4 | value % 10
+
+    def decode(self, byte: int) -> int:
+        """Return the number that a byte stands for."""
+        return byte if self.binary else (byte >> 4) * 10 + (byte & 0xF)
+
+    def next(self, byte: int) -> int:
+        """Return the byte after `byte`, whatever it holds."""
+        if self.binary or byte & 0xF < 9:
+            return byte + 1 & 0xFF
+        return (byte | 0xF) + 1 & 0xFF
+
+
+class Calendar:
+    """Seconds, minutes, hours, day of the week, day of the month, month and year."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = bytearray(7)
+
+    def set(self, when: datetime, modes: Modes) -> None:
+        """Show this time."""
+        values = (when.second, when.minute, when.hour, when.isoweekday() % 7 + 1, when.day, when.month, when.year % 100)
+        self.bytes[:] = bytes(map(modes.encode, values))
+
+    def advance(self, modes: Modes) -> None:
+        """Go on by a second."""
+        if self._carry(SECONDS, 0, 59, modes) and self._carry(MINUTES, 0, 59, modes) and self._next_hour(modes):
+            self._carry(DAY_OF_WEEK, 1, 7, modes)
+            if self._carry(DAY_OF_MONTH, 1, self._days(modes), modes) and self._carry(MONTH, 1, 12, modes):
+                self._carry(YEAR, 0, 99, modes)
+
+    def _carry(self, place: int, first: int, last: int, modes: Modes) -> bool:
+        """Advance one byte, and tell whether it has gone from its last value to its first."""
+        byte = self.bytes[place]
+        over = byte == modes.encode(last)
+        self.bytes[place] = (modes.encode(first) if over else modes.next(byte)) & WRITABLE.get(place, 0xFF)
+        return over
+
+    def _next_hour(self, modes: Modes) -> bool:
+        """Advance the hours, and tell whether a day is over."""
+        if modes.hours_24:
+            return self._carry(HOURS, 0, 23, modes)
+        hours = self.bytes[HOURS]
+        pm = hours & PM
+        hours &= ~PM
+        if hours == modes.encode(12):
+            self.bytes[HOURS] = pm | modes.encode(1)
+        elif hours == modes.encode(11):
+            self.bytes[HOURS] = (pm ^ PM) | modes.encode(12)
+            return bool(pm)
+        else:
+            self.bytes[HOURS] = pm | modes.next(hours) & ~PM
+        return False
+
+    def _days(self, modes: Modes) -> int:
+        """Return how many days this month has. Every fourth year is a leap year; a month that is none has 31."""
+        month = modes.decode(self.bytes[MONTH])
+        if month == 2 and modes.decode(self.bytes[YEAR]) % 4 == 0:
+            return 29
+        return DAYS_IN_MONTH[month - 1] if 1 <= month <= 12 else 31

@@ -151,6 +151,7 @@ class Rack:
     ("table", "also", "message"),
     [
         ({"imgae": 1}, {"": ("image",)}, "rack: unknown key imgae; did you mean image?"),
+        ({"imazzz": 1}, {"": ("image",)}, "rack: unknown key imazzz; did you mean image?"),
         ({"slots": [{"imgae": 1}]}, {"slots": ("image",)}, "rack.slots[0]: unknown key imgae; did you mean image?"),
         ({"slots": [{"imgae": 1}]}, {"": ("image",)}, "rack.slots[0]: unknown key imgae; known are value"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from chkpt.context import Blob, Context, SparseBlob, Value
 from chkpt.device import U8, Length, Time
 from chkpt.errors import ConfigError, StateError, VersionError
-from chkpt.state import from_context, from_table, shift_times, to_context
+from chkpt.state import from_context, from_table, schema, shift_times, to_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +84,81 @@ class WithDisk:
 def test_a_blob_cannot_come_from_a_table() -> None:
     with pytest.raises(ConfigError, match=r"^box: disk is 5, not a context or blob of its own$"):
         from_table({"size": 1, "disk": 5}, WithDisk, "box")
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    count: U8
+
+
+@pytest.mark.parametrize(
+    ("cls", "tag", "value", "message"),
+    [
+        (Flags, "on", 1, "x.on is 1, not true or false"),
+        (Flags, "on", 0, "x.on is 0, not true or false"),
+        (Counts, "count", True, "x.count is True, not an integer"),
+        (Counts, "count", False, "x.count is False, not an integer"),
+    ],
+)
+def test_a_flag_is_no_number_and_a_number_no_flag(cls: type, tag: str, value: Value, message: str) -> None:
+    with pytest.raises(StateError) as caught:
+        from_context(Context(values={tag: value}), cls, "x")
+    assert str(caught.value) == message
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    run: tuple[U8, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Medley:
+    both: tuple[Level, Flags]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    value: Flags | Level
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Endless, r"^Endless\.run: a tuple of any length needs a Length$"),
+        (
+            Medley,
+            r"^Medley\.both: a tuple of contexts has them all of one dataclass, none of them optional, and holds ",
+        ),
+        (Either, r"^Either\.value: .* is no kind of field: see chkpt\.device\.State$"),
+    ],
+)
+def test_a_field_of_no_kind_is_named(cls: type, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        schema(cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Rack:
+    slots: Annotated[tuple[Level, ...], Length(0, 2)] = ()
+
+
+@pytest.mark.parametrize(
+    ("table", "also", "message"),
+    [
+        ({"imgae": 1}, {"": ("image",)}, "rack: unknown key imgae; did you mean image?"),
+        ({"imazzz": 1}, {"": ("image",)}, "rack: unknown key imazzz; did you mean image?"),
+        ({"slots": [{"imgae": 1}]}, {"slots": ("image",)}, "rack.slots[0]: unknown key imgae; did you mean image?"),
+        ({"slots": [{"imgae": 1}]}, {"": ("image",)}, "rack.slots[0]: unknown key imgae; known are value"),
+    ],
+)
+def test_keys_that_others_have_taken_are_hinted_at(
+    table: dict[str, object], also: dict[str, tuple[str, ...]], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_table(table, Rack, "rack", also)
+    assert str(caught.value) == message

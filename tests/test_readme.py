@@ -93,6 +93,6 @@ def test_every_command_is_named() -> None:
     assert named[1].split() == list(COMMANDS)
 
 
-@pytest.mark.parametrize("target", sorted({*re.findall(r"\]\(([^)#:]+)\)", README)}))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_link_leads_somewhere(target: str) -> None:
     assert (ROOT / target).exists()

@@ -195,7 +195,6 @@ Phrase: TypeAlias = Generator[Step, int, None]
 """Steps that belong together. Each `yield` gives the step's answer: the value read, 0 where there is none."""
 
 
-
 def cut_short(phrase: Phrase, steps: int) -> Phrase:
     """Say no more of a phrase than its first `steps` steps."""
     answer: int | None = None

@@ -161,6 +161,10 @@ class Memory:
         """Tell the processor when RAM is written to by another, and when other addresses are RAM, or RAM is another."""
         self._written, self._rearranged = written, rearranged
 
+    def unwatch(self) -> None:
+        """Tell nobody any more."""
+        self._written = self._rearranged = _nobody
+
     def ram_runs(self) -> list[tuple[int, int]]:
         """Return the runs `(first, size)` of pages that are RAM and nothing else."""
         runs: list[tuple[int, int]] = []

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,16 @@ def output(machine: Machine) -> bytes:
 def everything(machine: Machine) -> dict[str, Any]:
     """Return all that is saved of a machine."""
     return plain_checkpoint(saved(machine))
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the paths of what two machines do not have alike: short, where a whole one would be megabytes."""
+    for key in one.keys() | other.keys():
+        here, there = one.get(key), other.get(key)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            yield from differences(here, there, path + key)
+        elif here != there:
+            yield path + key
 
 
 def digest(machine: Machine) -> str:

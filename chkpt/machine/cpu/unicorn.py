@@ -75,8 +75,9 @@ class UnicornCpu:
         self._delivery = Delivery(self._registers, self._linear)
         self._budget = Budget(uc, self._library, native=native)
         self._ticks = 0
-        self._mapped: list[tuple[int, int]] = []
-        self._pinned: object = None
+        self._runs: list[tuple[int, int]] = []  # of RAM that are mapped
+        self._holes: set[tuple[int, int]] = set()
+        self._pinned: ctypes.c_char | None = None  # keeps RAM where it is
         self._stale = False
         self.activity = Activity.ACTIVE
         self.reason = ""
@@ -118,23 +119,31 @@ class UnicornCpu:
 
     def _map(self) -> None:
         """Map RAM where it is, and everything else to the bus."""
-        uc = self._uc
-        for first, size in self._mapped:
-            uc.mem_unmap(first, size)
+        uc, ram = self._uc, self._memory.ram
         runs = self._memory.ram_runs()
-        ram = self._memory.ram
-        self._pinned = base = ctypes.c_char.from_buffer(ram) if len(ram) else None
-        self._mapped = []
-        end = 0
-        for first, size in [*runs, (1 << ADDRESS_BITS, 0)]:
-            if first > end:
-                uc.mmio_map(end, first - end, self._on_load, end, self._on_store, end)
-                self._mapped.append((end, first - end))
-            if size and base is not None:
-                uc.mem_map_ptr(first, size, UC_PROT_ALL, ctypes.addressof(base) + first)
-                self._mapped.append((first, size))
-            end = first + size
+        ends = [0, *(first + size for first, size in runs)]
+        begins = [*(first for first, _ in runs), 1 << ADDRESS_BITS]
+        holes = {(end, begin - end) for end, begin in zip(ends, begins, strict=True) if begin > end}
+        self._pull()
+        self._unmap_ram()
+        for first, size in self._holes - holes:  # slow where a hole is large: the last one never changes
+            uc.mem_unmap(first, size)
+        for first, size in sorted(holes - self._holes):
+            uc.mmio_map(first, size, self._on_load, first, self._on_store, first)
+        self._holes = holes
+        if runs:
+            self._pinned = ctypes.c_char.from_buffer(ram)
+            for first, size in runs:
+                uc.mem_map_ptr(first, size, UC_PROT_ALL, ctypes.addressof(self._pinned) + first)
+        self._runs = runs
+        self._push()  # the engine looks for translations of what goes through the guest's page tables, and sets CR2
         self._stale = True
+
+    def _unmap_ram(self) -> None:
+        for first, size in self._runs:
+            self._uc.mem_unmap(first, size)
+        self._runs = []
+        self._pinned = None
 
     def invalidate(self) -> None:
         """Forget translations of code."""
@@ -378,10 +387,8 @@ class UnicornCpu:
 
     def close(self) -> None:
         """Give its memory back."""
-        for first, size in self._mapped:
-            self._uc.mem_unmap(first, size)
-        self._mapped = []
-        self._pinned = None
+        self._unmap_ram()
+        self._memory.unwatch()
 
 
 class _Physical:

@@ -52,9 +52,7 @@ def test_a_run_may_be_cut_into_any_pieces(uncut: tuple[dict[str, object], bytes,
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_snapshot_at_any_tick_goes_on_to_the_same_end(
-    seed: int, uncut: tuple[dict[str, object], bytes, int]
-) -> None:
+def test_a_snapshot_at_any_tick_goes_on_to_the_same_end(seed: int, uncut: tuple[dict[str, object], bytes, int]) -> None:
     choose = Random(seed)
     said = b""
     machine = busy(choose.choice(("unicorn", "unicorn-portable")))

@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, TypeVar
 
+from chkpt.device import Length, Range
 from chkpt.errors import ConfigError, NotFoundError, StorageError
-from chkpt.state import refuse_unknown
+from chkpt.state import from_table, refuse_unknown
 
 Table = Mapping[str, object]
+
+P = TypeVar("P")
 
 DEFAULT: Final[Table] = {
     "name": "default",
@@ -30,6 +33,8 @@ DEFAULT: Final[Table] = {
 """The machine without a TOML: a PC's timer, interrupt controllers, first serial port and first disk, and no CPU."""
 
 MAX_MEMORY: Final = 1 << 40
+MAX_MEMORY_OF_CPU: Final = 3 << 30
+"""The last gigabyte below 4 GiB is for devices and the BIOS, and no RAM is mapped above it."""
 UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 BACKEND_KEYS: Final = ("image", "size", "backend")
@@ -59,6 +64,21 @@ class DeviceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuConfig:
+    """The processor: its model, and how many ticks it runs in a second of the machine's clock."""
+
+    model: Annotated[str, Length(1, 64)] = "unicorn"
+    rate: Annotated[int, Range(1_000_000, 10_000_000_000)] = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareConfig:
+    """What the processor runs first: the path of a BIOS image."""
+
+    bios: Annotated[str, Length(1, 4096)]
+
+
+@dataclass(frozen=True, slots=True)
 class MachineConfig:
     """A machine to assemble. `memory` is in bytes; `table` is what it was parsed from, paths made absolute."""
 
@@ -66,6 +86,8 @@ class MachineConfig:
     memory: int
     devices: tuple[DeviceConfig, ...]
     table: Table = field(compare=False)
+    cpu: CpuConfig | None = None
+    firmware: FirmwareConfig | None = None
     source: str = field(default="", compare=False)  # the path of the TOML, for messages
 
 
@@ -105,7 +127,7 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     Raises:
         ConfigError: an unknown key, or a value that cannot be.
     """
-    refuse_unknown(table, ("name", "memory", "device"), "machine")
+    refuse_unknown(table, ("name", "memory", "cpu", "firmware", "device"), "machine")
     if directory is not None:
         table = _absolute(table, directory)
     name = table.get("name", "machine")
@@ -119,7 +141,19 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
         raise ConfigError(f"machine: two devices are named {twice}")
-    return MachineConfig(name, memory, tuple(devices), table)
+    cpu, firmware = _part(table, "cpu", CpuConfig), _part(table, "firmware", FirmwareConfig)
+    if cpu is not None and memory > MAX_MEMORY_OF_CPU:
+        raise ConfigError(f"machine: memory {memory} is more than the {MAX_MEMORY_OF_CPU} bytes that go with a CPU")
+    return MachineConfig(name, memory, tuple(devices), table, cpu, firmware)
+
+
+def _part(table: Table, name: str, cls: type[P]) -> P | None:
+    if name not in table:
+        return None
+    part = table[name]
+    if not isinstance(part, Mapping):
+        raise ConfigError(f"machine: {name} is not a table: write [{name}]")
+    return from_table(part, cls, name)
 
 
 def parse_size(value: object, where: str) -> int:
@@ -196,7 +230,7 @@ def _absolute(table: Table, directory: Path) -> dict[str, object]:
             result[key] = _absolute(value, directory)
         elif isinstance(value, list):
             result[key] = [_absolute(item, directory) if isinstance(item, Mapping) else item for item in value]
-        elif key in {"image", "path", "input", "link"} and isinstance(value, str):
+        elif key in {"image", "path", "input", "link", "bios"} and isinstance(value, str):
             result[key] = str(directory / value)
         else:
             result[key] = value
@@ -225,10 +259,11 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineC
 def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]:
     """Return the configuration without what touches the host, and the frontends that lost something by it.
 
-    Scratch disks and null backends touch nothing and stay.
+    Scratch disks and null backends touch nothing and stay. A firmware that is lost is named `firmware`.
     """
+    table = {key: value for key, value in config.table.items() if key != "firmware"}
     devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
-    lost: list[str] = []
+    lost = [] if config.firmware is None else ["firmware"]
     for frontend, place in _places(devices):
         backend = place.get("backend")
         harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in {"null", "scratch"})
@@ -236,7 +271,7 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
             lost.append(frontend)
             place.pop("image", None)
             place.pop("backend", None)
-    return replace(parse({**config.table, "device": devices}), source=config.source), tuple(lost)
+    return replace(parse({**table, "device": devices}), source=config.source), tuple(lost)
 
 
 def _places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, object]]]:

@@ -16,6 +16,7 @@ from threading import RLock
 from typing import Protocol, TypeVar
 
 from chkpt.errors import ChkptError, NoMachineError
+from chkpt.machine.execution import Outcome
 from chkpt.machine.machine import Machine
 
 log = logging.getLogger("chkpt.machine")
@@ -24,6 +25,10 @@ T = TypeVar("T")
 
 MAX_LAG = 1_000_000_000
 """Nanoseconds by which a timer may be late; a machine whose process was stopped for longer loses the rest."""
+
+
+TURN = 5_000_000
+"""Nanoseconds for which a processor runs before backends and clients get theirs."""
 
 
 class Pollable(Protocol):
@@ -57,6 +62,7 @@ class RunLoop:
         self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._ended = False
+        self._runs = False  # the processor has more to do
         self._lock = RLock()  # around the end and what must not follow it; a signal handler may call `stop` anywhere
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoch = 0
@@ -184,14 +190,19 @@ class RunLoop:
 
     def _timeout(self) -> float | None:
         """Return the milliseconds to the next deadline, or None for no end."""
+        if self._runs:
+            return 0.0
         deadline = self.machine.clock.next_deadline
         if deadline is None or not self._wall_clock or self.paused:
             return None
         return max(0.0, (deadline - (time.monotonic_ns() - self._epoch)) / 1e6)
 
     def _follow(self) -> None:
-        """Let the virtual clock follow the host's."""
+        """Let the processor run for a while; without one, or where it stands still, the clock follows the host's."""
         if not self._wall_clock or self.paused:
+            self._runs = False
+            return
+        if self.machine.execution is not None and self._run_cpu():
             return
         clock = self.machine.clock
         now = time.monotonic_ns() - self._epoch
@@ -201,6 +212,16 @@ class RunLoop:
             self._epoch += lag - MAX_LAG
             now -= lag - MAX_LAG
         clock.advance_to(now)
+
+    def _run_cpu(self) -> bool:
+        """Let the processor run for one turn; return whether the clock was its affair."""
+        end = time.monotonic_ns() + TURN
+        outcome = self.machine.run(enough=lambda: self.called or time.monotonic_ns() >= end)
+        self._runs = outcome is Outcome.ENOUGH
+        if outcome in {Outcome.DEAD, Outcome.SHUTDOWN}:
+            return False
+        self.rebase()
+        return True
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # it is awake already

@@ -13,6 +13,9 @@ from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
 from chkpt.machine.clock import MachineClock
 from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
+from chkpt.machine.cpu.contract import CpuState
+from chkpt.machine.execution import Execution, Outcome
+from chkpt.machine.firmware import Firmware, FirmwareState
 from chkpt.machine.irq import INTR, LINES, IrqLines
 from chkpt.machine.memory import Memory, Ram, ram_of
 from chkpt.machine.msrs import MsrBus
@@ -129,9 +132,9 @@ class MachinePlatform:
 
 
 class Machine:
-    """An emulated machine without a processor: its owner accesses the ports and moves the clock.
+    """An emulated machine. Its owner accesses the ports and moves the clock, or lets its processor run.
 
-        machine = Machine()                       # the default machine
+        machine = Machine()                       # the default machine, which has no processor
         machine.ports.outb(0x43, 0x34)
         machine.step(1_000_000)                   # one millisecond
         machine.save(checkpoint)
@@ -154,7 +157,7 @@ class Machine:
             backend_types: the types its backends may be of, the installed ones when left out.
 
         Raises:
-            ConfigError: the configuration does not describe a machine.
+            ConfigError: the configuration does not describe a machine, or asks for a CPU that is not installed.
             NotFoundError: an unknown type of device or backend.
             ConflictError: two devices claim the same.
             StorageError: an image or a backend cannot be opened.
@@ -170,7 +173,23 @@ class Machine:
         types = installed_device_types() if device_types is None else device_types
         self.devices = DeviceManager(MachinePlatform(self), types)
         self._backend_types = backend_types
+        self.execution: Execution | None = None
+        self.firmware: Firmware | None = None
         try:
+            if self.config.cpu is not None:
+                cpu = self.config.cpu
+                self.execution = Execution(
+                    cpu.model,
+                    cpu.rate,
+                    clock=self.clock,
+                    ports=self.ports,
+                    memory=self.memory,
+                    irq=self.irq,
+                    a20=self.a20,
+                    requests=self.requests,
+                )
+            if self.config.firmware is not None:
+                self.firmware = Firmware(self.config.firmware.bios, self.memory)
             for device in self.config.devices:
                 self.devices.create(device.type, device.name, device.options, KEYS_TAKEN)
                 for backend in device.backends:
@@ -220,9 +239,24 @@ class Machine:
             raise ValueError(f"a step of {nanoseconds} ns would move the clock back")
         self.clock.advance_to(self.clock.now + nanoseconds)
 
+    def run(
+        self, *, ticks: int | None = None, until: int | None = None, enough: Callable[[], bool] | None = None
+    ) -> Outcome:
+        """Let the processor run; see `Execution.run`. Raise ConfigError where the machine has none."""
+        if self.execution is None:
+            raise ConfigError(f'machine {self.name} has no CPU to run: give it one with [cpu] model = "unicorn"')
+        return self.execution.run(ticks=ticks, until=until, enough=enough)
+
     def reset(self) -> None:
-        """Reset every device, as the reset button does. RAM, disks and the clock stay."""
+        """Reset the processor and every device, as the reset button does. RAM, disks and the clock stay.
+
+        The BIOS below 1 MiB is put there anew.
+        """
+        if self.execution is not None:
+            self.execution.reset()
         self.devices.reset()
+        if self.firmware is not None:
+            self.firmware.reset()
 
     def retry(self) -> None:
         """Let every drive try once more what waits for a failed backend."""
@@ -231,12 +265,16 @@ class Machine:
 
     def close(self) -> None:
         """Remove every device and close every backend. A second call does nothing."""
-        self.devices.close()
+        try:
+            self.devices.close()
+        finally:
+            if self.execution is not None:
+                self.execution.cpu.close()
 
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self, checkpoint: Checkpoint) -> SaveReport:
-        """Put the whole machine into `checkpoint`: header, `clock`, `lines`, `memory`, `devices`.
+        """Put the whole machine into `checkpoint`: header, `clock`, `cpu`, `lines`, `firmware`, `memory`, `devices`.
 
         The blob of RAM is a view of live memory: write the snapshot before the machine runs on.
 
@@ -249,7 +287,11 @@ class Machine:
         checkpoint.header["config"] = cast("Value", self.config.table)
         devices = checkpoint.contexts.pop("devices")
         checkpoint.contexts["clock"] = to_context(ClockState(self.clock.now), "clock")
+        if self.execution is not None:
+            checkpoint.contexts["cpu"] = to_context(self.execution.save(), "cpu")
         checkpoint.contexts["lines"] = to_context(LinesState(self.irq.outside), "lines")
+        if self.firmware is not None:
+            checkpoint.contexts["firmware"] = to_context(self.firmware.state, "firmware")
         checkpoint.contexts["memory"] = to_context(MemoryState(self.memory.size, self.memory.blob()), "memory")
         checkpoint.contexts["devices"] = devices
         return report
@@ -265,8 +307,9 @@ class Machine:
     ) -> LoadReport:
         """Become the machine in `checkpoint`, whole or not at all.
 
-        With `only`, or a device of this machine in `skip`, the load is partial: clock, lines and RAM stay as they are,
-        and each time in the loaded states is shifted by the difference between this machine's clock and the saved one.
+        With `only`, or a device of this machine in `skip`, the load is partial: clock, CPU, lines and RAM stay as they
+        are, and each time in the loaded states is shifted by the difference between this machine's clock and the saved
+        one.
         What the snapshot has beside them and the devices is skipped, logged and reported like a device.
 
         Raises:
@@ -275,7 +318,12 @@ class Machine:
             LoadError: a device's `load` raised. Everything is as it was.
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
-        parts = _Parts(checkpoint, partial=bool(only) or any(name in self.devices for name in skip))
+        here = {"cpu": self.execution is not None, "firmware": self.firmware is not None}
+        parts = _Parts(
+            checkpoint,
+            partial=bool(only) or any(name in self.devices for name in skip),
+            here={name for name, has in here.items() if has},
+        )
         parts.tell(strict=strict)
         if parts.partial:
             report = plan.apply(shift=0 if parts.clock is None else self.clock.now - parts.clock.now)
@@ -286,8 +334,12 @@ class Machine:
 
     def _load_whole(self, plan: LoadPlan, parts: "_Parts") -> LoadReport:
         ram = None if parts.memory is None else self._ram(parts.memory)
+        if self.firmware is not None and parts.firmware is not None:
+            self.firmware.check(parts.firmware)
+        if self.execution is not None and parts.cpu is not None:
+            self.execution.cpu.check(parts.cpu)
         outside = self.irq.outside
-        with self.irq.frozen(), self.a20.frozen():
+        with self._cpu_loaded(parts.cpu), self.irq.frozen(), self.a20.frozen():
             try:
                 self.irq.outside = outside if parts.lines is None else parts.lines.outside
                 report = plan.apply(now=None if parts.clock is None else parts.clock.now)
@@ -298,6 +350,28 @@ class Machine:
             self.memory.replace(ram)
         self.requests.forget()
         return report
+
+    @contextmanager
+    def _cpu_loaded(self, state: CpuState | None) -> Iterator[None]:
+        """Load the processor, and put it back where the rest of the load fails.
+
+        An interrupt line that is told its level looks like a new interrupt, so what the processor knows of those is
+        loaded once more behind it.
+        """
+        execution = self.execution
+        if execution is None:
+            yield
+            return
+        before = execution.save()
+        after = before if state is None else state
+        try:
+            if state is not None:
+                execution.load(state)
+            yield
+        except BaseException:
+            execution.load(before)
+            raise
+        execution.resync(after)
 
     def _ram(self, memory: MemoryState) -> Ram:
         if memory.size != self.memory.size:
@@ -310,16 +384,19 @@ class Machine:
 class _Parts:
     """What a snapshot has beside the devices: read and validated, None where it is missing or not asked for."""
 
-    def __init__(self, checkpoint: Checkpoint, *, partial: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, partial: bool, here: Collection[str]) -> None:
         self.partial = partial
         self.skipped: list[Skip] = []
         self.unknown: list[str] = []
         self._contexts = checkpoint.contexts
         self.clock = self._read("clock", ClockState)
+        self.cpu = None if partial or "cpu" not in here else self._read("cpu", CpuState)
         self.lines = None if partial else self._read("lines", LinesState)
+        self.firmware = None if partial or "firmware" not in here else self._read("firmware", FirmwareState)
         self.memory = None if partial else self._read("memory", MemoryState)
         if not partial:
-            others = [name for name in checkpoint.contexts if name not in {"clock", "lines", "memory", "devices"}]
+            known = {"clock", "lines", "memory", "devices", *here}
+            others = [name for name in checkpoint.contexts if name not in known]
             self.skipped += [Skip(printable(name), "this machine has no such part") for name in others]
 
     def tell(self, *, strict: bool) -> None:

@@ -18,6 +18,9 @@ Write = Callable[[int, int, int], None]
 Ram: TypeAlias = mmap.mmap | bytearray
 """Zeroed on demand by the operating system; no RAM at all is an empty bytearray, as no mapping can be empty."""
 
+PAGE_SIZE = 4096
+"""A processor maps RAM in pages; `MachineConfig.memory` is a multiple of it."""
+
 PIECE_SIZE = 64 * 1024
 """RAM is saved in pieces of this size: small enough that a little-used machine has mostly zero pieces."""
 
@@ -60,6 +63,8 @@ class Memory:
         self.size = size
         self._ram: Ram = _zeroed(size)
         self._regions: list[tuple[int, Region]] = []
+        self._written: Callable[[], None] = _nobody
+        self._rearranged: Callable[[], None] = _nobody
 
     # -- ranges of devices --------------------------------------------------------------------------------------------
 
@@ -67,7 +72,13 @@ class Memory:
         """Route `size` bytes from `first`; return how to undo it. None may have an owner."""
         entry = (first, Region(first, size, read, write))
         insort(self._regions, entry, key=lambda item: item[0])
-        return lambda: self._regions.remove(entry)
+        self._rearranged()
+
+        def unmap() -> None:
+            self._regions.remove(entry)
+            self._rearranged()
+
+        return unmap
 
     def _region(self, address: int, size: int) -> Region | None:
         """Return the first region that has any of these bytes."""
@@ -100,6 +111,7 @@ class Memory:
         if region is None:
             fits = min(len(data), max(self.size - address, 0))
             self._ram[address : address + fits] = data[:fits]
+            self._written()
             return
         before = max(region.first - address, 0)
         if before:
@@ -136,6 +148,43 @@ class Memory:
     def replace(self, ram: Ram) -> None:
         """Take `ram`, of the same size, in place of the present RAM."""
         self._ram = ram
+        self._rearranged()
+
+    # -- what a processor needs, which reaches RAM by itself ----------------------------------------------------------
+
+    @property
+    def ram(self) -> Ram:
+        """RAM itself. What is written to it here is not told to `watch`."""
+        return self._ram
+
+    def watch(self, *, written: Callable[[], None], rearranged: Callable[[], None]) -> None:
+        """Tell the processor when RAM is written to by another, and when other addresses are RAM, or RAM is another."""
+        self._written, self._rearranged = written, rearranged
+
+    def unwatch(self) -> None:
+        """Tell nobody any more."""
+        self._written = self._rearranged = _nobody
+
+    def ram_runs(self) -> list[tuple[int, int]]:
+        """Return the runs `(first, size)` of pages that are RAM and nothing else."""
+        runs: list[tuple[int, int]] = []
+        begin = 0
+        for first, region in self._regions:
+            end = first // PAGE_SIZE * PAGE_SIZE
+            if begin < min(end, self.size):
+                runs.append((begin, min(end, self.size) - begin))
+            begin = max(begin, -(-(first + region.size) // PAGE_SIZE) * PAGE_SIZE)
+        if begin < self.size:
+            runs.append((begin, self.size - begin))
+        return runs
+
+    def is_ram(self, page: int) -> bool:
+        """Whether the page at address `page` is RAM and nothing else."""
+        return page + PAGE_SIZE <= self.size and not (self._regions and self._region(page, PAGE_SIZE))
+
+
+def _nobody() -> None:
+    """Nobody watches."""
 
 
 def ram_of(blob: Blob) -> Ram:

@@ -66,6 +66,11 @@ def _of_snapshot(snapshot: Path, given: Mapping[str, Table], *, trust: bool) -> 
     drives = {
         backend.frontend for device in whole.devices for backend in device.backends if backend.frontend != device.name
     }
+    if whole.firmware is not None:
+        raise UsageError(
+            f"{snapshot}: the machine has a BIOS, which is not taken from a snapshot; "
+            "give the machine's TOML, or trust the snapshot with --trust-config"
+        )
     for frontend in lost:
         if frontend in given:
             continue

@@ -1,0 +1,328 @@
+"""Interrupts and exceptions, delivered as the processor does it (SDM vol. 3, chapter 6): the engine leaves it to us.
+
+Real mode, 16- and 32-bit protected mode, virtual-8086 mode, compatibility and 64-bit mode; interrupt, trap and task
+gates; stack switches and IST; error codes; faults on the way, #DF and the triple fault. A delivery reads and checks
+everything before it changes anything, so that one that faults leaves the registers as they were.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from chkpt.machine.cpu.paging import FaultError, Linear
+from chkpt.machine.cpu.registers import (
+    AC,
+    BIG,
+    CODE,
+    CONFORMING,
+    CS,
+    DS,
+    ES,
+    EXPAND_DOWN,
+    FS,
+    GS,
+    IF,
+    LMA,
+    LONG,
+    NT,
+    NULL,
+    PE,
+    PRESENT,
+    RF,
+    SP,
+    SS,
+    TF,
+    VM,
+    WRITABLE,
+    Registers,
+    Segment,
+)
+from chkpt.machine.cpu.segments import Segments, Tss
+from chkpt.machine.cpu.tasks import switch_task
+
+DE, UD, DF, TS, NP, SS_FAULT, GP, PF, AC_FAULT = 0, 6, 8, 10, 11, 12, 13, 14, 17
+WITH_ERROR = frozenset({DF, TS, NP, SS_FAULT, GP, PF, AC_FAULT})
+"""The exceptions that push an error code in protected mode (SDM vol. 3, table 6-1)."""
+
+_CONTRIBUTORY = frozenset({DE, TS, NP, SS_FAULT, GP})  # table 6-4
+_TASK, _KIND_32, _TRAP = 5, 8, 1  # bits of a gate's type: 6, 7 are 16-bit, E, F 32- or 64-bit; odd ones leave IF
+_CANONICAL = 1 << 47
+
+
+class TripleFaultError(Exception):
+    """A fault while a double fault was delivered: the processor shuts down."""
+
+
+class Cause(Enum):
+    """Where an event comes from."""
+
+    EXCEPTION = auto()
+    INTERRUPT = auto()  # from outside
+    SOFTWARE = auto()  # INT n, INT3, INTO: the gate's privilege level counts
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is to be delivered."""
+
+    vector: int
+    cause: Cause
+    error: int | None = None
+
+    @property
+    def software(self) -> bool:
+        """Whether the guest asked for it."""
+        return self.cause is Cause.SOFTWARE
+
+    @property
+    def external(self) -> bool:
+        """Whether faults on the way have EXT set in their error codes (SDM vol. 3, 6.13)."""
+        return self.cause is not Cause.SOFTWARE
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    kind: int
+    selector: int
+    offset: int
+    ist: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """The stack that a frame goes to."""
+
+    segment: Segment
+    pointer: int
+    fresh: bool  # another one than before
+
+
+class Delivery:
+    """Delivers to one processor."""
+
+    def __init__(self, registers: Registers, linear: Linear) -> None:
+        self._registers = registers
+        self._linear = linear
+        self._segments = Segments(registers, linear)
+
+    def deliver(self, event: Event, *, retry: int | None = None) -> None:
+        """Deliver `event`, or what becomes of it.
+
+        Args:
+            event: the first event.
+            retry: where a software interrupt's own instruction is: a fault on the way comes from there.
+
+        Raises:
+            TripleFaultError: the processor shuts down. The registers are as they were before the last attempt.
+        """
+        while True:
+            try:
+                self._enter(event)
+            except FaultError as fault:
+                if event.software and retry is not None:
+                    self._registers.eip = retry
+                if fault.address is not None:
+                    self._registers.set_cr(2, fault.address)
+                event = _escalated(event, fault)
+            else:
+                self._registers.settle()
+                self._registers.forget_exception()
+                return
+
+    def _enter(self, event: Event) -> None:
+        if not self._registers.cr(0) & PE:
+            self._enter_real(event)
+        elif self._registers.efer & LMA:
+            self._enter_long(event)
+        else:
+            self._enter_protected(event)
+
+    # -- real mode (SDM vol. 3, 20.1.4) -------------------------------------------------------------------------------
+
+    def _enter_real(self, event: Event) -> None:
+        registers = self._registers
+        table = registers.segment(9)
+        if event.vector * 4 + 3 > table.limit:
+            raise FaultError(GP)
+        entry = self._linear.load(table.base + event.vector * 4, 4)
+        cs = registers.segment(CS)
+        flags = registers.eflags & 0xFFFF
+        stack = _Stack(registers.segment(SS), registers[SP], fresh=False)
+        self._push(stack, (flags, cs.selector, registers.eip), 2, user=False)
+        registers.eflags &= ~(IF | TF | AC | RF)
+        registers.set_segment(CS, Segment(entry >> 16, entry >> 16 << 4, cs.limit, cs.flags))
+        registers.eip = entry & 0xFFFF
+
+    # -- protected and virtual-8086 mode (6.12, 20.3) -----------------------------------------------------------------
+
+    def _enter_protected(self, event: Event) -> None:
+        registers = self._registers
+        gate = self._gate(event, 8)
+        if gate.kind == _TASK:
+            switch_task(registers, self._linear, self._segments, gate.selector, event.error, external=event.external)
+            return
+        was, virtual = registers.cpl, bool(registers.eflags & VM)
+        cs, level = self._code(gate.selector, event)
+        if virtual and level != 0:
+            raise FaultError(GP, _of_selector(gate.selector, event))
+        inner = level < was
+        width = 4 if gate.kind & _KIND_32 else 2
+        old = registers.segment(SS)
+        stack = self._inner_stack(level, event) if inner else _Stack(old, registers[SP], fresh=False)
+        frame: list[int] = []
+        if virtual:
+            frame += [registers.segment(each).selector for each in (GS, FS, DS, ES)]
+        if inner:
+            frame += [old.selector, registers[SP]]
+        frame += [registers.eflags, registers.segment(CS).selector, registers.eip]
+        if event.error is not None:
+            frame.append(event.error)
+        if gate.offset > cs.limit:
+            raise FaultError(GP, int(event.external))
+        self._push(stack, tuple(frame), width, user=level == 3, external=event.external)
+        if virtual:
+            for each in (GS, FS, DS, ES):
+                registers.set_segment(each, NULL)
+        self._go(cs, gate, level)
+
+    def _inner_stack(self, level: int, event: Event) -> _Stack:
+        """Return the stack that the task-state segment has for an inner ring (figure 7-2, 7-10)."""
+        ext = int(event.external)
+        pointer, selector = Tss(self._registers, self._linear).stack(level, ext)
+        if not selector & ~3:
+            raise FaultError(TS, ext)
+        code = selector & 0xFFFC | ext
+        segment = self._segments.find(selector, TS, ext)
+        if selector & 3 != level or segment.dpl != level or not _is_writable(segment):
+            raise FaultError(TS, code)
+        if not segment.flags & PRESENT:
+            raise FaultError(SS_FAULT, code)
+        return _Stack(self._segments.accessed(segment), pointer, fresh=True)
+
+    # -- long mode (6.14) ---------------------------------------------------------------------------------------------
+
+    def _enter_long(self, event: Event) -> None:
+        registers = self._registers
+        gate = self._gate(event, 16)
+        was = registers.cpl
+        cs, level = self._code(gate.selector, event)
+        old = registers.segment(SS)
+        ext = int(event.external)
+        if gate.ist:
+            pointer = Tss(registers, self._linear).pointer(0x1C + 8 * gate.ist, ext)
+        elif level < was:
+            pointer = Tss(registers, self._linear).pointer(4 + 8 * level, ext)
+        else:
+            pointer = registers[SP]
+        pointer &= ~0xF
+        if not _is_canonical(pointer) or not _is_canonical(pointer - 1):
+            raise FaultError(SS_FAULT, ext)
+        if not _is_canonical(gate.offset):
+            raise FaultError(GP, ext)
+        frame = [old.selector, registers[SP], registers.eflags, registers.segment(CS).selector, registers.eip]
+        if event.error is not None:
+            frame.append(event.error)
+        data = b"".join(each.to_bytes(8, "little") for each in reversed(frame))
+        self._linear.write(pointer - len(data), data, user=level == 3)
+        registers[SP] = pointer - len(data)
+        if level != was:
+            registers.set_segment(SS, Segment(level, 0, 0, level << 13))
+        self._go(cs, gate, level)
+
+    # -- what they have in common -------------------------------------------------------------------------------------
+
+    def _gate(self, event: Event, size: int) -> _Gate:
+        """Return the gate of an event, checked."""
+        table = self._registers.segment(9)
+        code = event.vector * 8 | 2 | event.external
+        if event.vector * size + size - 1 > table.limit:
+            raise FaultError(GP, code)
+        raw = self._linear.load(table.base + event.vector * size, size)
+        kind, level = raw >> 40 & 0x1F, raw >> 45 & 3
+        if kind not in ({0xE, 0xF} if size == 16 else {_TASK, 6, 7, 0xE, 0xF}):
+            raise FaultError(GP, code)
+        if event.software and level < self._registers.cpl:
+            raise FaultError(GP, code)
+        if not raw & 1 << 47:
+            raise FaultError(NP, code)
+        offset = raw & 0xFFFF
+        if kind & _KIND_32:
+            offset |= raw >> 32 & 0xFFFF_0000
+        if size == 16:
+            offset |= raw >> 64 << 32 & 0xFFFF_FFFF_0000_0000
+        return _Gate(kind, raw >> 16 & 0xFFFF, offset, raw >> 32 & 7 if size == 16 else 0)
+
+    def _code(self, selector: int, event: Event) -> tuple[Segment, int]:
+        """Return the code segment of a gate, checked, and the level it will run at."""
+        if not selector & ~3:
+            raise FaultError(GP, int(event.external))
+        code, was = _of_selector(selector, event), self._registers.cpl
+        cs = self._segments.find(selector, GP, int(event.external))
+        if not cs.flags & CODE or cs.dpl > was:
+            raise FaultError(GP, code)
+        if self._registers.efer & LMA and cs.flags & (LONG | BIG) != LONG:
+            raise FaultError(GP, code)
+        if not cs.flags & PRESENT:
+            raise FaultError(NP, code)
+        level = was if cs.flags & CONFORMING else cs.dpl
+        return self._segments.accessed(cs)._replace(selector=selector & ~3 | level), level
+
+    def _push(self, stack: _Stack, frame: tuple[int, ...], width: int, *, user: bool, external: bool = False) -> None:
+        """Put the frame on a stack, the first value first, and make it the present stack."""
+        mask = 0xFFFF_FFFF if stack.segment.flags & BIG else 0xFFFF
+        size = len(frame) * width
+        bottom = (stack.pointer - size) & mask
+        code = stack.segment.selector & 0xFFFC if stack.fresh else 0
+        if not _fits(stack.segment, bottom, size, mask):
+            raise FaultError(SS_FAULT, code | external)
+        data = b"".join((each & (1 << 8 * width) - 1).to_bytes(width, "little") for each in reversed(frame))
+        split = min(size, mask + 1 - bottom)  # a stack of 64 KiB may wrap
+        if split < size:
+            self._linear.translate(stack.segment.base & 0xFFFF_FFFF, write=True, user=user)  # all or nothing
+        self._linear.write(stack.segment.base + bottom, data[:split], user=user)
+        self._linear.write(stack.segment.base, data[split:], user=user)
+        pointer = stack.pointer if stack.fresh else self._registers[SP]
+        self._registers[SP] = pointer & ~mask | bottom
+        if stack.fresh:
+            self._registers.set_segment(SS, stack.segment)
+
+    def _go(self, cs: Segment, gate: _Gate, level: int) -> None:
+        registers = self._registers
+        registers.set_segment(CS, cs)
+        registers.eip = gate.offset
+        registers.eflags &= ~(TF | NT | RF | VM)
+        if not gate.kind & _TRAP:
+            registers.eflags &= ~IF
+        assert cs.selector & 3 == level
+
+
+def _escalated(event: Event, fault: FaultError) -> Event:
+    """Return what is delivered after a fault in a delivery (SDM vol. 3, table 6-5)."""
+    first = event.vector if event.cause is Cause.EXCEPTION else None
+    if first == DF:
+        raise TripleFaultError
+    contributory = fault.vector in _CONTRIBUTORY
+    if (first in _CONTRIBUTORY and contributory) or (first == PF and (contributory or fault.vector == PF)):
+        return Event(DF, Cause.EXCEPTION, 0)
+    return Event(fault.vector, Cause.EXCEPTION, fault.error)
+
+
+def _of_selector(selector: int, event: Event) -> int:
+    return selector & 0xFFFC | event.external
+
+
+def _is_writable(segment: Segment) -> bool:
+    return not segment.flags & CODE and bool(segment.flags & WRITABLE)
+
+
+def _is_canonical(address: int) -> bool:
+    return address < _CANONICAL or address >= (1 << 64) - _CANONICAL
+
+
+def _fits(segment: Segment, bottom: int, size: int, mask: int) -> bool:
+    """Whether a frame lies within a stack segment."""
+    top = bottom + size - 1
+    if top > mask:  # it wraps: then only the whole of the stack may hold it
+        return mask == 0xFFFF and segment.limit >= mask
+    if segment.flags & EXPAND_DOWN:
+        return bottom > segment.limit
+    return top <= segment.limit

@@ -1,0 +1,40 @@
+"""The state after power-on (SDM vol. 3, table 10-1), and the model-specific registers that are state."""
+
+from typing import Final
+
+from chkpt.machine.cpu.contract import Activity, CpuState, SegmentState, TableState
+
+_PAT: Final = 0x277
+
+MSRS: Final = tuple(sorted({
+    0x174, 0x175, 0x176,  # SYSENTER_CS, _ESP, _EIP
+    0x1A0,  # MISC_ENABLE
+    *range(0x200, 0x210), 0x250, 0x258, 0x259, *range(0x268, 0x270), 0x2FF,  # MTRRs: CPUID has none, but they are kept
+    _PAT,
+    0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084,  # STAR, LSTAR, CSTAR, FMASK
+    0xC000_0102, 0xC000_0103,  # KERNEL_GS_BASE, TSC_AUX
+}))  # fmt: skip
+"""The numbers of the model-specific registers that are saved; EFER, FS_BASE and GS_BASE are registers of their own."""
+
+# FCW, FTW (all empty), MXCSR and its mask after power-on and FNINIT, where every BIOS begins
+_FXSAVE: Final = bytes.fromhex("7f03").ljust(24, b"\0") + bytes.fromhex("801f0000 bfff0000")
+
+
+def power_on(ticks: int, *, a20: bool) -> CpuState:
+    """Return the state after power-on.
+
+    CS has the base F0000, not FFFF0000: the ROM below 1 MiB is the same, and is RAM to the engine, so it runs faster.
+    """
+    data = SegmentState(0, 0, 0xFFFF, 0x9300)
+    code = SegmentState(0xF000, 0xF_0000, 0xFFFF, 0x9B00)
+    table = TableState(0, 0xFFFF)
+    return CpuState(
+        ticks=ticks, activity=Activity.ACTIVE, reason="", sync=True, shadow=False, a20=a20, rip=0xFFF0, rflags=2,
+        rax=0, rcx=0, rdx=0x663, rbx=0, rsp=0, rbp=0, rsi=0, rdi=0, r8=0, r9=0, r10=0, r11=0, r12=0,
+        r13=0, r14=0, r15=0,
+        es=data, cs=code, ss=data, ds=data, fs=data, gs=data,
+        ldtr=SegmentState(0, 0, 0xFFFF, 0x8200), tr=SegmentState(0, 0, 0xFFFF, 0x8B00), gdtr=table, idtr=table,
+        cr0=0x6000_0010, cr2=0, cr3=0, cr4=0, cr8=0, efer=0, dr=(0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400),
+        fxsave=_FXSAVE.ljust(512, b"\0"),
+        msrs=tuple((msr, 0x0007_0406_0007_0406 if msr == _PAT else 0) for msr in MSRS),
+    )  # fmt: skip

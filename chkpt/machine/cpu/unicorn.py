@@ -1,0 +1,407 @@
+"""A processor on Unicorn 2.1.4, QEMU's translator as a library: the module that only `new_cpu` imports.
+
+The engine translates and runs; everything that makes a processor of it is ours: interrupts and exceptions (`delivery`),
+SYSCALL and SYSENTER, CPUID, the time-stamp counter, A20. One engine in 64-bit mode serves all modes: it follows its own
+registers, and `emu_start` takes the offset in CS in each of them. docs/decisions/0011-how-unicorn-is-driven.md says why
+it is driven in this way and no other.
+"""
+
+import ctypes
+from typing import Any, Final
+
+from unicorn import (  # noqa: TID253  only a machine with such a CPU imports this
+    UC_ARCH_X86,
+    UC_HOOK_INSN,
+    UC_HOOK_INSN_INVALID,
+    UC_HOOK_INTR,
+    UC_MODE_64,
+    UC_PROT_ALL,
+    Uc,
+    UcError,
+    x86_const,
+)
+from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH  # noqa: TID253
+from unicorn.unicorn_py3 import unicorn as binding  # noqa: TID253
+from unicorn.unicorn_py3.arch.intel import HOOK_INSN_CPUID_CFUNC  # noqa: TID253
+
+from chkpt.errors import StateError
+from chkpt.machine.cpu.budget import Budget
+from chkpt.machine.cpu.contract import Activity, Bus, CpuState
+from chkpt.machine.cpu.cpuid import cpuid
+from chkpt.machine.cpu.delivery import UD, WITH_ERROR, Cause, Delivery, Event, TripleFaultError
+from chkpt.machine.cpu.fxsave import fxrstor, fxsave
+from chkpt.machine.cpu.layout import HEADER, buffer_of, discover
+from chkpt.machine.cpu.paging import Linear
+from chkpt.machine.cpu.power_on import MSRS, power_on
+from chkpt.machine.cpu.registers import AX, IF, LMA, PG, Registers
+from chkpt.machine.cpu.system_calls import enter_syscall, enter_sysenter
+from chkpt.machine.cpu.words import registers_into_state, state_into_registers
+from chkpt.machine.memory import PAGE_SIZE, Memory
+
+_EFLAGS: Final = x86_const.UC_X86_REG_EFLAGS
+_MSR: Final = x86_const.UC_X86_REG_MSR
+_DR7: Final = x86_const.UC_X86_REG_DR7
+_EXITS: Final = (x86_const.UC_X86_REG_RAX, x86_const.UC_X86_REG_RBX, x86_const.UC_X86_REG_RCX, x86_const.UC_X86_REG_RDX)
+
+ADDRESS_BITS: Final = 36
+"""All physical addresses of that width are mapped: an address that is not stops the engine."""
+
+_TSC_AUX: Final = 0xC000_0103
+
+
+class UnicornCpu:
+    """See `chkpt.machine.cpu.contract.Cpu`."""
+
+    def __init__(self, memory: Memory, bus: Bus, *, native: bool | None = None) -> None:
+        """Make a processor in the state after power-on.
+
+        Args:
+            memory: what it sees.
+            bus: what answers it otherwise.
+            native: whether blocks are counted by machine code; None where the host can.
+
+        Raises:
+            ConfigError: this build of Unicorn is none that chkpt knows how to drive.
+        """
+        layout = discover(_engine())
+        self._uc = uc = _engine()
+        self._library: Any = binding.uclib
+        self._memory = memory
+        self._bus = bus
+        self._context = uc.context_save()
+        self._registers = Registers(buffer_of(self._context), layout)
+        assert self._context.size == HEADER + layout.size
+        self._linear = Linear(self._registers, _Physical(self))
+        self._delivery = Delivery(self._registers, self._linear)
+        self._budget = Budget(uc, self._library, native=native)
+        self._ticks = 0
+        self._runs: list[tuple[int, int]] = []  # of RAM that are mapped
+        self._holes: set[tuple[int, int]] = set()
+        self._pinned: ctypes.c_char | None = None  # keeps RAM where it is
+        self._stale = False
+        self.activity = Activity.ACTIVE
+        self.reason = ""
+        self._hook()
+        self._map()
+        memory.watch(written=self.invalidate, rearranged=self._map)
+        self.load(power_on(0, a20=True))
+
+    def _hook(self) -> None:
+        uc = self._uc
+        uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        uc.hook_add(UC_HOOK_INSN_INVALID, self._on_invalid)
+        uc.hook_add(UC_HOOK_INSN, self._on_in, None, 1, 0, x86_const.UC_X86_INS_IN)
+        uc.hook_add(UC_HOOK_INSN, self._on_out, None, 1, 0, x86_const.UC_X86_INS_OUT)
+        uc.hook_add(UC_HOOK_INSN, self._on_cpuid, None, 1, 0, x86_const.UC_X86_INS_CPUID)
+        uc.hook_add(UC_HOOK_INSN, self._on_syscall, None, 1, 0, x86_const.UC_X86_INS_SYSCALL)
+        uc.hook_add(UC_HOOK_INSN, self._on_sysenter, None, 1, 0, x86_const.UC_X86_INS_SYSENTER)
+        self._kept: list[object] = []  # callbacks that the binding does not keep
+        for instruction, aux in ((x86_const.UC_X86_INS_RDTSC, False), (x86_const.UC_X86_INS_RDTSCP, True)):
+            self._hook_rdtsc(instruction, aux=aux)
+
+    def _hook_rdtsc(self, instruction: int, *, aux: bool) -> None:
+        """Answer RDTSC, which the binding knows no hook for; the engine calls it as it calls CPUID's."""
+
+        @binding.uccallback(self._uc, HOOK_INSN_CPUID_CFUNC)  # type: ignore[untyped-decorator]
+        def call(uc: Uc, _key: int) -> int:
+            tsc = self._bus.read_tsc()
+            uc.reg_write(x86_const.UC_X86_REG_RAX, tsc & 0xFFFF_FFFF)
+            uc.reg_write(x86_const.UC_X86_REG_RDX, tsc >> 32 & 0xFFFF_FFFF)
+            if aux:
+                uc.reg_write(x86_const.UC_X86_REG_RCX, uc.reg_read(_MSR, _TSC_AUX) & 0xFFFF_FFFF)
+            return 1
+
+        self._kept.append(call)
+        add: Any = getattr(self._uc, "_Uc__do_hook_add")  # noqa: B009  a private name of another class
+        add(UC_HOOK_INSN, call, 1, 0, ctypes.c_int(instruction))
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    def _map(self) -> None:
+        """Map RAM where it is, and everything else to the bus."""
+        uc, ram = self._uc, self._memory.ram
+        runs = self._memory.ram_runs()
+        ends = [0, *(first + size for first, size in runs)]
+        begins = [*(first for first, _ in runs), 1 << ADDRESS_BITS]
+        holes = {(end, begin - end) for end, begin in zip(ends, begins, strict=True) if begin > end}
+        self._pull()
+        self._unmap_ram()
+        for first, size in self._holes - holes:  # slow where a hole is large: the last one never changes
+            uc.mem_unmap(first, size)
+        for first, size in sorted(holes - self._holes):
+            uc.mmio_map(first, size, self._on_load, first, self._on_store, first)
+        self._holes = holes
+        if runs:
+            self._pinned = ctypes.c_char.from_buffer(ram)
+            for first, size in runs:
+                uc.mem_map_ptr(first, size, UC_PROT_ALL, ctypes.addressof(self._pinned) + first)
+        self._runs = runs
+        self._push()  # the engine looks for translations of what goes through the guest's page tables, and sets CR2
+        self._stale = True
+
+    def _unmap_ram(self) -> None:
+        for first, size in self._runs:
+            self._uc.mem_unmap(first, size)
+        self._runs = []
+        self._pinned = None
+
+    def invalidate(self) -> None:
+        """Forget translations of code."""
+        self._stale = True
+
+    def _on_load(self, _uc: Uc, offset: int, width: int, first: int) -> int:
+        return self._bus.read_memory(first + offset, width)
+
+    def _on_store(self, _uc: Uc, offset: int, width: int, value: int, first: int) -> None:
+        self._bus.write_memory(first + offset, width, value)
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Return bytes of one page, through A20."""
+        return self._memory.read(address if self._registers.a20 else address & ~(1 << 20), size)
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Put bytes into one page, through A20."""
+        if not self._registers.a20:
+            address &= ~(1 << 20)
+        if self._memory.is_ram(address & -PAGE_SIZE):
+            self._uc.mem_write(address, data)  # which forgets translations of it
+        else:
+            self._memory.write(address, data)
+
+    # -- registers ----------------------------------------------------------------------------------------------------
+
+    def _pull(self) -> Registers:
+        """Bring the view of the registers up to date, all but `eflags`."""
+        self._library.uc_context_save(self._uc._uch, self._context.context)
+        return self._registers
+
+    def _push(self) -> None:
+        """Let the engine have the registers as they are in the view, all but `eflags`."""
+        self._library.uc_context_restore(self._uc._uch, self._context.context)
+
+    def _flush_tlb(self) -> None:
+        self._library.uc_ctl(self._uc._uch, UC_CTL_TLB_FLUSH | UC_CTL_IO_WRITE << 30)
+
+    @property
+    def interrupts_enabled(self) -> bool:
+        """RFLAGS.IF."""
+        return bool(self._uc.reg_read(_EFLAGS) & IF)
+
+    @property
+    def shadow(self) -> bool:
+        """Whether interrupts are held back for one instruction."""
+        return self._pull().shadow
+
+    @property
+    def a20(self) -> bool:
+        """Whether address line 20 gets through."""
+        return self._pull().a20
+
+    @a20.setter
+    def a20(self, level: bool) -> None:
+        registers = self._pull()
+        if registers.a20 != level:
+            registers.a20 = level
+            self._push()
+            self._flush_tlb()
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    @property
+    def ticks(self) -> int:
+        """How many it has run, up to now."""
+        return self._ticks + self._budget.ticks
+
+    @property
+    def native(self) -> bool:
+        """Whether blocks are counted by machine code."""
+        return self._budget.native
+
+    def run(self, until: int) -> None:
+        """Run to the first end of a block at or after `until`."""
+        if self.activity is not Activity.ACTIVE:
+            return
+        if self._stale:
+            self._uc.ctl_flush_tb()
+            self._flush_tlb()
+            self._stale = False
+        self._budget.begin(max(until - self._ticks, 1))
+        try:
+            self._uc.emu_start(self._pull().eip, 0)
+            if not self._budget.stopped and self.activity is Activity.ACTIVE:
+                self.activity = Activity.HALTED
+        except UcError as exc:
+            self._shut_down(f"it cannot go on: {exc}")
+        finally:
+            self._ticks += self._budget.ticks
+            self._budget.begin(0)
+
+    def hurry(self, until: int = 0) -> None:
+        """Let the present `run` end at the first end of a block at or after `until`."""
+        self._budget.tighten(until - self._ticks)
+
+    def charge(self, ticks: int) -> None:
+        """Let it take that much longer."""
+        self._budget.charge(ticks)
+
+    def interrupt(self, vector: int) -> None:
+        """Take an external interrupt."""
+        self.activity = Activity.ACTIVE
+        self._pull()
+        self._deliver(Event(vector, Cause.INTERRUPT))
+
+    def _shut_down(self, reason: str) -> None:
+        cs, eip = self._pull().segment(1).selector, self._registers.eip
+        self.activity = Activity.SHUTDOWN
+        self.reason = f"{reason}, at {cs:04x}:{eip:x}"
+        self.hurry()
+
+    # -- what the engine calls ----------------------------------------------------------------------------------------
+
+    def _deliver(self, event: Event, retry: int | None = None) -> None:
+        """Deliver an event to the registers of the view, which must be up to date."""
+        registers = self._registers
+        registers.eflags = self._uc.reg_read(_EFLAGS)
+        cr3 = registers.cr(3)
+        try:
+            self._delivery.deliver(event, retry=retry)
+        except TripleFaultError:
+            self._shut_down(f"triple fault (vector {event.vector})")
+            return
+        self._push()
+        self._uc.reg_write(_EFLAGS, registers.eflags)
+        if registers.cr(3) != cr3:
+            self._flush_tlb()
+
+    def _on_interrupt(self, _uc: Uc, vector: int, _data: object) -> None:
+        if self.activity is Activity.SHUTDOWN:
+            return
+        registers = self._pull()
+        if vector > 0xFF:
+            self._shut_down(f"the engine raised {vector:#x}, which is no exception of a processor")
+        elif registers.is_software:
+            self._deliver(Event(vector, Cause.SOFTWARE), registers.eip - self._length_of_int(vector))
+        else:
+            self._deliver(Event(vector, Cause.EXCEPTION, registers.error_code if vector in WITH_ERROR else None))
+
+    def _length_of_int(self, vector: int) -> int:
+        """Return the length of the INT instruction that has just been run: of INT3 and INTO, 1."""
+        if vector not in {3, 4}:
+            return 2
+        last = self._linear.read(self._registers.segment(1).base + self._registers.eip - 1, 1)[0]
+        return 1 if last in {0xCC, 0xCE} else 2
+
+    def _on_invalid(self, _uc: Uc, _data: object) -> bool:
+        if self.activity is not Activity.SHUTDOWN:
+            self._pull()
+            self._deliver(Event(UD, Cause.EXCEPTION))
+        return True
+
+    def _on_in(self, _uc: Uc, port: int, width: int, _data: object) -> int:
+        return self._bus.read_port(port & 0xFFFF, width)
+
+    def _on_out(self, _uc: Uc, port: int, width: int, value: int, _data: object) -> None:
+        self._bus.write_port(port & 0xFFFF, width, value)
+
+    def _on_cpuid(self, uc: Uc, _data: object) -> int:
+        registers = self._pull()
+        for register, value in zip(_EXITS, cpuid(registers[AX] & 0xFFFF_FFFF, registers.efer), strict=True):
+            uc.reg_write(register, value)
+        return 1
+
+    def _on_syscall(self, _uc: Uc, _data: object) -> None:
+        self._call(enter_syscall)
+
+    def _on_sysenter(self, uc: Uc, _data: object) -> None:
+        msrs = tuple(uc.reg_read(_MSR, msr) for msr in (0x174, 0x175, 0x176))
+        self._call(lambda registers, after: enter_sysenter(registers, after, msrs))
+
+    def _call(self, enter: Any) -> None:
+        """Let an instruction enter the system; the engine does nothing of it but to go on behind it."""
+        registers = self._pull()
+        registers.eflags = self._uc.reg_read(_EFLAGS)
+        length = self._length_of_call()
+        event = enter(registers, registers.eip + length)
+        if event is None:
+            registers.settle()
+        else:
+            self._deliver(event)
+        registers.eip -= length
+        self._push()
+        self._uc.reg_write(_EFLAGS, registers.eflags)
+
+    def _length_of_call(self) -> int:
+        """Return the length of the SYSCALL or SYSENTER at hand, which may have prefixes."""
+        registers = self._registers
+        at = registers.segment(1).base + registers.eip
+        length = 0
+        while self._linear.read(at + length, 1, user=registers.cpl == 3)[0] != 0x0F:
+            length += 1
+        return length + 2
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Go to the state after power-on. The ticks and A20 stay."""
+        self.load(power_on(self._ticks, a20=self.a20))
+
+    def save(self, *, sync: bool) -> CpuState:
+        """Return its state."""
+        registers = self._pull()
+        registers.eflags = self._uc.reg_read(_EFLAGS)
+        msrs = tuple((msr, self._uc.reg_read(_MSR, msr)) for msr in MSRS)
+        return registers_into_state(
+            registers,
+            ticks=self._ticks,
+            activity=self.activity,
+            reason=self.reason,
+            sync=sync,
+            fxsave=fxsave(self._uc),
+            msrs=msrs,
+        )
+
+    def check(self, state: CpuState) -> None:
+        """Raise StateError where no processor can be in `state`."""
+        strange = next((msr for msr, _ in state.msrs if msr not in MSRS), None)
+        if strange is not None:
+            raise StateError(f"cpu.msrs has {strange:#x}, which this processor does not have")
+        if bool(state.efer & LMA) and not state.cr0 & PG:
+            raise StateError("cpu.efer has long mode active, but cpu.cr0 has no paging")
+        if state.cr8 > 15:
+            raise StateError(f"cpu.cr8 is {state.cr8}, not a priority of 0 to 15")
+
+    def load(self, state: CpuState) -> None:
+        """Become the processor in `state`."""
+        uc, registers = self._uc, self._pull()
+        state_into_registers(state, registers)
+        self._push()
+        for msr, value in state.msrs:
+            uc.reg_write(_MSR, (msr, value))
+        uc.reg_write(_DR7, state.dr[7])
+        fxrstor(uc, state.fxsave)
+        uc.reg_write(_EFLAGS, state.rflags)
+        self._ticks = state.ticks
+        self._budget.begin(0)
+        self.activity, self.reason = state.activity, state.reason
+        self._stale = True
+
+    def close(self) -> None:
+        """Give its memory back."""
+        self._unmap_ram()
+        self._memory.unwatch()
+
+
+class _Physical:
+    """Physical memory, for interrupt delivery."""
+
+    def __init__(self, cpu: UnicornCpu) -> None:
+        self.read = cpu.read_physical
+        self.write = cpu.write_physical
+
+
+def _engine() -> Uc:
+    """Return a new engine: with a model that has nothing which our CPUID hides and a saved state would lack."""
+    uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    uc.ctl_set_cpu_model(x86_const.UC_CPU_X86_CONROE)
+    uc.ctl_exits_enabled(True)  # else it walks the guest's page tables after each run, and sets CR2
+    return uc

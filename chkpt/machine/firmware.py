@@ -1,0 +1,71 @@
+"""The BIOS: read once, in ROM below 4 GiB, and in RAM below 1 MiB where a PC has it at power-on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Final
+
+from blake3 import blake3
+
+from chkpt.device import U32, Length
+from chkpt.errors import ConfigError, NotFoundError, StateError, StorageError
+from chkpt.machine.memory import Memory
+
+MIB: Final = 1 << 20
+_MAX: Final = 128 << 10  # E0000 to FFFFF; what is larger expects a chipset that lays RAM over ROM
+_UNIT: Final = 4 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareState:
+    """Which BIOS a machine has, in the context `firmware`. It comes from the configuration; a load compares it."""
+
+    VERSION: ClassVar[int] = 1
+
+    size: U32
+    digest: Annotated[bytes, Length(32, 32)]  # BLAKE3-256
+
+
+class Firmware:
+    """One BIOS in one machine."""
+
+    def __init__(self, path: str, memory: Memory) -> None:
+        """Read the image and put it into the machine.
+
+        Raises:
+            NotFoundError, StorageError: it cannot be read.
+            ConfigError: it is no BIOS of this size, or the machine has no place for it.
+        """
+        try:
+            self._image = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise NotFoundError(f"firmware: {path}: no such file") from None
+        except OSError as exc:
+            raise StorageError(f"firmware: {path}: {exc.strerror}") from exc
+        size = len(self._image)
+        if not size or size % _UNIT or size > _MAX:
+            raise ConfigError(f"firmware: {path} has {size} bytes, not a multiple of {_UNIT} up to {_MAX}")
+        if memory.size < MIB:
+            raise ConfigError(f"firmware: it needs 1M of memory, of which the machine has {memory.size} bytes")
+        self._memory = memory
+        memory.map((4 << 30) - size, size, self._read, _dropped)
+        self.state = FirmwareState(size, blake3(self._image).digest())
+        self.reset()
+
+    def _read(self, offset: int, width: int) -> int:
+        return int.from_bytes(self._image[offset : offset + width], "little")
+
+    def reset(self) -> None:
+        """Put it below 1 MiB anew: that is RAM, and what was there may have been written over."""
+        self._memory.write(MIB - len(self._image), self._image)
+
+    def check(self, state: FirmwareState) -> None:
+        """Raise StateError where a snapshot is of a machine with another BIOS."""
+        if state != self.state:
+            raise StateError(
+                f"firmware.digest is {state.digest.hex()[:16]}... of {state.size} bytes, "
+                f"but this machine's BIOS is {self.state.digest.hex()[:16]}... of {self.state.size}"
+            )
+
+
+def _dropped(_offset: int, _width: int, _value: int) -> None:
+    """Drop what is written to ROM."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,21 +22,38 @@ from chkpt.state import from_context
 from tests.guests import SECOND, begin, busy, computer, differences, everything, execution, finish, output
 from tests.rig import saved
 
+ROOT = Path(__file__).parents[4]
+
 # -- configuration ----------------------------------------------------------------------------------------------------
 
 
-def test_without_unicorn_a_cpu_is_refused_and_the_message_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "unicorn", None)
-    for name in [name for name in sys.modules if name.startswith("chkpt.machine.cpu.")]:
-        if name.rpartition(".")[2] in {"unicorn", "layout", "budget", "fxsave"}:
-            monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(ConfigError, match=r"pip install 'chkpt\[guest\]'"):
-        computer()
+def in_another_process(code: str) -> str:
+    """Return what `code` prints in a new interpreter, where nothing has been imported yet."""
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
-def test_a_machine_without_a_cpu_does_not_import_unicorn_and_says_so_when_run() -> None:
+def test_without_unicorn_a_cpu_is_refused_and_the_message_says_how_to_install_it() -> None:
+    code = """
+import sys
+sys.modules["unicorn"] = None
+from chkpt.machine import Machine
+from chkpt.machine.config import parse
+Machine(parse({"name": "plain"})).step(1000)
+try:
+    Machine(parse({"cpu": {}}))
+except Exception as exc:
+    print(type(exc).__name__, exc)
+"""
+    expected = "ConfigError unicorn is not installed, which a CPU needs: pip install 'chkpt[guest]'\n"
+    assert in_another_process(code) == expected
+
+
+def test_a_machine_without_a_cpu_does_not_import_unicorn() -> None:
+    code = "import sys; from chkpt.machine import Machine; Machine(); print('unicorn' in sys.modules)"
+    assert in_another_process(code) == "False\n"
+
+
+def test_a_machine_without_a_cpu_says_so_when_run() -> None:
     machine = Machine(parse({"name": "plain"}))
     with pytest.raises(ConfigError, match="machine plain has no CPU to run"):
         machine.run()

@@ -23,12 +23,14 @@ class Setup:
     backend_types: BackendTypes
 
     def machine(self) -> Machine:
-        """Build one, with ends of ours in place of the host's, and without RAM: no device's state is in it.
+        """Build one, with ends of ours in place of the host's, and without processor, firmware and RAM.
+
+        No device's state is in these, and the conversation is the guest.
 
         Raises:
             ChkptError: it cannot be built; see `Machine`.
         """
-        config = replace(self.config, memory=0)
+        config = replace(self.config, memory=0, cpu=None, firmware=None)
         machine = Machine(config, device_types=self.device_types, backend_types=_on_the_bench(self.backend_types))
         devices = machine.devices
         for name in set(devices.ends.char.names) - set(devices.ends.char.backends):

@@ -224,9 +224,11 @@ def test_a_refused_load_goes_through() -> None:
         bench.twin(bench.save())
 
 
-def test_a_machine_on_the_bench_has_no_ram_and_nothing_of_the_host() -> None:
+def test_a_machine_on_the_bench_has_no_processor_no_ram_and_nothing_of_the_host() -> None:
     table = {
         "memory": "16M",
+        "cpu": {},
+        "firmware": {"bios": "/nowhere/either"},
         "device": [{"type": "serial", "backend": {"type": "file", "path": "/nowhere/at/all"}}],
     }
     (setup,) = setups_of(parse(table))

@@ -166,6 +166,11 @@ class Bench:
         lines = (*(irq.level(number) for number in range(17)), self.machine.a20.level)
         return (*lines, *(end.levels for end in self.ends.values() if isinstance(end, ends.Line)))
 
+    def media(self, device: str) -> list[tuple[str, ends.Medium]]:
+        """Return the media behind a device's frontends, by their names."""
+        media = [(name, end) for name, end in self.ends.items() if isinstance(end, ends.Medium)]
+        return [(name, end) for name, end in media if name.rpartition(".")[0] == device]
+
     def timers(self) -> list[int | None]:
         """Return the deadline of every timer of every device."""
         return [timer.deadline for entry in self.machine.devices for timer in entry.host.timers]

@@ -111,6 +111,11 @@ class Medium(BlockBackend):
         if whole:
             self._disk.load(other._disk.save())
 
+    def differs(self, other: "Medium") -> bool:
+        """Tell whether the content of another medium over an equal base is another."""
+        ours, theirs = self._disk.save(), other._disk.save()
+        return ours.changed != theirs.changed or [*ours.blocks.pieces()] != [*theirs.blocks.pieces()]
+
     @property
     def size(self) -> int:
         """Length in bytes."""

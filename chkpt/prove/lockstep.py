@@ -120,13 +120,15 @@ class Pair:
         return Divergence(What.SAVED, number, ours_told, theirs_told, fields=tuple(path for path, _, _ in fields))
 
     def attributes(self) -> tuple[Attribute, ...]:
-        """Return the attributes in which their devices differ."""
+        """Return the attributes in which their devices differ, and the media behind them whose content does."""
         devices = self.twin.machine.devices
-        return tuple(
-            each
-            for entry in self.original.machine.devices
-            for each in differences(entry.name, entry.device, devices.find(entry.name))
-        )
+        found: list[Attribute] = []
+        for entry in self.original.machine.devices:
+            found += differences(entry.name, entry.device, devices.find(entry.name))
+            for name, medium in self.original.media(entry.name):
+                if medium.differs(dict(self.twin.media(entry.name))[name]):
+                    found.append(Attribute(entry.name, f"{name}.blocks", "the medium", "another content"))
+        return tuple(found)
 
     def suspects(self) -> tuple[Attribute, ...]:
         """Return those of the attributes that no grammar calls a cache."""

@@ -169,6 +169,19 @@ def test_what_is_written_is_what_is_read() -> None:
     assert medium.log == [(1024, bytes(range(256)) * 4)]
 
 
+def test_media_differ_by_their_content() -> None:
+    one, other = disk().ends["ide.0"], disk().ends["ide.0"]
+    assert isinstance(one, MediumEnd)
+    assert isinstance(other, MediumEnd)
+    assert not one.differs(other)
+    one.write(512, bytes(512))
+    assert one.differs(other)
+    other.write(512, bytes(512))
+    assert not one.differs(other)
+    other.write(512, b"x" * 512)
+    assert one.differs(other)
+
+
 def test_a_twin_has_the_state_and_the_ends_of_the_original() -> None:
     bench = uart()
     for step in (Room("serial", 0), Out(0x3FA, 1), Out(0x3F8, 7), Out(0x3FC, 3), Receive("serial", b"ab")):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chkpt.machine.irq import Driver
+from chkpt.machine.watchers import Watchers
 
 Watcher = Callable[[bool], None]
 
@@ -18,7 +19,7 @@ class A20Gate:
     def __init__(self) -> None:
         self._drivers = 0
         self._high = 0
-        self._watchers: tuple[Watcher, ...] = ()
+        self._watchers: Watchers[Watcher] = Watchers()
         self._told = True
         self._frozen = 0
 
@@ -47,14 +48,7 @@ class A20Gate:
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Tell `watcher` every new level; return how to undo it. After a load it is told the level, changed or not."""
-        self._watchers = (*self._watchers, watcher)
-
-        def unwatch() -> None:
-            watchers = list(self._watchers)
-            watchers.remove(watcher)
-            self._watchers = tuple(watchers)
-
-        return unwatch
+        return self._watchers.add(watcher)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

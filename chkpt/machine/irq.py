@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from chkpt.errors import ConfigError, ConflictError
+from chkpt.machine.watchers import Watchers
 
 LINES = 16
 """ISA's interrupt lines; line 2 is the cascade between the two 8259A."""
@@ -74,7 +75,7 @@ class IrqLines:
         self._outside = [Driver(wire) for wire in self._wires[:LINES]]
         self._outside_levels = 0
         self._controller: tuple[str, SetLevel, Callable[[], int]] | None = None
-        self._watchers: tuple[SetLevel, ...] = ()  # replaced, never changed: one may go while all are told
+        self._watchers: Watchers[SetLevel] = Watchers()
         self._frozen = 0
 
     # -- what devices use ---------------------------------------------------------------------------------------------
@@ -151,14 +152,7 @@ class IrqLines:
 
         After a load it is told the level of every wire, changed or not.
         """
-        self._watchers = (*self._watchers, watcher)
-
-        def unwatch() -> None:
-            watchers = list(self._watchers)
-            watchers.remove(watcher)
-            self._watchers = tuple(watchers)
-
-        return unwatch
+        return self._watchers.add(watcher)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

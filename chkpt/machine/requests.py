@@ -8,6 +8,8 @@ access, or the timer's callback, is over, so it is never pending in a machine at
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from chkpt.machine.watchers import Watchers
+
 Watcher = Callable[[], None]
 
 
@@ -22,7 +24,7 @@ class Requests:
         self.exit_status: int | None = None
         self._reset = reset
         self._held = 0
-        self._watchers: tuple[Watcher, ...] = ()
+        self._watchers: Watchers[Watcher] = Watchers()
 
     # -- what devices use ---------------------------------------------------------------------------------------------
 
@@ -44,14 +46,7 @@ class Requests:
 
         A processor ends its slice then.
         """
-        self._watchers = (*self._watchers, watcher)
-
-        def unwatch() -> None:
-            watchers = list(self._watchers)
-            watchers.remove(watcher)
-            self._watchers = tuple(watchers)
-
-        return unwatch
+        return self._watchers.add(watcher)
 
     def settle(self) -> None:
         """Reset the machine if that was asked for, unless resets are held back."""

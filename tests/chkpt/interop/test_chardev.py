@@ -310,7 +310,7 @@ def test_lines_for_a_client_that_does_not_read_are_given_up_at_last(
         rig.board.irq.force(4, number % 2 == 0)
     assert channel._client is None
     assert "qtest client does not read: closed with " in caplog.text
-    assert rig.board.irq._watchers == ()
+    assert tuple(rig.board.irq._watchers) == ()
 
 
 def test_a_client_that_reads_is_told_any_number_of_lines(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test test-long oracle check bench coverage mutants format clean help
+.PHONY: demo test test-long oracle reliability check bench coverage mutants format clean help
 
 help:
 	@echo "make demo       save a machine at its worst moment, end it, load it in a new process, compare with QEMU"
 	@echo "make test       run the tests"
 	@echo "make test-long  run every cut of every trace, and the other tests that take minutes"
 	@echo "make oracle     hold 200,000 random commands with a live QEMU and compare every answer (ARGS=\"--seed random\")"
+	@echo "make reliability  break files, memory and processes under it and write down what came of that; takes minutes;"
+	@echo "                ARGS=\"saves --sample\" for one part, or for a quick look"
 	@echo "make check      lint, types, import rules"
 	@echo "make bench      print times beside their baselines"
 	@echo "make coverage   run the tests and tell what they do not reach"
@@ -36,6 +38,9 @@ test-long: $(READY)
 
 oracle: $(READY)
 	$(BIN)/python -m oracle $(ARGS)
+
+reliability: $(READY)
+	$(BIN)/python -m reliability $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -62,4 +62,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 
 clean:
-	rm -rf $(VENV) .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
+	rm -rf $(VENV) .guests .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants

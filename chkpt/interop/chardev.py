@@ -8,10 +8,12 @@ import logging
 import os
 import select
 import socket
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chkpt import sockets
 from chkpt.errors import StorageError, UsageError
 from chkpt.interop.qtest import MAX_SPAN, QtestSession
 from chkpt.machine import Machine
@@ -30,6 +32,9 @@ second without this and at 45,000 with it, on two cores (docs/decisions/0004-qte
 
 MAX_TOLD = 1 << 20
 """Bytes of `IRQ` lines that a client may leave unread before it is given up."""
+
+CONNECT_SECONDS = 10
+"""How long to wait for a client that listens, but takes nobody."""
 
 MAX_COMMAND = 2 * MAX_SPAN + 256
 """Bytes in the longest command: `write` with its data in hexadecimal."""
@@ -82,7 +87,8 @@ class QtestChannel:
         self._chardev = chardev
         self._called = called
         self._ended = ended
-        self._listener: socket.socket | None = None
+        self._listener: sockets.Listener | None = None
+        self._own: tuple[int, int] | None = None  # what tells the socket's file from one that replaces it
         self._client: _Stream | None = None
         self._session: QtestSession | None = None
         self._unsent = bytearray()
@@ -92,6 +98,7 @@ class QtestChannel:
             self._begin(_Stream(os.dup(0), os.dup(1)))
         elif chardev.server:
             self._listener = _listen(chardev.path)
+            self._own = sockets.identity(chardev.path)
         else:
             self._begin(_connect(chardev.path))
 
@@ -133,9 +140,12 @@ class QtestChannel:
         if self._session is not None:
             self._end()
         if self._listener is not None and self._chardev.path is not None:
+            if (
+                sockets.identity(self._chardev.path) == self._own
+            ):  # before it is closed: a closed one, others may replace
+                self._chardev.path.unlink(missing_ok=True)
             self._listener.close()
             self._listener = None
-            self._chardev.path.unlink(missing_ok=True)
 
     def _converse(self, client: "_Stream") -> None:
         session = self._session
@@ -185,7 +195,7 @@ class QtestChannel:
         if self._listener is not None:
             try:
                 client, _ = self._listener.accept()
-            except BlockingIOError:
+            except OSError:  # it is gone again, or somebody else's, or there is no descriptor for it
                 return
             self._begin(_of(client))
 
@@ -230,38 +240,24 @@ def _of(client: socket.socket) -> _Stream:
 
 
 def _connect(path: Path) -> _Stream:
-    client = socket.socket(socket.AF_UNIX)
     try:
-        client.connect(str(path))
+        return _of(sockets.connect(path, CONNECT_SECONDS))
     except OSError as exc:
-        client.close()
         raise StorageError(f"{path}: no client listens there: {exc.strerror or exc}") from exc
-    return _of(client)
 
 
-def _listen(path: Path) -> socket.socket:
+def _listen(path: Path) -> sockets.Listener:
     """Return a socket that listens at `path`. A file that nobody listens at any more is replaced."""
-    probe = socket.socket(socket.AF_UNIX)
-    try:
-        probe.connect(str(path))
+    if sockets.answers(path):
         raise StorageError(f"{path}: somebody listens there already; choose another path")
+    try:
+        found = path.lstat().st_mode
     except FileNotFoundError:
         pass
-    except ConnectionRefusedError:
-        if not path.is_socket():
-            raise StorageError(f"{path}: is no socket; choose another path") from None
-        path.unlink(missing_ok=True)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
-    finally:
-        probe.close()
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(1)
-        listener.setblocking(False)
-    except OSError as exc:
-        listener.close()
-        raise StorageError(f"{path}: cannot listen there: {exc.strerror or exc}") from exc
-    return listener
+    else:
+        if not stat.S_ISSOCK(found):
+            raise StorageError(f"{path}: is no socket; choose another path")
+        path.unlink(missing_ok=True)
+    return sockets.listen(path, 1)

@@ -15,6 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final, cast
 
+from chkpt import sockets
 from chkpt.errors import ChkptError, NoMachineError
 from chkpt.service import directory
 from chkpt.service.messages import DeviceList, LoadReply, MachineInfo, SaveReply, error_of
@@ -96,7 +97,7 @@ class MachineClient:
 
     def console(self, port: str) -> socket.socket:
         """Return a stream to and from the serial port `port`. Raise FileNotFoundError where there is none."""
-        return directory.connect(self.path / f"{port}{directory.CONSOLE}")
+        return sockets.connect(self.path / f"{port}{directory.CONSOLE}")
 
     def _request(
         self, method: str, target: str, body: Mapping[str, object] | None = None, timeout: float | None = None
@@ -134,7 +135,7 @@ class _Connection(HTTPConnection):
         self._seconds = timeout
 
     def connect(self) -> None:
-        self.sock = directory.connect(self._path)
+        self.sock = sockets.connect(self._path, self._seconds)
         self.sock.settimeout(self._seconds)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from chkpt.service.tap import Tap
+from chkpt.sockets import Listener
 
 MAX_UNSENT: Final = 1 << 16
 """Bytes that wait for one connection, besides those in its socket."""
@@ -78,7 +79,7 @@ class Connection:
 class Consoles:
     """All consoles of one serial port. The machine's run loop polls it."""
 
-    def __init__(self, listener: socket.socket, tap: Tap, paused: Callable[[], bool]) -> None:
+    def __init__(self, listener: Listener, tap: Tap, paused: Callable[[], bool]) -> None:
         """Take connections from `listener`, which is closed with this.
 
         Args:
@@ -143,7 +144,7 @@ class Consoles:
     def _accept(self) -> None:
         try:
             stream, _ = self._listener.accept()
-        except OSError:  # it is gone again
+        except OSError:  # it is gone again, or somebody else's, or there is no descriptor for it
             return
         if len(self._connections) >= MAX_CONNECTIONS:
             stream.close()

@@ -7,21 +7,23 @@
             api.sock              HTTP and JSON
             com1.console          the bytes of a serial port
 
-A lock goes with its process, however that ends: a directory whose lock is free is left over, and whoever sees it
-removes it.
+A lock goes with its process, however that ends, and process numbers that come again mean nothing: a directory whose
+lock is free is left over, and whoever sees it removes it. Where a machine's lock has been removed by somebody else,
+such as a program that tidies the temporary directory, a socket that still answers shows that it lives.
 """
 
 import fcntl
 import logging
 import os
-import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from chkpt import sockets
 from chkpt.errors import ExistsError, StorageError
 
 log = logging.getLogger("chkpt.service")
@@ -34,9 +36,10 @@ CONSOLE: Final = ".console"
 
 LOCK: Final = "lock"
 ROOT_LOCK: Final = ".lock"
+OWN: Final = "set XDG_RUNTIME_DIR to a directory of your own"
 
-SUN_PATH_MAX: Final = 107
-"""Bytes of the longest path a Unix socket may have: 108 with the NUL (unix(7))."""
+PATIENCE_SECONDS: Final = 10
+"""How long the lock on all directories may be somebody else's: it is held for the time of a few system calls."""
 
 
 def root() -> Path:
@@ -55,12 +58,23 @@ class MachineDirectory:
         self._lock = lock
 
     def remove(self) -> None:
-        """Remove the directory with all sockets in it; the name is free again."""
+        """Remove the directory with all sockets in it; the name is free again.
+
+        A directory that somebody else has removed, or given to another machine, is left as it is.
+        """
         try:
-            with _locked(self.path.parent):
-                _clear(self.path)
+            with suppress(FileNotFoundError), _locked(self.path.parent):
+                if self._is_ours():
+                    _clear(self.path)
         finally:
             os.close(self._lock)
+
+    def _is_ours(self) -> bool:
+        try:
+            found = (self.path / LOCK).lstat()
+        except FileNotFoundError:
+            return not _answers(self.path)
+        return os.path.samestat(found, os.fstat(self._lock))
 
 
 def claim(name: str) -> MachineDirectory:
@@ -72,23 +86,38 @@ def claim(name: str) -> MachineDirectory:
     """
     base = root()
     try:
+        _check_parent(base)
         _make(base)
         with _locked(base):
             _sweep(base)
             path = base / name
             _make(path)
-            lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            if not _lock(lock, fcntl.LOCK_EX):
-                process = os.read(lock, 32).decode("ascii", "replace").strip() or "?"
-                os.close(lock)
-                raise ExistsError(f"machine {name} is running already, process {process}; choose another --name")
+            lock = _take(path, name)
+    except OSError as exc:
+        raise _refused(exc, base) from exc
+    return MachineDirectory(path, lock)
+
+
+def _take(path: Path, name: str) -> int:
+    """Return the machine's lock, held, with this process's number in it. Raise ExistsError, OSError."""
+    if not os.path.lexists(path / LOCK) and _answers(path):
+        raise ExistsError(f"machine {name} is running already, though its lock is gone; choose another --name")
+    lock = _open_lock(path / LOCK)
+    process = ""
+    try:
+        taken = _lock(lock, fcntl.LOCK_EX)
+        if taken:
             os.ftruncate(lock, 0)
             os.write(lock, f"{os.getpid()}\n".encode())
-    except OSError as exc:
-        raise StorageError(
-            f"{exc.filename or base}: {exc.strerror}; set XDG_RUNTIME_DIR to a directory of your own"
-        ) from exc
-    return MachineDirectory(path, lock)
+        else:
+            process = os.read(lock, 32).decode("ascii", "replace").strip() or "?"
+    except BaseException:
+        os.close(lock)
+        raise
+    if taken:
+        return lock
+    os.close(lock)
+    raise ExistsError(f"machine {name} is running already, process {process}; choose another --name")
 
 
 def running() -> dict[str, Path]:
@@ -100,13 +129,18 @@ def running() -> dict[str, Path]:
     base = root()
     try:
         _check_private(base)
+        _check_parent(base)
         with _locked(base):
             _sweep(base)
             return {path.name: path for path in _machines(base) if _is_alive(path)}
     except FileNotFoundError:
         return {}
     except OSError as exc:
-        raise StorageError(f"{exc.filename or base}: {exc.strerror}") from exc
+        raise _refused(exc, base) from exc
+
+
+def _refused(exc: OSError, base: Path) -> StorageError:
+    return StorageError(f"{exc.filename or base}: {exc.strerror}; {OWN}")
 
 
 def hold(path: Path) -> int | None:
@@ -122,66 +156,34 @@ def is_over(lock: int) -> bool:
     return _lock(lock, fcntl.LOCK_SH)
 
 
-# -- sockets ----------------------------------------------------------------------------------------------------------
-
-
-def listen(path: Path) -> socket.socket:
-    """Return a non-blocking socket that listens at `path`, for this user alone.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        os.fchmod(listener.fileno(), 0o600)  # before bind, so that it is never open to others (unix(7))
-        with _short(path) as address:
-            listener.bind(address)
-        listener.listen(16)
-        listener.setblocking(False)
-    except OSError as exc:
-        listener.close()
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
-    return listener
-
-
-def connect(path: Path) -> socket.socket:
-    """Return a socket connected to the one at `path`. Raise OSError."""
-    client = socket.socket(socket.AF_UNIX)
-    try:
-        with _short(path) as address:
-            client.connect(address)
-    except BaseException:
-        client.close()
-        raise
-    return client
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Yield an address for `path` that is short enough for a Unix socket."""
-    if len(os.fsencode(path)) <= SUN_PATH_MAX:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
-
-
 # -- directories and locks --------------------------------------------------------------------------------------------
 
 
 def _make(path: Path) -> None:
-    with suppress(FileExistsError):
+    try:
         path.mkdir(0o700)
+    except FileExistsError:
+        pass
+    else:
+        path.chmod(0o700)  # a umask may have taken from the owner, too
     _check_private(path)
+
+
+def _check_parent(base: Path) -> None:
+    """Raise StorageError where others could put something else in the place of `base`. Raise OSError."""
+    parent = base.parent
+    found = parent.stat()
+    if found.st_uid not in {0, os.geteuid()}:
+        raise StorageError(f"{parent} belongs to user {found.st_uid}; {OWN}")
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        mode = stat.S_IMODE(found.st_mode)
+        raise StorageError(f"{parent} can be changed by other users (mode {mode:04o}); chmod go-w it, or {OWN}")
 
 
 def _check_private(path: Path) -> None:
     """Raise StorageError unless `path` is a directory that nobody else can get into, OSError where it is not there."""
     found = path.lstat()
-    advice = "remove it, or set XDG_RUNTIME_DIR to a directory of your own"
+    advice = f"remove it, or {OWN}"
     if stat.S_ISLNK(found.st_mode):
         raise StorageError(f"{path} is a symbolic link, which somebody else could turn; {advice}")
     if not stat.S_ISDIR(found.st_mode):
@@ -194,13 +196,38 @@ def _check_private(path: Path) -> None:
 
 @contextmanager
 def _locked(base: Path) -> Iterator[None]:
-    """Let one process at a time make, look for and remove the directories of machines."""
-    lock = os.open(base / ROOT_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """Let one process at a time make, look for and remove the directories of machines. Raise StorageError, OSError."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    path = base / ROOT_LOCK
+    while True:
+        lock = _open_lock(path)
+        try:
+            if _lock(lock, fcntl.LOCK_EX) and _is_at(lock, path):
+                yield
+                return
+        finally:
+            os.close(lock)
+        if time.monotonic() > end:
+            raise StorageError(f"{path}: another chkpt has held this for {PATIENCE_SECONDS} s; is it stopped?")
+        time.sleep(0.01)
+
+
+def _open_lock(path: Path) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
+        os.fchmod(lock, 0o600)  # a umask may have taken from the owner, too
+    except BaseException:
         os.close(lock)
+        raise
+    return lock
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(lock: int, kind: int) -> bool:
@@ -218,11 +245,16 @@ def _machines(base: Path) -> list[Path]:
 def _is_alive(path: Path) -> bool:
     lock = hold(path)
     if lock is None:
-        return False
+        return _answers(path)
     try:
         return not is_over(lock)
     finally:
         os.close(lock)
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens at one of the sockets in a machine's directory."""
+    return any(sockets.answers(entry) for entry in path.iterdir() if entry.is_socket())
 
 
 def _sweep(base: Path) -> None:

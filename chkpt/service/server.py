@@ -13,6 +13,7 @@ from typing import Final
 
 import uvicorn  # noqa: TID253  only `chkpt run` imports this module
 
+from chkpt import sockets
 from chkpt.errors import DeviceError
 from chkpt.interop.chardev import Chardev, QtestChannel
 from chkpt.machine import Machine, MachineConfig
@@ -70,14 +71,14 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> None:
         if launch.paused:
             loop.pause()
         for name, tap in taps.items():
-            listener = directory.listen(claimed.path / f"{name}{directory.CONSOLE}")
+            listener = sockets.listen(claimed.path / f"{name}{directory.CONSOLE}")
             consoles = Consoles(listener, tap, paused=lambda: loop.paused)
             stack.callback(consoles.close)
             loop.add(consoles)
         if launch.qtest is not None:
             stack.callback(_add_qtest(loop, launch.qtest))
         path = claimed.path / directory.API
-        listener = stack.enter_context(directory.listen(path))
+        listener = stack.enter_context(sockets.listen(path))
         running = RunningMachine(loop, qtest=launch.qtest_text)
         info = running.describe()
         _serve(running, listener, ending, lambda: ready(info, path))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chkpt import sockets
 from chkpt.cli import ps as command
 from chkpt.service import directory
 from tests.chkpt.cli.processes import chkpt
@@ -34,7 +35,7 @@ def test_machine_that_does_not_answer(
 ) -> None:
     monkeypatch.setattr(command, "PATIENCE", 0.05)
     stuck = directory.claim("stuck")
-    with directory.listen(stuck.path / "api.sock"):
+    with sockets.listen(stuck.path / "api.sock"):
         row = chkpt(capsys, "ps").out.splitlines()[1]
         assert row.split() == ["stuck", "?", "no", "answer", "?", "?", "?"]
         assert json.loads(chkpt(capsys, "ps", "--json").out) == [{"name": "stuck", "answers": False}]

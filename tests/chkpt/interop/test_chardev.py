@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chkpt import sockets
 from chkpt.errors import StorageError, UsageError
 from chkpt.interop import chardev
 from chkpt.interop.chardev import Chardev, QtestChannel, parse
@@ -384,6 +385,34 @@ def test_a_file_that_is_no_socket_is_left_alone(rig: Rig) -> None:
 def test_a_socket_that_cannot_be_made_is_an_error(rig: Rig, tmp_path: Path, name: str) -> None:
     with pytest.raises(StorageError, match=r"q\.sock|xxx"):
         rig.open(f"unix:{tmp_path / name},server=on,wait=off")
+
+
+def test_a_socket_that_has_replaced_ours_is_left_alone(rig: Rig) -> None:
+    channel = rig.open(f"unix:{rig.path},server=on,wait=off")
+    rig.path.unlink()
+    with sockets.listen(rig.path):
+        channel.close()
+        assert sockets.answers(rig.path)
+
+
+def test_a_listener_that_takes_nobody_counts_as_somebody(rig: Rig) -> None:
+    with sockets.listen(rig.path, 0), sockets.connect(rig.path):  # its queue is full
+        with pytest.raises(StorageError, match="somebody listens there already"):
+            rig.open(f"unix:{rig.path},server=on")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(chardev, "CONNECT_SECONDS", 0.01)
+            with pytest.raises(StorageError, match="no client listens there: nobody takes the connection"):
+                rig.open(f"unix:{rig.path}")
+
+
+def test_another_user_cannot_drive_the_machine(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = rig.open(f"unix:{rig.path},server=on,wait=off")
+    with monkeypatch.context() as patched, sockets.connect(rig.path) as foreign:
+        patched.setattr(sockets, "peer", lambda _: sockets.Peer(4711, os.geteuid() + 1, 0))
+        channel.poll()
+        assert foreign.recv(1) == b""
+    rig.start()
+    assert rig.client().ask("endianness") == ["OK little"]
 
 
 def test_wait_waits_for_the_first_client(rig: Rig) -> None:

@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from chkpt import sockets
 from chkpt.errors import NoMachineError
 from chkpt.machine.config import default, parse
-from chkpt.service import directory
 from chkpt.service.client import MachineClient, find
 from chkpt.service.server import Launch, serve
 
@@ -72,7 +72,7 @@ class UnixHTTP(HTTPConnection):
         self.path = path
 
     def connect(self) -> None:
-        self.sock = directory.connect(self.path)
+        self.sock = sockets.connect(self.path)
 
 
 def ask(machine: MachineClient, method: str, target: str, body: object = None) -> tuple[int, Any]:

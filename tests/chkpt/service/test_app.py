@@ -12,8 +12,8 @@ from chkpt.errors import ExistsError, NoMachineError, NotFoundError, StateError,
 from chkpt.machine import Machine
 from chkpt.service import server
 from chkpt.service.client import MachineClient, find
-from chkpt.service.directory import connect
 from chkpt.snapshot import Reader
+from chkpt.sockets import connect
 from tests.chkpt.service.served import COM1, ask, launch, serving
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from chkpt import sockets
 from chkpt.errors import ChkptError, CorruptError, NoMachineError
-from chkpt.service import directory
 from chkpt.service.client import MachineClient
 
 
 @contextmanager
 def answering(path: Path, answer: bytes) -> Iterator[MachineClient]:
     """Answer one request with these bytes, whatever it is."""
-    listener = directory.listen(path / "api.sock")
+    listener = sockets.listen(path / "api.sock")
     listener.setblocking(True)
 
     def run() -> None:
@@ -59,7 +59,7 @@ def test_answers(runtime: Path, answer: bytes, error: type[ChkptError], words: s
 
 
 def test_machine_that_is_busy_is_told_apart_from_one_that_has_ended(runtime: Path) -> None:
-    with directory.listen(runtime / "api.sock"), pytest.raises(NoMachineError, match="machine m does not answer"):
+    with sockets.listen(runtime / "api.sock"), pytest.raises(NoMachineError, match="machine m does not answer"):
         MachineClient("m", runtime).machine(timeout=0.01)
     with pytest.raises(NoMachineError, match="machine m has ended"):
         MachineClient("m", runtime).machine()

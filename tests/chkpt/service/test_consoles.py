@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chkpt import sockets
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.service import consoles, directory
+from chkpt.service import consoles
 from chkpt.service.consoles import MAX_CONNECTIONS, MAX_UNSENT, Consoles
 from chkpt.service.tap import Tap
 from tests.chkpt.service.served import COM1, table
@@ -27,10 +28,10 @@ class Bench:
         self.machine.devices.connect_char("com1", self.tap)
         self.machine.ports.outb(FCR, 0x01)
         self.paused = False
-        self.consoles = Consoles(directory.listen(path), self.tap, lambda: self.paused)
+        self.consoles = Consoles(sockets.listen(path), self.tap, lambda: self.paused)
 
     def attach(self) -> socket.socket:
-        stream = directory.connect(self.path)
+        stream = sockets.connect(self.path)
         stream.setblocking(False)
         self.run()
         return stream
@@ -224,4 +225,4 @@ def test_closing_ends_every_console(bench: Bench) -> None:
         assert one.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
             bench.attach()
-        bench.consoles = Consoles(directory.listen(bench.path.with_name("again")), Tap(), lambda: False)
+        bench.consoles = Consoles(sockets.listen(bench.path.with_name("again")), Tap(), lambda: False)

@@ -2,14 +2,18 @@
 
 import fcntl
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from chkpt import sockets
 from chkpt.errors import ExistsError, StorageError
 from chkpt.service import directory
 
@@ -17,7 +21,7 @@ from chkpt.service import directory
 def dead(runtime: Path, name: str) -> Path:
     """Leave the directory of a machine whose process was killed."""
     claimed = directory.claim(name)
-    directory.listen(claimed.path / "api.sock").close()
+    sockets.listen(claimed.path / "api.sock").close()
     os.close(claimed._lock)
     assert (claimed.path / "api.sock").is_socket()
     assert claimed.path.parent == runtime / "chkpt"
@@ -202,54 +206,6 @@ def test_claims_of_one_name_have_one_winner(runtime: Path) -> None:
     assert directory.running() == {}
 
 
-def test_socket_is_for_its_user_alone(tmp_path: Path) -> None:
-    umask = os.umask(0)
-    try:
-        directory.listen(tmp_path / "s").close()
-    finally:
-        os.umask(umask)
-    assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o600
-
-
-def test_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:
-    deep = tmp_path / ("d" * 100) / ("e" * 100)
-    deep.mkdir(parents=True)
-    with directory.listen(deep / "api.sock") as listener, directory.connect(deep / "api.sock") as client:
-        assert (deep / "api.sock").is_socket()
-        client.sendall(b"x")
-        listener.setblocking(True)
-        with listener.accept()[0] as peer:
-            assert peer.recv(1) == b"x"
-
-
-@pytest.mark.parametrize("length", [106, 107, 108])
-def test_paths_around_the_limit_of_a_socket_address_work(tmp_path: Path, length: int) -> None:
-    room = length - len(os.fsencode(tmp_path)) - 1
-    if room < 1:
-        pytest.skip("the temporary directory's own path is too long")
-    path = tmp_path / ("s" * room)
-    assert len(os.fsencode(path)) == length
-    with directory.listen(path), directory.connect(path):
-        assert path.is_socket()
-
-
-def test_listening_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"absent/s: No such file"):
-        directory.listen(tmp_path / "absent" / "s")
-    with pytest.raises(FileNotFoundError):
-        directory.connect(tmp_path / "s")
-
-
-def test_descriptors_of_long_paths_are_closed(tmp_path: Path) -> None:
-    deep = tmp_path / ("d" * 120)
-    deep.mkdir()
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(3):
-        directory.listen(deep / "s").close()
-        (deep / "s").unlink()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
 def test_lock_held_by_another_open_file_counts(runtime: Path) -> None:
     """A lock belongs to the open file, not to the process: two machines in one process exclude each other, too."""
     path = runtime / "chkpt" / "m"
@@ -259,3 +215,168 @@ def test_lock_held_by_another_open_file_counts(runtime: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ExistsError, match=r"process \?"):
             directory.claim("m")
+
+
+# -- who may get in ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [0, 0o077, 0o277, 0o777])
+def test_modes_are_the_same_under_any_umask(runtime: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        claimed = directory.claim("m")
+        assert directory.running() == {"m": claimed.path}
+    finally:
+        os.umask(before)
+    for path, mode in (
+        (runtime / "chkpt", 0o700),
+        (runtime / "chkpt" / ".lock", 0o600),
+        (claimed.path, 0o700),
+        (claimed.path / "lock", 0o600),
+    ):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    claimed.remove()
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_root_in_a_directory_that_others_can_change_is_refused(runtime: Path, mode: int) -> None:
+    claimed = directory.claim("m")
+    runtime.chmod(mode)
+    for call in (lambda: directory.claim("n"), directory.running):
+        with pytest.raises(
+            StorageError, match=rf"can be changed by other users \(mode 0{mode:o}\); chmod go-w it, or set"
+        ):
+            call()
+    runtime.chmod(mode | stat.S_ISVTX)  # like /tmp: nobody can rename what is another's
+    assert directory.running() == {"m": claimed.path}
+    claimed.remove()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_root_in_a_directory_of_somebody_else_is_refused(runtime: Path) -> None:
+    directory.claim("m").remove()
+    os.chown(runtime, 65534, 65534)
+    for call in (lambda: directory.claim("m"), directory.running):
+        with pytest.raises(StorageError, match="belongs to user 65534; set XDG_RUNTIME_DIR to a directory of your own"):
+            call()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("path", ["chkpt", "chkpt/m"])
+def test_directory_given_away_is_refused(runtime: Path, path: str) -> None:
+    directory.claim("m").remove()
+    (runtime / "chkpt" / "m").mkdir(0o700)
+    (runtime / "chkpt" / "m" / "notes").write_text("not to be swept")
+    os.chown(runtime / path, 65534, 65534)
+    with pytest.raises(StorageError, match=f"{path} belongs to user 65534; remove it"):
+        directory.claim("m")
+
+
+@pytest.mark.parametrize(("part", "count"), [("d" * 300, 1), ("d" * 200, 25)])
+def test_name_that_no_directory_can_have_is_told(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, part: str, count: int
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime.joinpath(*[part] * count)))
+    for call in (lambda: directory.claim("m"), directory.running):
+        with pytest.raises(StorageError, match=r"File name too long; set XDG_RUNTIME_DIR to a directory of your own"):
+            call()
+
+
+# -- who is dead, and who is not --------------------------------------------------------------------------------------
+
+
+def test_machine_whose_lock_was_tidied_away_is_not_swept(runtime: Path) -> None:
+    claimed = directory.claim("m")
+    with sockets.listen(claimed.path / "api.sock"):
+        (claimed.path / "lock").unlink()
+        assert directory.running() == {"m": claimed.path}
+        with pytest.raises(ExistsError, match="machine m is running already, though its lock is gone; choose another"):
+            directory.claim("m")
+        assert (claimed.path / "api.sock").is_socket()
+    claimed.remove()
+    assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
+
+
+def test_machine_whose_lock_was_tidied_away_and_that_is_dead_is_swept(runtime: Path) -> None:
+    left = dead(runtime, "m")
+    (left / "lock").unlink()
+    assert directory.running() == {}
+    assert not left.exists()
+
+
+def test_machine_does_not_remove_the_directory_of_its_successor() -> None:
+    first = directory.claim("m")
+    (first.path / "lock").unlink()  # no socket answers: the name counts as free
+    second = directory.claim("m")
+    first.remove()
+    assert directory.running() == {"m": second.path}
+    second.remove()
+    assert not second.path.exists()
+
+
+def test_directory_that_somebody_has_removed_is_no_error_at_the_end(runtime: Path) -> None:
+    claimed = directory.claim("m")
+    shutil.rmtree(runtime / "chkpt")
+    claimed.remove()
+    assert list(runtime.iterdir()) == []
+
+
+def test_number_of_a_process_says_nothing_of_a_machine(runtime: Path) -> None:
+    """The process of a dead machine's number lives, and is even this one."""
+    left = dead(runtime, "m")
+    (left / "lock").write_text(f"{os.getpid()}\n")
+    assert directory.running() == {}
+    assert not left.exists()
+
+
+def test_many_cleaners_and_many_beginners_do_not_hurt_each_other(runtime: Path) -> None:
+    """Each process sweeps, claims, checks that it has what it claimed, and is killed or ends, again and again."""
+    code = (
+        "import os, sys; from chkpt import sockets; from chkpt.errors import ExistsError\n"
+        "from chkpt.service import directory\n"
+        "for turn in range(25):\n"
+        "    try: claimed = directory.claim(f'm{turn % 3}')\n"
+        "    except ExistsError: directory.running(); continue\n"
+        "    with sockets.listen(claimed.path / 'api.sock'):\n"
+        "        assert claimed.path.name in directory.running()\n"
+        "        assert sockets.answers(claimed.path / 'api.sock')\n"
+        "        assert (claimed.path / 'lock').read_text() == f'{os.getpid()}\\n'\n"
+        "    if turn % 2: claimed.remove()\n"
+        "    else: os.close(claimed._lock)\n"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for child in children:
+        assert child.communicate()[1] == ""
+        assert child.returncode == 0
+    assert directory.running() == {}
+    assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
+
+
+def test_lock_on_all_directories_that_is_never_given_back_is_told(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.claim("m").remove()
+    monkeypatch.setattr(directory, "PATIENCE_SECONDS", 0.05)
+    with (runtime / "chkpt" / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for call in (lambda: directory.claim("m"), directory.running):
+            with pytest.raises(StorageError, match=r"\.lock: another chkpt has held this for .* s; is it stopped\?"):
+                call()
+
+
+def test_lock_on_all_directories_that_was_replaced_is_taken_anew(runtime: Path) -> None:
+    """Who waits for a lock whose file is replaced meanwhile must not go on with the one that nobody else sees."""
+    directory.claim("m").remove()
+    path = runtime / "chkpt" / ".lock"
+    with path.open("w") as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        with ThreadPoolExecutor() as pool:
+            claimed = pool.submit(directory.claim, "m")
+            time.sleep(0.05)
+            path.unlink()
+            with path.open("w") as new:
+                fcntl.flock(new, fcntl.LOCK_EX)
+                fcntl.flock(old, fcntl.LOCK_UN)
+                time.sleep(0.05)
+                assert not claimed.done()
+            claimed.result().remove()

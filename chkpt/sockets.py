@@ -1,0 +1,219 @@
+"""Unix sockets of this user's own: nobody else may connect, however the process was started.
+
+A socket has mode 0600 from its first moment, under any umask. That alone keeps other users out, on Linux; what keeps
+them out where somebody has changed the mode since, or has passed a connection on, is that every peer is asked for its
+credentials (SO_PEERCRED, unix(7)): it must be this user, or root.
+"""
+
+import errno
+import logging
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chkpt.errors import StorageError
+
+log = logging.getLogger("chkpt.sockets")
+
+SUN_PATH_MAX: Final = 107
+"""Bytes of the longest path a Unix socket may have: 108 with the NUL (unix(7))."""
+
+OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""What accept(2) says when the process, or the system, has no descriptor left."""
+
+_UCRED: Final = struct.Struct("=iII")  # struct ucred: pid_t, uid_t, gid_t
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as it was when the connection was made."""
+
+    pid: int
+    uid: int
+    gid: int
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether it is this process's user, or root."""
+        return self.uid in {0, os.geteuid()}
+
+
+def peer(stream: socket.socket) -> Peer:
+    """Return who is at the other end of a connected Unix socket. Raise OSError."""
+    return Peer(*_UCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+
+
+class Listener(socket.socket):
+    """A listening Unix socket that takes connections of this user and of root only.
+
+    Anybody else is turned away, and so is everybody while the process has no descriptor left: a connection that is
+    left waiting would keep the listener readable, and whoever waits for that spinning. One descriptor is kept in
+    reserve for that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(socket.AF_UNIX)
+        self._reserve: int | None = _spare()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """Take a connection.
+
+        Raises:
+            BlockingIOError: there is none, or there was no descriptor for it.
+            ConnectionAbortedError: it was somebody else's, or is gone again.
+            OSError: the operating system refused.
+        """
+        if self._reserve is None:
+            with suppress(OSError):
+                self._reserve = _spare()
+        try:
+            stream, address = super().accept()
+        except OSError as exc:
+            if exc.errno not in OUT_OF_DESCRIPTORS:
+                raise
+            self._turn_away()
+            raise BlockingIOError(errno.EAGAIN, "no descriptor is left") from exc
+        try:
+            found = peer(stream)
+        except OSError:
+            stream.close()
+            raise
+        if not found.is_welcome:
+            stream.close()
+            log.warning("process %d of user %d tried to connect: turned away", found.pid, found.uid)
+            raise ConnectionAbortedError(errno.ECONNABORTED, "a connection of another user")
+        return stream, address
+
+    def close(self) -> None:
+        """Close the socket; its file stays. A second call does nothing."""
+        super().close()
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _turn_away(self) -> None:
+        """Take the connection with the descriptor that is kept for this, and close it."""
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+            with suppress(OSError):
+                super().accept()[0].close()
+                log.warning("no descriptor is left: a connection is turned away")
+        with suppress(OSError):
+            self._reserve = _spare()
+        if self._reserve is None:  # another thread was faster: wait for somebody to give one back, but do not spin
+            time.sleep(0.01)
+
+
+def listen(path: Path, backlog: int = 16) -> Listener:
+    """Return a non-blocking socket that listens at `path`, for this user and root alone.
+
+    Raises:
+        StorageError: it cannot be made; nothing is left at `path`, unless it was there before.
+    """
+    try:
+        listener = Listener()
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+    bound = False
+    try:
+        os.fchmod(listener.fileno(), 0o600)  # before bind, so that it is never open to others (unix(7))
+        with short(path) as address:
+            listener.bind(address)
+            bound = True
+        path.chmod(0o600)  # a umask may have taken from the owner, too
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except OSError as exc:
+        listener.close()
+        if bound:
+            path.unlink(missing_ok=True)
+        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+    return listener
+
+
+def connect(path: Path, timeout: float | None = None) -> socket.socket:
+    """Return a blocking socket connected to the one at `path`.
+
+    Args:
+        path: where somebody listens.
+        timeout: seconds to wait while so many wait to be taken that no more may; None for no end.
+
+    Raises:
+        TimeoutError: the time is over.
+        OSError: the operating system refused.
+    """
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        with short(path) as address:
+            _connect(client, address, timeout)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _connect(client: socket.socket, address: str, timeout: float | None) -> None:
+    if timeout is None:
+        client.connect(address)
+        return
+    end = time.monotonic() + timeout
+    client.setblocking(False)
+    while True:
+        try:
+            client.connect(address)
+        except BlockingIOError:  # a Unix socket connects at once or, while the listener's queue is full, not at all
+            if time.monotonic() >= end:
+                raise TimeoutError(errno.ETIMEDOUT, "nobody takes the connection") from None
+            time.sleep(0.01)
+        else:
+            client.setblocking(True)
+            return
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens at `path`, though perhaps too busy to take a connection. Never waits."""
+    try:
+        connect(path, timeout=0).close()
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells one file at `path` from another that takes its place, None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def short(path: Path) -> Iterator[str]:
+    """Yield an address for `path` that is short enough for a Unix socket. Raise OSError."""
+    if len(os.fsencode(path)) <= SUN_PATH_MAX:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        address = f"/proc/self/fd/{directory}/{path.name}"
+        if len(os.fsencode(address)) > SUN_PATH_MAX:
+            raise OSError(errno.ENAMETOOLONG, f"the name is too long for a socket ({SUN_PATH_MAX} bytes with its path)")
+        if not os.path.isdir(f"/proc/self/fd/{directory}"):  # noqa: PTH112  no Path where none is needed
+            raise OSError(errno.ENAMETOOLONG, f"longer than {SUN_PATH_MAX} bytes, which needs /proc to be mounted")
+        yield address
+    finally:
+        os.close(directory)
+
+
+def _spare() -> int:
+    return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)

@@ -109,6 +109,7 @@ def _take(path: Path, name: str) -> int:
         if taken:
             os.ftruncate(lock, 0)
             os.write(lock, f"{os.getpid()}\n".encode())
+            _remove_sockets(path)  # of one that has died since the sweep
         else:
             process = os.read(lock, 32).decode("ascii", "replace").strip() or "?"
     except BaseException:
@@ -268,8 +269,13 @@ def _sweep(base: Path) -> None:
 
 def _clear(path: Path) -> None:
     """Remove the sockets and the lock in `path`, and `path` itself unless somebody has put something else there."""
-    for entry in sorted(path.iterdir()):
-        if entry.name == LOCK or stat.S_ISSOCK(entry.lstat().st_mode):
-            entry.unlink(missing_ok=True)
+    _remove_sockets(path)
+    (path / LOCK).unlink(missing_ok=True)
     with suppress(OSError):
         path.rmdir()
+
+
+def _remove_sockets(path: Path) -> None:
+    for entry in sorted(path.iterdir()):
+        if stat.S_ISSOCK(entry.lstat().st_mode):
+            entry.unlink(missing_ok=True)

@@ -329,12 +329,22 @@ def test_number_of_a_process_says_nothing_of_a_machine(runtime: Path) -> None:
     assert not left.exists()
 
 
+def test_sockets_of_a_machine_that_died_since_the_sweep_are_removed(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = dead(runtime, "m")
+    monkeypatch.setattr(directory, "_sweep", lambda _: None)
+    claimed = directory.claim("m")
+    assert [path.name for path in left.iterdir()] == ["lock"]
+    claimed.remove()
+
+
 def test_many_cleaners_and_many_beginners_do_not_hurt_each_other(runtime: Path) -> None:
     """Each process sweeps, claims, checks that it has what it claimed, and is killed or ends, again and again."""
     code = (
         "import os, sys; from chkpt import sockets; from chkpt.errors import ExistsError\n"
         "from chkpt.service import directory\n"
-        "for turn in range(25):\n"
+        "for turn in range(40):\n"
         "    try: claimed = directory.claim(f'm{turn % 3}')\n"
         "    except ExistsError: directory.running(); continue\n"
         "    with sockets.listen(claimed.path / 'api.sock'):\n"
@@ -345,9 +355,8 @@ def test_many_cleaners_and_many_beginners_do_not_hurt_each_other(runtime: Path) 
         "    else: os.close(claimed._lock)\n"
     )
     children = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    for child in children:
-        assert child.communicate()[1] == ""
-        assert child.returncode == 0
+    outcomes = [(child.communicate()[1], child.returncode) for child in children]
+    assert outcomes == [("", 0)] * 4
     assert directory.running() == {}
     assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
 

@@ -14,7 +14,7 @@ or other devices. The shape follows rust-vmm's vm-superio.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
 from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -486,3 +486,14 @@ class BackendType(Generic[C]):
     name: str
     open: Callable[[C], BlockBackend | CharBackend | NetBackend | ConsoleBackend]
     config: type[C]
+
+
+@dataclass(frozen=True, slots=True)
+class Rom:
+    """A ROM that comes with a package, for the `rom` of a machine's `[firmware]`: its name and its bytes.
+
+    It is seen by the processor as a BIOS is. Named in the entry-point group "chkpt.roms".
+    """
+
+    name: str
+    image: bytes = field(repr=False)

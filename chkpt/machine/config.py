@@ -40,6 +40,9 @@ UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 BACKEND_KEYS: Final = ("image", "size", "backend")
 """The keys of a device's or drive's table that touch the host."""
 
+HARMLESS: Final = frozenset(("null", "scratch", "guest"))
+"""The types of backends that touch nothing of the host."""
+
 KEYS_TAKEN: Final = {"": ("type", "name", "backend"), "drive": BACKEND_KEYS}
 """The keys of a device's table, and of the tables in its `drive`, that are not the device's own options."""
 
@@ -73,9 +76,10 @@ class CpuConfig:
 
 @dataclass(frozen=True, slots=True)
 class FirmwareConfig:
-    """What the processor runs first: the path of a BIOS image."""
+    """What the processor runs first: the path of a BIOS image, or the name of a ROM of an installed package."""
 
-    bios: Annotated[str, Length(1, 4096)]
+    bios: Annotated[str, Length(1, 4096)] | None = None
+    rom: Annotated[str, Length(1, 64)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,8 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     if twice is not None:
         raise ConfigError(f"machine: two devices are named {twice}")
     cpu, firmware = _part(table, "cpu", CpuConfig), _part(table, "firmware", FirmwareConfig)
+    if firmware is not None and (firmware.bios is None) == (firmware.rom is None):
+        raise ConfigError("firmware: give either bios, the path of an image, or rom, the name of a ROM")
     if cpu is not None and memory > MAX_MEMORY_OF_CPU:
         raise ConfigError(f"machine: memory {memory} is more than the {MAX_MEMORY_OF_CPU} bytes that go with a CPU")
     return MachineConfig(name, memory, tuple(devices), table, cpu, firmware)
@@ -259,14 +265,18 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineC
 def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]:
     """Return the configuration without what touches the host, and the frontends that lost something by it.
 
-    Scratch disks and null backends touch nothing and stay. A firmware that is lost is named `firmware`.
+    What installed packages bring, a ROM or a guest's disk, and scratch disks and null backends touch nothing and stay.
+    A BIOS that is lost is named `firmware`.
     """
-    table = {key: value for key, value in config.table.items() if key != "firmware"}
+    table = dict(config.table)
     devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
-    lost = [] if config.firmware is None else ["firmware"]
+    lost: list[str] = []
+    if config.firmware is not None and config.firmware.bios is not None:
+        del table["firmware"]
+        lost.append("firmware")
     for frontend, place in _places(devices):
         backend = place.get("backend")
-        harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in {"null", "scratch"})
+        harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in HARMLESS)
         if "image" in place or not harmless:
             lost.append(frontend)
             place.pop("image", None)

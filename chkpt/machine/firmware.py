@@ -8,7 +8,9 @@ from blake3 import blake3
 
 from chkpt.device import U32, Length
 from chkpt.errors import ConfigError, NotFoundError, StateError, StorageError
+from chkpt.machine.config import FirmwareConfig
 from chkpt.machine.memory import Memory
+from chkpt.manager import installed_roms
 
 MIB: Final = 1 << 20
 _MAX: Final = 128 << 10  # E0000 to FFFFF; what is larger expects a chipset that lays RAM over ROM
@@ -28,22 +30,16 @@ class FirmwareState:
 class Firmware:
     """One BIOS in one machine."""
 
-    def __init__(self, path: str, memory: Memory) -> None:
-        """Read the image and put it into the machine.
+    def __init__(self, name: str, image: bytes, memory: Memory) -> None:
+        """Put an image into the machine; messages call it `name`.
 
         Raises:
-            NotFoundError, StorageError: it cannot be read.
             ConfigError: it is no BIOS of this size, or the machine has no place for it.
         """
-        try:
-            self._image = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise NotFoundError(f"firmware: {path}: no such file") from None
-        except OSError as exc:
-            raise StorageError(f"firmware: {path}: {exc.strerror}") from exc
-        size = len(self._image)
+        self._image = image
+        size = len(image)
         if not size or size % _UNIT or size > _MAX:
-            raise ConfigError(f"firmware: {path} has {size} bytes, not a multiple of {_UNIT} up to {_MAX}")
+            raise ConfigError(f"firmware: {name} has {size} bytes, not a multiple of {_UNIT} up to {_MAX}")
         if memory.size < MIB:
             raise ConfigError(f"firmware: it needs 1M of memory, of which the machine has {memory.size} bytes")
         self._memory = memory
@@ -65,6 +61,29 @@ class Firmware:
                 f"firmware.digest is {state.digest.hex()[:16]}... of {state.size} bytes, "
                 f"but this machine's BIOS is {self.state.digest.hex()[:16]}... of {self.state.size}"
             )
+
+
+def open_firmware(config: FirmwareConfig, memory: Memory) -> Firmware:
+    """Read the image of a configuration and put it into the machine.
+
+    Raises:
+        NotFoundError: no such file, or no such ROM.
+        StorageError: the file cannot be read.
+        ConfigError: it is no BIOS, or the machine has no place for it.
+    """
+    if config.bios is None:
+        rom = installed_roms().find(str(config.rom))
+        return Firmware(f"ROM {rom.name}", rom.image, memory)
+    return Firmware(config.bios, _read_file(config.bios), memory)
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"firmware: {path}: no such file") from None
+    except OSError as exc:
+        raise StorageError(f"firmware: {path}: {exc.strerror}") from exc
 
 
 def _dropped(_offset: int, _width: int, _value: int) -> None:

@@ -62,7 +62,7 @@ class RunLoop:
         self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._ended = False
-        self._runs = False  # the processor has more to do
+        self._runs = machine.execution is not None  # the processor may have more to do
         self._lock = RLock()  # around the end and what must not follow it; a signal handler may call `stop` anywhere
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoch = 0
@@ -150,6 +150,8 @@ class RunLoop:
     def _round(self) -> None:
         ready = self._wait(self._timeout())
         self._follow()
+        if self._calls or ready:  # whatever comes may wake a processor: a load, a reset, a key
+            self._runs = self.machine.execution is not None
         if self._calls:
             while self._calls:
                 self._calls.popleft()()

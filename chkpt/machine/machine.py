@@ -15,7 +15,7 @@ from chkpt.machine.clock import MachineClock
 from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
 from chkpt.machine.cpu.contract import CpuState
 from chkpt.machine.execution import Execution, Outcome
-from chkpt.machine.firmware import Firmware, FirmwareState
+from chkpt.machine.firmware import Firmware, FirmwareState, open_firmware
 from chkpt.machine.irq import INTR, LINES, IrqLines
 from chkpt.machine.memory import Memory, Ram, ram_of
 from chkpt.machine.msrs import MsrBus
@@ -189,7 +189,7 @@ class Machine:
                     requests=self.requests,
                 )
             if self.config.firmware is not None:
-                self.firmware = Firmware(self.config.firmware.bios, self.memory)
+                self.firmware = open_firmware(self.config.firmware, self.memory)
             for device in self.config.devices:
                 self.devices.create(device.type, device.name, device.options, KEYS_TAKEN)
                 for backend in device.backends:

@@ -11,6 +11,7 @@ from chkpt.manager.types import (
     DeviceTypes,
     installed_backend_types,
     installed_device_types,
+    installed_roms,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Skip",
     "installed_backend_types",
     "installed_device_types",
+    "installed_roms",
 ]

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-from chkpt.device import BackendType, DeviceType
+from chkpt.device import BackendType, DeviceType, Rom
 from chkpt.errors import ConfigError, ExistsError, NotFoundError
 
 
@@ -57,6 +57,7 @@ class Types(Generic[T]):
 
 DeviceTypes = Types[AnyDeviceType]
 BackendTypes = Types[AnyBackendType]
+Roms = Types[Rom]
 
 
 def installed_device_types() -> DeviceTypes:
@@ -78,6 +79,14 @@ def installed_backend_types() -> BackendTypes:
     for found in _entries("chkpt.backends", BackendType):
         types.register(found)
     return types
+
+
+def installed_roms() -> Roms:
+    """Return the ROMs of every installed package, from `chkpt.roms`. Raises as for device types."""
+    roms = Roms("ROM")
+    for found in _entries("chkpt.roms", Rom):
+        roms.register(found)
+    return roms
 
 
 def _entries(group: str, wanted: type[Any]) -> Iterator[Any]:

@@ -66,7 +66,7 @@ def _of_snapshot(snapshot: Path, given: Mapping[str, Table], *, trust: bool) -> 
     drives = {
         backend.frontend for device in whole.devices for backend in device.backends if backend.frontend != device.name
     }
-    if whole.firmware is not None:
+    if "firmware" in lost:
         raise UsageError(
             f"{snapshot}: the machine has a BIOS, which is not taken from a snapshot; "
             "give the machine's TOML, or trust the snapshot with --trust-config"

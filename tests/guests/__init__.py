@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from chkpt.machine import Machine
-from chkpt.machine.config import parse
+from chkpt.machine.config import parse, read, with_backends
 from chkpt.machine.cpu.power_on import power_on
 from chkpt.machine.execution import Execution, Outcome
 from tests.contract import plain_checkpoint
 from tests.rig import saved
 
 HERE = Path(__file__).parent
+DEMO = HERE.parents[1] / "chkpt" / "cli" / "demo.toml"
 START = 0x8000
 LOG = 0x50000
 SECOND = 1_000_000_000
@@ -61,6 +62,27 @@ def busy(model: str = "unicorn", rounds: int = 2) -> Machine:
     machine = computer(model)
     begin(machine, guest("busy"))
     machine.memory.write(0x500, struct.pack("<H", rounds))
+    return machine
+
+
+def demo(model: str = "unicorn", **more: object) -> Machine:
+    """Build the machine of `chkpt demo`, whose serial port is in memory."""
+    config = with_backends(read(DEMO), {"com1": {"type": "memory"}})
+    return Machine(parse({**config.table, "cpu": {"model": model}, **more}))
+
+
+def key(machine: Machine, text: str) -> Outcome:
+    """Type one key, and let the guest run until it sleeps."""
+    backend: Any = machine.devices.ends.char.backends["com1"]
+    backend.feed(text.encode())
+    return machine.run()
+
+
+def asked(model: str = "unicorn", **more: object) -> Machine:
+    """Build the machine of `chkpt demo`, and boot it up to its question."""
+    machine = demo(model, **more)
+    assert machine.run() is Outcome.IDLE
+    assert output(machine).endswith(b"(q: quit)? ")
     return machine
 
 

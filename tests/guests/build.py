@@ -1,13 +1,14 @@
-"""Assemble the guests that tests run: `python -m tests.guests.build` writes each .bin beside its .asm. Needs nasm."""
+"""Assemble our guests: `python -m tests.guests.build` writes each .bin beside its .asm. Needs nasm."""
 
 import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).parent
+BUILT_IN = HERE.parents[1] / "devices" / "guests"
 
 
 def sources() -> list[Path]:
-    return sorted(HERE.glob("*.asm"))
+    return [*sorted(HERE.glob("*.asm")), *sorted(BUILT_IN.glob("*.asm"))]
 
 
 def assembled(source: Path, nasm: str) -> bytes:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from chkpt.device import BackendType, DeviceType, FrontendKind
+from chkpt.device import BackendType, DeviceType, FrontendKind, Rom
 from chkpt.errors import ConfigError, ExistsError, NotFoundError
-from chkpt.manager import BackendTypes, DeviceTypes, installed_backend_types, installed_device_types
+from chkpt.manager import BackendTypes, DeviceTypes, installed_backend_types, installed_device_types, installed_roms
 from tests.small import CELL, DEAF, Cell, CellConfig, Line
 
 NULL = BackendType(FrontendKind.CHAR, "null", lambda _: Line(), CellConfig)
+ROM = Rom("rom", bytes(4096))
 
 
 class Entry:
@@ -94,6 +95,14 @@ def test_installed_types_come_from_the_entry_points_of_their_group(install: Any)
     install(chkpt_devices=[Entry("cell", CELL), Entry("deaf", DEAF)], chkpt_backends=[Entry("null", NULL)])
     assert list(installed_device_types()) == [CELL, DEAF]
     assert list(installed_backend_types()) == [NULL]
+
+
+def test_roms_are_found_as_types_are(install: Any) -> None:
+    install(chkpt_roms=[Entry("rom", ROM)])
+    assert list(installed_roms()) == [ROM]
+    install(chkpt_roms=[Entry("ron", ROM)])
+    with pytest.raises(ConfigError, match=r"chkpt\.roms: ron \(somewhere:RON\) is no Rom of that name"):
+        installed_roms()
 
 
 def test_no_entry_points_give_no_types(install: Any) -> None:

@@ -84,6 +84,21 @@ def test_disk_image_must_be_given(tmp_path: Path) -> None:
     assert trusted.devices[0].backends[0].options["path"] == "/secret.img"
 
 
+def test_a_bios_must_be_given(tmp_path: Path) -> None:
+    path = snapshot(tmp_path / "s.zst", {**ELSEWHERE, "firmware": {"bios": "/secret.bin"}})
+    with pytest.raises(UsageError, match=r"s\.zst: the machine has a BIOS, .*--trust-config"):
+        configuration(None, path)
+    assert configuration(None, path, trust=True).firmware is not None
+
+
+def test_what_packages_bring_is_taken_from_a_snapshot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    drive: dict[str, Value] = {"unit": 0, "backend": {"type": "guest", "name": "demo"}}
+    device: list[Value] = [{"type": "ide", "name": "ide0", "drive": [drive]}]
+    table: dict[str, Value] = {"name": "far", "memory": "1M", "firmware": {"rom": "boot"}, "device": device}
+    assert configuration(None, snapshot(tmp_path / "s.zst", table)).table == table
+    assert not caplog.records
+
+
 def test_backend_for_nothing_is_refused() -> None:
     with pytest.raises(NotFoundError, match=r"no device or drive ide7\.0; there are: .*ide0\.0"):
         configuration(None, None, backends={"ide7.0": {"type": "null"}})

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import cast
@@ -19,7 +20,7 @@ from chkpt.machine.cpu import MODELS, layout
 from chkpt.machine.execution import Outcome
 from chkpt.machine.loop import RunLoop
 from chkpt.state import from_context
-from tests.guests import SECOND, begin, busy, computer, differences, everything, execution, finish, output
+from tests.guests import SECOND, begin, busy, computer, demo, differences, everything, execution, finish, output
 from tests.rig import saved
 
 ROOT = Path(__file__).parents[4]
@@ -67,7 +68,8 @@ def test_a_machine_without_a_cpu_says_so_when_run() -> None:
         ({"cpu": {"rate": 1}}, "cpu: rate is 1, not within"),
         ({"cpu": True}, r"machine: cpu is not a table: write \[cpu\]"),
         ({"cpu": {}, "memory": "4G"}, "is more than the 3221225472 bytes that go with a CPU"),
-        ({"firmware": {}}, "firmware: bios is missing"),
+        ({"firmware": {}}, "firmware: give either bios, the path of an image, or rom, the name of a ROM"),
+        ({"firmware": {"bios": "x", "rom": "boot"}}, "firmware: give either bios"),
     ],
 )
 def test_a_cpu_or_firmware_that_cannot_be_is_refused(table: dict[str, object], message: str) -> None:
@@ -300,6 +302,28 @@ def test_the_loop_runs_the_guest_and_a_save_does_not_disturb_it() -> None:
     assert loop.error is None
     assert everything(machine)["cpu"] == everything(plain)["cpu"]
     assert machine.memory.ram[:] == plain.memory.ram[:]
+
+
+def test_the_loop_begins_by_itself_and_wakes_the_guest_for_whatever_comes() -> None:
+    machine = demo()
+    loop = RunLoop(machine, wall_clock=True)
+    thread = Thread(target=loop.run)
+    thread.start()
+    try:
+        wait_for(lambda: output(machine).endswith(b"quit)? "))  # nobody has called it
+        loop.submit(lambda: machine.devices.ends.char.backends["com1"].feed(b"q")).result()  # type: ignore[attr-defined]
+        thread.join(60)
+        assert machine.requests.exit_status == 1
+    finally:
+        loop.stop()
+        thread.join()
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("wall_clock", "paused"), [(True, True), (False, False)], ids=["paused", "qtest"])

@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from chkpt.errors import ChkptError, UsageError
+from chkpt.errors import ChkptError, StorageError, UsageError
 
 DEFAULT_STORE: Final = Path("snapshots")
 """Where named snapshots lie unless `--store` or CHKPT_STORE tells another place."""
@@ -91,3 +91,20 @@ def stamped_name(machine: str) -> str:
     """Return a name for a snapshot made now: the machine's name and the time in UTC."""
     now = datetime.now(UTC)
     return f"{machine}-{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z"
+
+
+def make_store(store: Path) -> None:
+    """Make the store's directory, where it is not there yet, so that it lasts. Raise StorageError."""
+    import os
+
+    try:
+        store.mkdir(0o700, parents=True)
+        parent = os.open(store.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+    except FileExistsError:
+        return
+    except OSError as exc:
+        raise StorageError(f"{store}: {exc.strerror or exc}") from exc

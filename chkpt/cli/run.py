@@ -1,13 +1,16 @@
 """`chkpt run`: start a machine and serve it."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Store, snapshot_path
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Store, is_path, make_store, snapshot_path
 from chkpt.cli.output import show
+from chkpt.cli.until import finish
+from chkpt.cli.until import parse as parse_until
 from chkpt.errors import ChkptError, UsageError
 
 if TYPE_CHECKING:
@@ -48,13 +51,40 @@ def run(
     trust_config: Annotated[
         bool, typer.Option("--trust-config", help="Take images and backends from the snapshot's configuration, too.")
     ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT|TICKS|exit",
+            help="End where the guest has sent TEXT, at a tick (+N: N from here), or where the guest ends the machine.",
+        ),
+    ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="PORT", help="With --until: the serial port; com1 when left out, or the only one."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="With --until: fail where that much of the machine's time has passed."),
+    ] = None,
+    save: Annotated[
+        str | None, typer.Option(metavar="SNAPSHOT", help="With --until: save the machine there, at that very tick.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="With --save: replace a snapshot that is there.")
+    ] = False,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Start a machine and serve it until it is stopped.
 
-    Prints one line once the machine answers, on stderr where stdio carries qtest or a serial port. Ends with
-    `chkpt stop`, SIGTERM, SIGINT or SIGHUP, or when a qtest client on stdio ends its input.
+    Prints one line once the machine answers, on stderr where stdout carries qtest or a serial port. Ends with
+    `chkpt stop`, SIGTERM, SIGINT or SIGHUP, when a qtest client on stdio ends its input, or when the guest ends the
+    machine (isa_debug_exit), then with the guest's status.
+
+    With --until the run has an end, which only the guest's doing decides: it is the same tick each time. What the
+    serial port sends goes to stdout. Ends with 0 there; with the guest's status where the guest ends the machine; else
+    with 1 and a message: the CPU is halted for ever or shut down, --timeout has come, or the machine was stopped.
+    A TEXT that is a number or `exit` is written text:123.
 
     The virtual clock follows the host's clock, but with --qtest only the client moves it. A machine that listens for
     its qtest client without wait=off is served at once, and takes no input from its backends until the client comes.
@@ -64,6 +94,10 @@ def run(
     """
     from chkpt.interop import chardev
 
+    saved = None if save is None else snapshot_path(save, store)
+    goal = parse_until(until, port=port, timeout=timeout, save=saved, force=force)
+    if goal is not None and qtest is not None:
+        raise UsageError("--until needs the machine's CPU to run, and on --qtest it does not")
     given = {**dict(map(_drive, drive or ())), **dict(map(_char, char or ()))}
     client = None if qtest is None else chardev.parse(qtest)
     on_stdio = [port for port, backend in given.items() if backend == {"type": "stdio"}]
@@ -71,10 +105,11 @@ def run(
         on_stdio.append("--qtest")
     if len(on_stdio) > 1:
         raise UsageError(f"{' and '.join(on_stdio)} cannot both have standard input and output")
+    output = sys.stdout.fileno() if goal is not None and not on_stdio else None
 
     def ready(info: "MachineInfo", api: Path) -> None:
         line = f"machine {info['name']} is running, process {info['pid']}, API {api}"
-        show(json.dumps({**info, "api": str(api)}) if as_json else line, err=bool(on_stdio))
+        show(json.dumps({**info, "api": str(api)}) if as_json else line, err=bool(on_stdio) or goal is not None)
 
     snapshot = None if load is None else snapshot_path(load, store)
     try:
@@ -85,7 +120,10 @@ def run(
             raise
         raise ChkptError(f"{exc.name} is not installed, which chkpt run needs: pip install 'chkpt[serve]'") from exc
     config = configuration(machine, snapshot, name=name, backends=given, trust=trust_config)
-    serve(Launch(config, load=snapshot, paused=paused, qtest=client, qtest_text=qtest), ready)
+    if saved is not None and save is not None and not is_path(save):
+        make_store(saved.parent)
+    launch = Launch(config, load=snapshot, paused=paused, qtest=client, qtest_text=qtest, until=goal, output=output)
+    finish(serve(launch, ready), goal, as_json=as_json)
 
 
 def _drive(text: str) -> tuple[str, dict[str, object]]:

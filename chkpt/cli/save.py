@@ -1,7 +1,5 @@
 """`chkpt save`: save a running machine."""
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,11 +11,12 @@ from chkpt.cli.options import (
     OptionalSnapshot,
     Store,
     is_path,
+    make_store,
     snapshot_path,
     stamped_name,
 )
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
-from chkpt.errors import StorageError, UsageError
+from chkpt.errors import UsageError
 from chkpt.service.client import find
 
 
@@ -40,7 +39,7 @@ def save(
     if is_path(snapshot) and snapshot.rpartition("/")[2] in {"", ".", ".."}:
         raise UsageError(f"{snapshot} is the path of a directory, not of a snapshot's file")
     if not is_path(snapshot):
-        _make(path.parent)
+        make_store(path.parent)
     reply = running.save(path, force=force)
     if as_json:
         show_json(reply)
@@ -52,18 +51,3 @@ def save(
         )
     )
     show_skipped("skipped", reply["skipped"])
-
-
-def _make(store: Path) -> None:
-    """Make the store's directory, where it is not there yet, so that it lasts."""
-    try:
-        store.mkdir(0o700, parents=True)
-        parent = os.open(store.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
-    except FileExistsError:
-        return
-    except OSError as exc:
-        raise StorageError(f"{store}: {exc.strerror or exc}") from exc

@@ -84,7 +84,7 @@ class Execution:
         self._requests = requests
         irq.watch(self._on_line)
         a20.watch(self._on_a20)
-        requests.watch(self._hurry)
+        requests.watch(self.hurry)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -102,7 +102,12 @@ class Execution:
     # -- running ------------------------------------------------------------------------------------------------------
 
     def run(
-        self, *, ticks: int | None = None, until: int | None = None, enough: Callable[[], bool] | None = None
+        self,
+        *,
+        ticks: int | None = None,
+        until: int | None = None,
+        enough: Callable[[], bool] | None = None,
+        advance: bool = True,
     ) -> Outcome:
         """Run on, until the first of the ends given.
 
@@ -110,13 +115,14 @@ class Execution:
 
         Args:
             ticks: of the processor, counted from power-on; the end of a block may lie a little behind.
-            until: nanoseconds of the clock; the same. Where the processor stands still, the clock goes on to there.
+            until: nanoseconds of the clock; the same.
             enough: asked after each slice, and each time that the processor is halted.
+            advance: where the processor stands still, the clock goes on to `until`.
         """
         while True:
             outcome = self._stands_still()
             if outcome is not None:
-                if until is not None:
+                if until is not None and advance:
                     self._clock.advance_to(until)
                 return self._tell(outcome)
             self._told = None
@@ -179,12 +185,13 @@ class Execution:
         """Look at the processor at the next end of a block, as an interrupt has come."""
         if number == INTR and level:
             self._sync = True
-            self._hurry()
+            self.hurry()
 
     def _on_a20(self, level: bool) -> None:
         self.cpu.a20 = level
 
-    def _hurry(self) -> None:
+    def hurry(self) -> None:
+        """Within an access or a timer's callback: let the present slice end at the next end of a block."""
         if self._running:
             self.cpu.hurry()
 

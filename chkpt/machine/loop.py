@@ -9,14 +9,15 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import RLock
 from typing import Protocol, TypeVar
 
 from chkpt.errors import ChkptError, NoMachineError
-from chkpt.machine.execution import Outcome
+from chkpt.machine.execution import Execution, Outcome
+from chkpt.machine.goal import Goal, nearest
 from chkpt.machine.machine import Machine
 
 log = logging.getLogger("chkpt.machine")
@@ -29,6 +30,9 @@ MAX_LAG = 1_000_000_000
 
 TURN = 5_000_000
 """Nanoseconds for which a processor runs before backends and clients get theirs."""
+
+DRAIN = 1_000_000_000
+"""Nanoseconds for which the devices go on after a processor that has come to its end: a serial port still sends."""
 
 
 class Pollable(Protocol):
@@ -62,6 +66,7 @@ class RunLoop:
         self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._ended = False
+        self._goals: list[Goal] = []
         self._runs = machine.execution is not None  # the processor may have more to do
         self._lock = RLock()  # around the end and what must not follow it; a signal handler may call `stop` anywhere
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -116,6 +121,10 @@ class RunLoop:
         """Wait for `channel` no more."""
         self._channels.remove(channel)
 
+    def aim(self, goal: Goal) -> None:
+        """Run to `goal` and tell it; what then is its affair. Needs a processor. Before `run`, or by `submit`."""
+        self._goals.append(goal)
+
     def pause(self) -> None:
         """Stop the clock and the input from backends. Clients that move the clock themselves still can."""
         self.paused = True
@@ -146,6 +155,7 @@ class RunLoop:
                 os.close(self._wake_write)
             while self._calls:
                 self._calls.popleft()()
+            self._drop_goals([*self._goals], None)
 
     def _round(self) -> None:
         ready = self._wait(self._timeout())
@@ -204,7 +214,7 @@ class RunLoop:
         if not self._wall_clock or self.paused:
             self._runs = False
             return
-        if self.machine.execution is not None and self._run_cpu():
+        if self.machine.execution is not None and self._run_cpu(self.machine.execution):
             return
         clock = self.machine.clock
         now = time.monotonic_ns() - self._epoch
@@ -215,15 +225,49 @@ class RunLoop:
             now -= lag - MAX_LAG
         clock.advance_to(now)
 
-    def _run_cpu(self) -> bool:
+    def _run_cpu(self, execution: Execution) -> bool:
         """Let the processor run for one turn; return whether the clock was its affair."""
         end = time.monotonic_ns() + TURN
-        outcome = self.machine.run(enough=lambda: self.called or time.monotonic_ns() >= end)
+        goals = self._goals
+        outcome = execution.run(
+            ticks=nearest(goal.ticks for goal in goals),
+            until=nearest(goal.until for goal in goals),
+            enough=lambda: self._has_news() or time.monotonic_ns() >= end,
+            advance=False,
+        )
         self._runs = outcome is Outcome.ENOUGH
+        if goals:
+            self._tell_goals(execution, outcome)
         if outcome in {Outcome.DEAD, Outcome.SHUTDOWN}:
             return False
         self.rebase()
         return True
+
+    def _has_news(self) -> bool:
+        """Whether there is something that must not wait for the end of the turn."""
+        return self.called or self.machine.requests.exit_status is not None or any(goal.reached for goal in self._goals)
+
+    def _tell_goals(self, execution: Execution, outcome: Outcome) -> None:
+        """Tell the goals that are met, and all of them where the processor will never go on."""
+        clock, exits = self.machine.clock, self.machine.requests.exit_status is not None
+        ended = outcome in {Outcome.DEAD, Outcome.SHUTDOWN}
+        met = [goal for goal in self._goals if goal.is_met(execution.cpu.ticks, clock.now)]
+        if not met and (ended or exits):
+            end = clock.now + DRAIN
+            while not met and clock.next_deadline is not None and clock.next_deadline <= end:
+                clock.advance_to(clock.next_deadline)
+                met = [goal for goal in self._goals if goal.reached]
+        self._drop_goals(met, Outcome.ENOUGH)
+        if not exits and (ended or (outcome is Outcome.IDLE and not self._takes_input())):
+            self._drop_goals([*self._goals], outcome)
+
+    def _drop_goals(self, goals: Sequence[Goal], outcome: Outcome | None) -> None:
+        for goal in goals:
+            self._goals.remove(goal)
+            goal.done(outcome)
+
+    def _takes_input(self) -> bool:
+        return any(each.fileno() is not None for each in self.machine.devices.ends.char.backends.values())
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # it is awake already

@@ -243,9 +243,13 @@ class Machine:
         self, *, ticks: int | None = None, until: int | None = None, enough: Callable[[], bool] | None = None
     ) -> Outcome:
         """Let the processor run; see `Execution.run`. Raise ConfigError where the machine has none."""
+        return self.processor().run(ticks=ticks, until=until, enough=enough)
+
+    def processor(self) -> Execution:
+        """Return the processor at work. Raise ConfigError where the machine has none."""
         if self.execution is None:
             raise ConfigError(f'machine {self.name} has no CPU to run: give it one with [cpu] model = "unicorn"')
-        return self.execution.run(ticks=ticks, until=until, enough=enough)
+        return self.execution
 
     def reset(self) -> None:
         """Reset the processor and every device, as the reset button does. RAM, disks and the clock stay.

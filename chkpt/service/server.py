@@ -25,6 +25,7 @@ from chkpt.service.consoles import Consoles
 from chkpt.service.messages import MachineInfo
 from chkpt.service.running import RunningMachine
 from chkpt.service.tap import Tap, tapped
+from chkpt.service.until import End, Output, Until, UntilRun, end_of
 from chkpt.snapshot import Reader
 
 log = logging.getLogger("chkpt.service")
@@ -37,7 +38,8 @@ GRACE_SECONDS: Final = 5
 class Launch:
     """What to run: a machine's configuration, and how it begins.
 
-    `load` is the snapshot it begins from, `qtest` where its qtest client is and `qtest_text` the same as it was given.
+    `load` is the snapshot it begins from, `qtest` where its qtest client is and `qtest_text` the same as it was given;
+    `until` is where it ends by itself, and `output` the descriptor that then gets what the serial port sends.
     """
 
     config: MachineConfig
@@ -45,10 +47,14 @@ class Launch:
     paused: bool = False
     qtest: Chardev | None = None
     qtest_text: str | None = None
+    until: Until | None = None
+    output: int | None = None
 
 
-def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> None:
-    """Run a machine until it is told to stop: by its service, by SIGTERM, SIGINT or SIGHUP, by the end of stdio.
+def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
+    """Run a machine until it is told to stop, and return how it ended.
+
+    It is told by its service, by SIGTERM, SIGINT or SIGHUP, by the end of stdio, by its guest, or by `launch.until`.
 
     Args:
         launch: what to run.
@@ -68,6 +74,8 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> None:
             with Reader.open(launch.load) as reader:
                 machine.load(reader.checkpoint())
         loop = RunLoop(machine, wall_clock=launch.qtest is None)
+        output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
+        watched = None if launch.until is None else UntilRun(loop, taps, launch.until, output)
         if launch.paused:
             loop.pause()
         for name, tap in taps.items():
@@ -82,8 +90,14 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> None:
         running = RunningMachine(loop, qtest=launch.qtest_text)
         info = running.describe()
         _serve(running, listener, ending, lambda: ready(info, path))
+        end = end_of(machine)
+        if watched is not None and loop.error is None:
+            end = watched.conclude(end)
     if loop.error is not None:
         raise DeviceError(f"machine {machine.name} failed: {loop.error!r}") from loop.error
+    if output is not None:
+        output.flush()
+    return end
 
 
 def _taps(machine: Machine) -> dict[str, Tap]:

@@ -120,3 +120,21 @@ def log_of(machine: Machine, form: str) -> list[tuple[int, ...]]:
     """Return the records of a guest that keeps a log."""
     size = machine.memory.load(LOG, 4)
     return list(struct.iter_unpack(form, machine.memory.read(LOG + 16, size)))
+
+
+def shell_table(name: str = "m", **more: object) -> dict[str, object]:
+    """Return a machine whose BIOS is shell.asm; without a disk, so that it starts fast."""
+    return {
+        "name": name,
+        "memory": "1M",
+        "cpu": {},
+        "firmware": {"bios": str(HERE / "shell.bin")},
+        "device": [
+            {"type": "pic"},
+            {"type": "pit"},
+            {"type": "serial", "name": "com1", "port": 0x3F8, "irq": 4},
+            {"type": "cmos"},
+            {"type": "isa_debug_exit"},
+        ],
+        **more,
+    }

@@ -1,0 +1,244 @@
+"""A run for a script: until the guest has sent a text, has run so many ticks or has ended the machine; then it is over.
+
+Where it ends is decided by what the guest does alone, so two runs of one machine end at the same tick, also on hosts
+of different speed.
+"""
+
+import os
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chkpt.context import Checkpoint
+from chkpt.errors import ExistsError, NotFoundError, StorageError
+from chkpt.machine import Machine
+from chkpt.machine.execution import Outcome
+from chkpt.machine.goal import Goal
+from chkpt.machine.loop import RunLoop
+from chkpt.service.tap import Tap
+from chkpt.snapshot import dump
+from chkpt.store.local import publish
+
+MAX_UNWRITTEN: Final = 1 << 20
+"""Bytes of output that wait for a reader; the machine waits for him beyond that."""
+
+CHUNK: Final = select.PIPE_BUF
+"""A pipe that is ready takes at least this many bytes without waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """What a run is to reach: a text, a tick or, with neither, that the guest ends the machine.
+
+    `ticks` counts from power-on, with `relative` from here; `timeout` is in nanoseconds of the machine's clock from
+    here. `port` is the serial port that is listened to, com1 or the only one when left out. `save` is the path of the
+    snapshot to save there.
+    """
+
+    text: bytes | None = None
+    ticks: int | None = None
+    relative: bool = False
+    port: str | None = None
+    timeout: int | None = None
+    save: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a machine's run ended: `status` is what the process ends with, `message` a sentence about it.
+
+    `why` is one of reached, exit (by the guest), timeout, idle, dead, shutdown, stopped.
+    """
+
+    why: str
+    status: int
+    message: str
+    ticks: int | None
+    clock_ns: int
+    saved: Path | None = None
+
+
+class Output:
+    """Sends what the guest sends to a descriptor, in the loop's rounds."""
+
+    def __init__(self, sink: int, called: Callable[[], bool], stop: Callable[[], None]) -> None:
+        """Write to `sink`; `called` tells that the loop must not wait now, `stop` ends it when nobody reads."""
+        self.failed: OSError | None = None
+        self._sink = sink
+        self._called = called
+        self._stop = stop
+        self._unwritten = bytearray()
+
+    def put(self, data: bytes) -> None:
+        """Take `data`. Waits where the reader is far behind, and the guest with it: its clock stands still."""
+        self._unwritten += data
+        while len(self._unwritten) > MAX_UNWRITTEN and self.failed is None and not self._called():
+            poller = select.poll()
+            poller.register(self._sink, select.POLLOUT)
+            if poller.poll(100):
+                self.poll()
+
+    def flush(self) -> None:
+        """Write all that waits. Raise StorageError where that fails, BrokenPipeError where the reader has gone."""
+        while self._unwritten and self.failed is None:
+            self.poll()
+        if isinstance(self.failed, BrokenPipeError):
+            raise self.failed
+        if self.failed is not None:
+            raise StorageError(f"standard output: {self.failed.strerror or self.failed}") from self.failed
+
+    # -- Pollable -----------------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int | None:
+        """Return the descriptor while something waits for it."""
+        return self._sink if self._unwritten and self.failed is None else None
+
+    def wants_write(self) -> bool:
+        """Return True."""
+        return True
+
+    def poll(self) -> None:
+        """Write what the descriptor takes."""
+        try:
+            del self._unwritten[: os.write(self._sink, self._unwritten[:CHUNK])]
+        except OSError as exc:
+            self.failed = exc
+            self._stop()
+
+
+class UntilRun:
+    """One such run: watches the machine of a loop, and ends the loop."""
+
+    def __init__(self, loop: RunLoop, taps: dict[str, Tap], until: Until, output: Output | None) -> None:
+        """Let the loop end where `until` says.
+
+        Args:
+            loop: it does not run yet.
+            taps: the serial ports.
+            until: where it ends.
+            output: what the serial port sends, too.
+
+        Raises:
+            ConfigError: the machine has no CPU.
+            NotFoundError: it has no such serial port.
+            ExistsError: there is such a snapshot.
+        """
+        self.end: End | None = None
+        self.error: Exception | None = None
+        self._machine = loop.machine
+        self._execution = loop.machine.processor()
+        self._until = until
+        self._stop = loop.stop
+        self._unseen = b""  # the end of what was sent: as much as the text may begin in
+        if until.save is not None and not until.force and os.path.lexists(until.save):
+            raise ExistsError(f"{until.save}: there is such a file; choose another name, or use force (--force)")
+        tap = _tap(loop.machine.name, taps, until)
+        if tap is not None:
+            if until.text is not None:
+                tap.listen(self._look)
+            if output is not None:
+                tap.listen(output.put)
+                loop.add(output)
+        ticks = until.ticks
+        if ticks is not None and until.relative:
+            ticks += self._execution.cpu.ticks
+        limit = None if until.timeout is None else loop.machine.clock.now + until.timeout
+        self._ticks, self._limit = ticks, limit
+        self._goal = Goal(self._done, ticks, limit)
+        loop.aim(self._goal)
+
+    def _look(self, data: bytes) -> None:
+        text = self._until.text
+        assert text is not None
+        seen = self._unseen + data
+        if text in seen:
+            self._goal.reach(self._execution)
+        self._unseen = seen[max(len(seen) - len(text) + 1, 0) :]
+
+    def _done(self, outcome: Outcome | None) -> None:
+        try:
+            self.end = self._judge(outcome)
+        except Exception as exc:  # noqa: BLE001  whoever started the run gets it
+            self.error = exc
+        self._stop()
+
+    def _judge(self, outcome: Outcome | None) -> End | None:
+        ticks = self._execution.cpu.ticks
+        if outcome is None:
+            return None
+        if outcome is not Outcome.ENOUGH:
+            return self._failed(outcome.value, _WHY[outcome].format(reason=self._execution.cpu.reason))
+        if self._goal.reached or (self._ticks is not None and ticks >= self._ticks):
+            saved = self._save()
+            what = "is at" if self._until.text is None else f"has sent {self._sought()} at"
+            return End("reached", 0, f"machine {self._machine.name} {what} tick {ticks}", *self._at(), saved)
+        assert self._until.timeout is not None
+        seconds = self._until.timeout / 1_000_000_000
+        return self._failed("timeout", f"{seconds:g} s of its clock have passed")
+
+    def _save(self) -> Path | None:
+        path = self._until.save
+        if path is None:
+            return None
+        checkpoint = Checkpoint()
+        self._machine.save(checkpoint)
+        publish(path, lambda file: dump(checkpoint, file), force=self._until.force)
+        return path
+
+    def _at(self) -> tuple[int, int]:
+        return self._execution.cpu.ticks, self._machine.clock.now
+
+    def _sought(self) -> str:
+        text = self._until.text
+        return "" if text is None else ascii(text.decode(errors="backslashreplace"))
+
+    def _wanted(self) -> str:
+        if self._until.text is not None:
+            return f"it sent {self._sought()}"
+        return "the guest ended it" if self._ticks is None else f"tick {self._ticks}"
+
+    def _failed(self, why: str, reason: str) -> End:
+        message = f"machine {self._machine.name} ended at tick {self._execution.cpu.ticks} before {self._wanted()}: "
+        return End(why, 1, message + reason, *self._at())
+
+    def conclude(self, end: End) -> End:
+        """Return how the run ended, where `end` is how the machine did; raise what went wrong at the goal."""
+        if self.error is not None:
+            raise self.error
+        if self.end is not None:
+            return self.end
+        if end.why == "exit":
+            wanted = self._until.text is None and self._ticks is None
+            return end if wanted or end.status else self._failed("exit", end.message)
+        return self._failed("stopped", "it was stopped")
+
+
+_WHY: Final = {
+    Outcome.IDLE: "its CPU is halted, and nothing but input would wake it",
+    Outcome.DEAD: "its CPU is halted with interrupts off",
+    Outcome.SHUTDOWN: "its CPU is shut down: {reason}",
+}
+
+
+def end_of(machine: Machine) -> End:
+    """Return how a machine ended that nobody was waiting for."""
+    ticks = None if machine.execution is None else machine.execution.cpu.ticks
+    status = machine.requests.exit_status
+    if status is None:
+        return End("stopped", 0, f"machine {machine.name} was stopped", ticks, machine.clock.now)
+    message = f"the guest of machine {machine.name} ended it with status {status}"
+    # exit(3) passes on 8 bits: no failure may become a success by that
+    return End("exit", status & 0xFF or int(status != 0), message, ticks, machine.clock.now)
+
+
+def _tap(machine: str, taps: dict[str, Tap], until: Until) -> Tap | None:
+    """Return the serial port to listen to; None where there is none and none is needed."""
+    port = until.port or (next(iter(taps)) if len(taps) == 1 else "com1")
+    if port in taps:
+        return taps[port]
+    if until.port is None and until.text is None:
+        return None
+    raise NotFoundError(f"machine {machine} has no serial port {port}; it has: {', '.join(taps) or 'none'}")

@@ -1,0 +1,126 @@
+"""`chkpt run --until`: what it means, what it prints where, how it ends."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chkpt.cli.until import parse
+from chkpt.errors import UsageError
+from chkpt.service.until import Until
+from tests.chkpt.cli.processes import PATIENCE, Outcome, chkpt, refused, spawn
+from tests.guests import HERE
+
+TOML = f"""
+name = "shell"
+memory = "1M"
+[cpu]
+[firmware]
+bios = "{HERE / "shell.bin"}"
+[[device]]
+type = "pic"
+[[device]]
+type = "pit"
+[[device]]
+type = "serial"
+name = "com1"
+port = 0x3f8
+irq = 4
+[[device]]
+type = "isa_debug_exit"
+"""
+
+
+@pytest.fixture
+def toml(home: Path) -> Path:
+    path = home / "shell.toml"
+    path.write_text(TOML)
+    return path
+
+
+def run(*args: object, typed: bytes = b"") -> Outcome:
+    with spawn("run", *args) as process:
+        out, err = process.communicate(typed, timeout=PATIENCE)
+    return Outcome(process.returncode, out.decode(), err.decode())
+
+
+def meant(goal: str, **options: object) -> Until | None:
+    given = {"port": None, "timeout": None, "save": None, "force": False, **options}
+    return parse(goal, **given)  # type: ignore[arg-type]  # options of any kind
+
+
+@pytest.mark.parametrize(
+    ("goal", "until"),
+    [
+        ("login:", Until(text=b"login:")),
+        ("5", Until(ticks=5)),
+        ("+1_000", Until(ticks=1000, relative=True)),
+        ("text:5", Until(text=b"5")),
+        ("text:exit", Until(text=b"exit")),
+        ("text:text:", Until(text=b"text:")),
+        ("exit", Until()),
+        ("-5", Until(text=b"-5")),
+        ("\udcff", Until(text=b"\xff")),
+    ],
+)
+def test_what_is_waited_for(goal: str, until: Until) -> None:
+    assert meant(goal) == until
+
+
+@pytest.mark.parametrize(
+    ("goal", "options", "message"),
+    [
+        ("", {}, "needs a text"),
+        ("text:", {}, "needs a text"),
+        (str(1 << 63), {}, "ticks are counted to"),
+        ("a", {"timeout": 0.0}, "--timeout 0: write a number of seconds above 0"),
+        ("a", {"timeout": float("nan")}, "--timeout nan"),
+        ("a", {"timeout": 1e300}, "--timeout 1e"),
+        ("exit", {"save": Path("a")}, "--save goes with --until TEXT or TICKS"),
+    ],
+)
+def test_what_means_nothing_is_refused(goal: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        meant(goal, **options)
+
+
+@pytest.mark.parametrize("option", [["--port", "com1"], ["--timeout", "1"], ["--save", "a"], ["--force"]])
+def test_options_without_until_are_refused(option: list[str], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(chkpt(capsys, "run", *option), 2) == f"{option[0]} goes with --until"
+
+
+def test_until_and_qtest_are_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "on --qtest it does not" in refused(chkpt(capsys, "run", "--until", "a", "--qtest", "stdio"), 2)
+
+
+def test_the_guest_s_words_are_on_stdout_and_ours_on_stderr(toml: Path) -> None:
+    end = run(toml, "--until", "ready", "--save", "booted")
+    assert (end.status, end.out) == (0, "ready")
+    ready, last = end.err.splitlines()
+    assert ready.startswith("machine shell is running")
+    assert last.startswith("chkpt: machine shell has sent 'ready' at tick ")
+    assert last.endswith(f"; saved to {toml.parent}/snapshots/booted.zst")
+    again = run("--load", "booted", "--trust-config", "--until", "+1000", "--json")
+    assert (again.status, again.out) == (0, "\r\n")
+    document = json.loads(again.err.splitlines()[-1])
+    assert document["ticks"] >= int(last.split("tick ")[1].split(";")[0]) + 1000
+    assert {**document, "ticks": 0, "clock_ns": 0} == {
+        "end": "reached",
+        "status": 0,
+        "ticks": 0,
+        "clock_ns": 0,
+        "saved": None,
+    }
+
+
+def test_the_guest_s_status_is_the_command_s(toml: Path) -> None:
+    end = run(toml, "--until", "exit", "--char", "com1=stdio", typed=b"q")
+    assert (end.status, end.out) == (33, "ready\r\n")
+    assert end.err.endswith("chkpt: the guest of machine shell ended it with status 33\n")
+    assert run(toml, "--char", "com1=stdio", typed=b"q").status == 33
+
+
+def test_a_time_out_is_a_failure(toml: Path) -> None:
+    end = run(toml, "--until", "never", "--timeout", "0.5")
+    assert (end.status, end.out) == (1, "ready\r\n")
+    assert end.err.splitlines()[-1].endswith(" before it sent 'never': 0.5 s of its clock have passed")

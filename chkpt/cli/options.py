@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from chkpt.errors import ChkptError, StorageError, UsageError
+from chkpt.errors import ChkptError, UsageError
 
 DEFAULT_STORE: Final = Path("snapshots")
 """Where named snapshots lie unless `--store` or CHKPT_STORE tells another place."""
@@ -95,16 +95,7 @@ def stamped_name(machine: str) -> str:
 
 def make_store(store: Path) -> None:
     """Make the store's directory, where it is not there yet, so that it lasts. Raise StorageError."""
-    import os
+    if not store.is_dir():
+        from chkpt.store.files import make_directory
 
-    try:
-        store.mkdir(0o700, parents=True)
-        parent = os.open(store.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
-    except FileExistsError:
-        return
-    except OSError as exc:
-        raise StorageError(f"{store}: {exc.strerror or exc}") from exc
+        make_directory(store)

@@ -1,7 +1,8 @@
 """`chkpt verify`: check snapshots byte for byte."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -20,12 +21,21 @@ def verify(
         ),
     ] = None,
     *,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Remove the temporary files of saves that were killed, in the directories looked at."
+        ),
+    ] = False,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Read every byte of each SNAPSHOT and check it against the digests in the file.
 
     All are checked, also when one is bad. The exit status is 4 if any is, else 3 if one is not there.
+
+    --repair touches no snapshot, good or bad, and no temporary file whose writer lives: writers lock theirs. A bad
+    snapshot is for you to replace from a copy, or to remove with chkpt rm.
     """
     paths = _all(store) if not snapshots else {each: snapshot_path(each, store) for each in snapshots}
     failures: dict[str, ChkptError] = {}
@@ -40,8 +50,12 @@ def verify(
         results.append({"snapshot": name, "path": str(path), "ok": not problem, "problem": problem})
         if not as_json:
             show(plain(f"{name}: bad: {problem}" if problem else f"{name}: good"))
+    directories = {path.parent for path in paths.values()} if snapshots else {store.absolute()}
+    repaired = _repair(sorted(directories)) if repair else None
     if as_json:
-        show_json(results)
+        show_json(results if repaired is None else {"snapshots": results, **repaired})
+    elif repaired is not None:
+        _tell(repaired)
     if failures:
         worst = max(failures.values(), key=lambda exc: exc.exit_status)
         raise type(worst)(f"{len(failures)} of {len(paths)} snapshots failed: {', '.join(map(plain, failures))}")
@@ -52,6 +66,29 @@ def _all(store: Path) -> dict[str, Path]:
 
     directory = LocalStore(store)
     return {each.name: directory.path(each.name).absolute() for each in directory.list()}
+
+
+class _Repaired(TypedDict):
+    removed: list[str]
+    kept: dict[str, str]
+
+
+def _repair(directories: Iterable[Path]) -> _Repaired:
+    from chkpt.store.files import clean
+
+    repaired = _Repaired(removed=[], kept={})
+    for directory in directories:
+        leavings = clean(directory)
+        repaired["removed"] += [str(directory / name) for name in leavings.removed]
+        repaired["kept"].update({str(directory / name): reason for name, reason in leavings.kept.items()})
+    return repaired
+
+
+def _tell(repaired: _Repaired) -> None:
+    for path in repaired["removed"]:
+        show(plain(f"removed {path}, which a killed save left"))
+    for path, reason in repaired["kept"].items():
+        show(plain(f"kept {path}: {reason}"))
 
 
 def _verify(path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Where named snapshots live: `contract` is what every store promises, `local` is the store in a directory."""
+"""Where named snapshots live: `contract` is what every store promises, `local` stands on `files`."""
 
 from chkpt.store.contract import MAX_NAME_SIZE, Listing, Store, Write, check_name, is_name
-from chkpt.store.local import LocalStore, publish
+from chkpt.store.files import Leavings, publish
+from chkpt.store.local import LocalStore
 
-__all__ = ["MAX_NAME_SIZE", "Listing", "LocalStore", "Store", "Write", "check_name", "is_name", "publish"]
+__all__ = ["MAX_NAME_SIZE", "Leavings", "Listing", "LocalStore", "Store", "Write", "check_name", "is_name", "publish"]

@@ -51,7 +51,8 @@ class Store(Protocol):
         release the machine at the end of its function.
 
         With `force` a snapshot of that name is replaced: a reader sees the old one or the new one, whole. If anything
-        fails, what was there before is still there, and nothing else.
+        fails, what was there before is still there, and nothing else. One failure comes after that: the new snapshot is
+        there, but its name could not be made to last; the StorageError says so.
 
         Raises:
             ExistsError: the name is taken, also by another writer at the same time: exactly one of them succeeds.

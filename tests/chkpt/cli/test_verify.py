@@ -1,5 +1,6 @@
 """`chkpt verify` reads everything, and names every snapshot that is bad."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -93,3 +94,45 @@ def test_a_hostile_name_in_a_problem_is_harmless(store: Path, capsys: Capture) -
     assert ended.status == 4
     assert is_harmless(ended.out)
     assert r"\x1b[31m" in ended.out
+
+
+def test_repair_removes_what_killed_saves_left_and_no_snapshot(store: Path, capsys: Capture) -> None:
+    flip_piece(store / "b.zst")
+    left = store / ".chkpt-00000000000000aa"
+    left.write_bytes(b"half a snapshot")
+    assert chkpt(capsys, "verify", "a").status == 0
+    assert left.exists()
+    ended = chkpt(capsys, "verify", "--repair")
+    assert ended.status == 4
+    assert ended.out.splitlines()[0] == "a: good"
+    assert ended.out.splitlines()[-1] == f"removed {left}, which a killed save left"
+    assert sorted(path.name for path in store.iterdir()) == ["a.zst", "b.zst", "c.zst"]
+
+
+def test_repair_looks_where_the_named_snapshots_lie(store: Path, capsys: Capture) -> None:
+    path = write(store.parent / "elsewhere.zst")
+    for directory in (store, path.parent):
+        (directory / ".chkpt-00000000000000aa").write_bytes(b"")
+    left = str(path.parent / ".chkpt-00000000000000aa")
+    ended = chkpt(capsys, "verify", str(path), "--repair", "--json")
+    assert ended.status == 0
+    told = json.loads(ended.out)
+    assert (told["removed"], told["kept"], len(told["snapshots"])) == ([left], {}, 1)
+    assert [each.name for each in store.glob(".chkpt-*")] == [".chkpt-00000000000000aa"]
+
+
+def test_repair_leaves_what_a_living_writer_writes(store: Path, capsys: Capture) -> None:
+    live = store / ".chkpt-00000000000000aa"
+    with live.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        ended = chkpt(capsys, "verify", "a", "--repair")
+        assert ended.out == f"a: good\nkept {live}: its writer is at work\n"
+        assert live.exists()
+    assert chkpt(capsys, "verify", "a", "--repair").status == 0
+    assert not live.exists()
+
+
+def test_a_store_that_is_not_there_needs_no_repair(tmp_path: Path, capsys: Capture) -> None:
+    ended = chkpt(capsys, "verify", "--repair", "--store", str(tmp_path / "none"))
+    assert (ended.status, ended.out) == (0, "")
+    assert not (tmp_path / "none").exists()

@@ -17,7 +17,8 @@ import pytest
 
 from chkpt.errors import CorruptError, ExistsError, NotFoundError, StorageError, UsageError
 from chkpt.snapshot import Reader, Summary, Writable, dump, dumps
-from chkpt.store.local import LocalStore, publish
+from chkpt.store.files import Leavings, make_directory, publish
+from chkpt.store.local import LocalStore
 from tests.store_contract import RACERS, StoreContract, checkpoint
 
 ROOT = Path(__file__).parents[3]
@@ -297,19 +298,27 @@ def test_a_directory_that_fails_to_sync_is_an_error(store: LocalStore, monkeypat
             raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(StorageError, match=r"boot\.zst: Input/output error$"):
+    with pytest.raises(
+        StorageError, match=r"boot\.zst: .* is there and whole, .*: Input/output error; .* may lose it$"
+    ):
         store.create("boot", checkpoint())
+    store.verify("boot")
     with pytest.raises(StorageError, match=r"old\.zst: Input/output error$"):
         store.remove("old")
 
 
-@pytest.mark.parametrize("call", ["write", "fsync", "link"])
+@pytest.mark.parametrize("call", ["write", "fsync", "link", "open", "fstat"])
 def test_a_refusal_of_the_system_is_one_line_and_leaves_nothing(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     store.create("old", checkpoint())
 
-    def refuse(*_: object, **__: object) -> None:
+    refused = getattr(os, call)
+    before = len([*Path("/proc/self/fd").iterdir()])
+
+    def refuse(what: object, flags: int = os.O_CREAT, *rest: object, **options: object) -> object:
+        if call == "open" and not flags & os.O_CREAT:
+            return refused(what, flags, *rest, **options)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -318,6 +327,108 @@ def test_a_refusal_of_the_system_is_one_line_and_leaves_nothing(
             store.create("boot", checkpoint())
     assert str(caught.value) == f"{store.path('boot')}: No space left on device"
     assert names(store.directory) == ["old.zst"]
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_that_fails_to_close_has_been_saved_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, force: bool
+) -> None:
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", fail)
+        publish(tmp_path / "a", lambda file: file.write(b"a"), force=force)
+    assert (tmp_path / "a").read_bytes() == b"a"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_temporary_name_that_cannot_be_removed_is_left_to_the_next_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        publish(tmp_path / "a", lambda file: file.write(b"a"))
+    assert (tmp_path / "a").read_bytes() == b"a"
+    assert len(names(tmp_path)) == 2
+    publish(tmp_path / "b", lambda file: file.write(b"b"))
+    assert names(tmp_path) == ["a", "b"]
+    assert (tmp_path / "a").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize(("error", "goes_on"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_only_a_file_system_without_locks_is_written_to_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, *, goes_on: bool
+) -> None:
+    """What is not locked, another writer would take for the leaving of a dead one."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    if goes_on:
+        publish(tmp_path / "a", lambda file: file.write(b"a"))
+    else:
+        with pytest.raises(StorageError, match=r"a: Input/output error$"):
+            publish(tmp_path / "a", lambda file: file.write(b"a"))
+    assert names(tmp_path) == (["a"] if goes_on else [])
+
+
+def test_every_directory_that_is_made_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(str(Path(f"/proc/self/fd/{file}").readlink())))
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
+    assert stat.S_IMODE((tmp_path / "a" / "b" / "c").stat().st_mode) == 0o700
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert len(synced) == 3
+
+
+# -- what killed writers leave ----------------------------------------------------------------------------------------
+
+
+def test_a_store_is_repaired_of_what_dead_writers_left_and_of_nothing_else(store: LocalStore) -> None:
+    assert store.repair() == Leavings((), {})
+    assert not store.directory.exists()
+    store.create("good", checkpoint())
+    store.path("bad").write_bytes(b"no snapshot at all")
+    (store.directory / ".chkpt-00000000000000cc").mkdir()
+
+    def write(file: Writable) -> None:
+        file.write(b"live")
+        (store.directory / ".chkpt-00000000000000aa").write_bytes(b"stale")
+        found = store.repair()
+        assert found.removed == (".chkpt-00000000000000aa",)
+        assert list(found.kept.values()) == ["its writer is at work"]
+
+    publish(store.directory / "other", write)
+    assert names(store.directory) == [".chkpt-00000000000000cc", "bad.zst", "good.zst", "other"]
+
+
+def test_where_nobody_can_tell_whether_a_writer_lives_its_file_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".chkpt-00000000000000aa").write_bytes(b"")
+    monkeypatch.setattr("fcntl.flock", refuse)
+    reason = "nobody can tell whether its writer lives: No locks available"
+    assert LocalStore(tmp_path).repair() == Leavings((), {".chkpt-00000000000000aa": reason})
+    assert names(tmp_path) == [".chkpt-00000000000000aa"]
+
+
+def test_a_store_that_cannot_be_read_cannot_be_repaired(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"file: Not a directory$"):
+        LocalStore(tmp_path / "file").repair()
 
 
 def test_a_full_disk_leaves_no_file_behind(tmp_path: Path) -> None:

@@ -1,0 +1,184 @@
+"""System calls of a save that fail, and saves whose process is killed at one of them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from reliability import strace
+from reliability.row import Row
+from reliability.save_checks import RAM, cleaned, repaired, settled, told, unharmed
+from reliability.served import BrokenError, Place, Served, serving
+from reliability.tally import Tally
+
+ERRORS: Final = ("EIO", "ENOSPC", "EINTR")
+MEMORY: Final = f"{RAM // 1024}K"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One call of a save: in the run loop's thread or in the worker's, the nth of its name."""
+
+    in_loop: bool
+    name: str
+    number: int
+
+    def thread(self, served: Served) -> int:
+        """Return the thread of the machine that will make the call."""
+        return served.loop_thread if self.in_loop else served.worker_thread
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.number} of the {'run loop' if self.in_loop else 'worker'}"
+
+
+def warm(served: Served, name: str = "warm") -> bytes:
+    """Save once undisturbed, so that everything is loaded and both threads are there. Return the snapshot."""
+    ended = served.place.chkpt("save", name, "--force")
+    if ended.status:
+        raise BrokenError(f"an undisturbed save fails: {ended.err}")
+    return (served.place.store / f"{name}.zst").read_bytes()
+
+
+def recorded(served: Served, *options: str) -> dict[bool, list[strace.Call]]:
+    """Return the calls of a save of `warm`: those of the run loop's thread under True, of the worker under False."""
+    loop, worker = served.loop_thread, served.worker_thread
+    logs = served.place.path / "loop.log", served.place.path / "worker.log"
+    with strace.attached(loop, logs[0]), strace.attached(worker, logs[1]):
+        ended = served.place.chkpt("save", *options)
+    if ended.status:
+        raise BrokenError(f"an undisturbed save fails: {ended.err}")
+    return {True: strace.calls(logs[0], loop), False: strace.calls(logs[1], worker)}
+
+
+def points(calls: dict[bool, list[strace.Call]], store: Path | None) -> list[Point]:
+    """Return the calls that concern files in `store`, or all of them but those that wait for the other thread."""
+    found: list[Point] = []
+    for in_loop, made in calls.items():
+        for call in made:
+            if call.name in {"futex", "restart_syscall"}:
+                continue
+            if store is None or str(store) in call.arguments:
+                found.append(Point(in_loop, call.name, call.number))
+    return found
+
+
+def options_of(*, force: bool) -> tuple[str, ...]:
+    """Return what a save of `target` is called with."""
+    return ("target", "--force") if force else ("target",)
+
+
+# -- calls that fail --------------------------------------------------------------------------------------------------
+
+
+def failing(scratch: Path, *, sample: bool) -> Row:
+    """Let every call of a save that concerns the store fail in turn."""
+    tally = Tally()
+    for force in (False, True):
+        place = Place(scratch / f"failing-{force}")
+        with serving(place, memory=MEMORY) as served:
+            served.fill(RAM)
+            warm(served)
+            found = points(recorded(served, *options_of(force=force)), place.store)
+            faults = [(point, error) for point in found for error in ERRORS]
+            for point, error in faults[3::23] if sample else faults:
+                tally.attempt(
+                    f"{error} at {point}{' --force' * force}",
+                    partial(_fail, served, point, error, force=force),
+                )
+            tally.attempt("all of them", partial(unharmed, served))
+    return tally.row(
+        "A save that fails leaves the name as it was, or says that the new snapshot is there; the machine goes on;"
+        " the next save leaves no temporary file",
+        "each system call of a save on the store's files fails with EIO, ENOSPC, EINTR (strace), new and `--force`",
+        firecracker="the file is truncated first, then written and fsynced: a failure leaves it broken [src]",
+        qemu="`savevm` deletes a partial internal snapshot; `migrate file:` leaves what was written [src]",
+        restic="temporary file, fsync, rename, fsync of the directory; a failed save removes its file [src]",
+    )
+
+
+def _fail(served: Served, point: Point, error: str, *, force: bool) -> str | None:
+    place = served.place
+    target = place.store / "target.zst"
+    if not force:
+        target.unlink(missing_ok=True)
+    old = warm(served, "target") if force else None
+    served.talk(3)
+    log = place.path / "fault.log"
+    inject = f"inject={point.name}:error={error}:when={point.number}"
+    with strace.attached(point.thread(served), log, "-e", f"trace={point.name}", "-e", inject):
+        ended = place.chkpt("save", *options_of(force=force))
+    if not strace.injected(log):
+        return None
+    found = settled(place, "target", old)
+    told(ended, found)
+    served.talk(3)
+    cleaned(place)
+    return f"{found}{'' if ended.status else ', saved all the same'}"
+
+
+# -- processes that are killed ----------------------------------------------------------------------------------------
+
+
+def killed(scratch: Path, *, sample: bool) -> Row:
+    """Kill the machine at every call of a save in turn."""
+    tally = Tally()
+    for force in (False, True):
+        place = Place(scratch / f"killed-{force}")
+        with serving(place, memory=MEMORY) as served:
+            served.fill(RAM)
+            warm(served)
+            found = points(recorded(served, *options_of(force=force)), None)
+        for number, point in enumerate(_few(found) if sample else found):
+            tally.attempt(
+                f"SIGKILL at {point}{' --force' * force}",
+                partial(_kill, place, point, force=force, repair=number % 2 == 0),
+            )
+    return tally.row(
+        "A machine killed in a save leaves the name as it was, or the new snapshot whole; the next save or"
+        " `chkpt verify --repair` removes the temporary file",
+        "SIGKILL before each system call of a save and after the last (strace), new and `--force`",
+        firecracker="says nothing; the file is written in place [src]",
+        qemu="qcow2 keeps its tables consistent, a snapshot that was begun takes room until `qemu-img check -r` [doc]",
+        restic="leftover temporary files are not used; `restic prune` removes them [src]",
+    )
+
+
+def _few(found: Sequence[Point]) -> Iterator[Point]:
+    """Yield the points around the moments that matter."""
+    chosen = {("write", True), ("renameat", False), ("unlinkat", False)}
+    seen: set[tuple[str, bool]] = set()
+    for point in found:
+        key = (point.name, point.in_loop)
+        if key in chosen and key not in seen:
+            seen.add(key)
+            yield point
+
+
+def _kill(place: Place, point: Point, *, force: bool, repair: bool) -> str | None:
+    target = place.store / "target.zst"
+    with suppress(FileNotFoundError):
+        target.unlink()
+    log = place.path / "fault.log"
+    with serving(place, memory=MEMORY) as served:
+        served.fill(RAM)
+        old = warm(served, "target" if force else "warm")
+        inject = f"inject={point.name}:signal=KILL:when={point.number}"
+        with strace.attached(point.thread(served), log, "-e", f"trace={point.name}", "-e", inject):
+            ended = place.chkpt("save", *options_of(force=force))
+        if not strace.injected(log):
+            return None
+        if served.wait() != -9:
+            raise BrokenError("the machine was not killed")
+    found = settled(place, "target", old if force else None)
+    told(ended, found) if ended.status == 0 else None
+    left = len(place.temporaries())
+    if place.chkpt("ps").status or place.left_running():
+        raise BrokenError(f"in the runtime directory: {place.left_running()}")
+    if repair:
+        repaired(place)
+    else:
+        with serving(place, memory=MEMORY):
+            cleaned(place)
+    return f"{found}{' with a temporary file, removed' * bool(left)}"

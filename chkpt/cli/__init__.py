@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "ps": "chkpt.cli.ps",
     "pause": "chkpt.cli.pause",
     "resume": "chkpt.cli.resume",
+    "step": "chkpt.cli.step",
     "reset": "chkpt.cli.reset",
     "stop": "chkpt.cli.stop",
     "console": "chkpt.cli.console",

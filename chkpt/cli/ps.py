@@ -12,7 +12,7 @@ PATIENCE: Final = 5.0
 
 
 def ps(*, as_json: AsJson = False) -> None:
-    """List the running machines."""
+    """List the running machines, with what their processors do: active, halted, or why one stands still."""
     found: list[dict[str, object]] = []
     rows: list[list[str]] = []
     for machine in machines():
@@ -20,13 +20,16 @@ def ps(*, as_json: AsJson = False) -> None:
             info = machine.machine(PATIENCE)
         except NoMachineError:
             found.append({"name": machine.name, "answers": False})
-            rows.append([machine.name, "?", "no answer", "?", "?", "?"])
+            rows.append([machine.name, "?", "no answer", "?", "?", "?", "?", "?"])
             continue
         found.append({**info, "answers": True})
         state = "paused" if info["paused"] else "running"
         devices = ", ".join(info["devices"])
-        rows.append([info["name"], str(info["pid"]), state, seconds(info["clock_ns"]), info["qtest"] or "-", devices])
+        cpu = info["cpu"]
+        ticks, does = ("-", "-") if cpu is None else (str(cpu["ticks"]), cpu["stands_still"] or cpu["activity"])
+        clock, qtest = seconds(info["clock_ns"]), info["qtest"] or "-"
+        rows.append([info["name"], str(info["pid"]), state, clock, ticks, does, qtest, devices])
     if as_json:
         show_json(found)
     elif rows:
-        show_columns(["NAME", "PROCESS", "STATE", "CLOCK", "QTEST", "DEVICES"], rows)
+        show_columns(["NAME", "PROCESS", "STATE", "CLOCK", "TICKS", "CPU", "QTEST", "DEVICES"], rows)

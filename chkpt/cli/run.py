@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -72,6 +72,10 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", "-f", help="With --save: replace a snapshot that is there.")
     ] = False,
+    pace: Annotated[
+        Literal["free", "idle", "wall"] | None,
+        typer.Option(help="When the CPU waits for the host's clock: never, while it is halted, whenever it is ahead."),
+    ] = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -86,7 +90,8 @@ def run(
     with 1 and a message: the CPU is halted for ever or shut down, --timeout has come, or the machine was stopped.
     A TEXT that is a number or `exit` is written text:123.
 
-    The virtual clock follows the host's clock, but with --qtest only the client moves it. A machine that listens for
+    The virtual clock follows the host's clock, but with --qtest only the client moves it. A machine with a CPU works as
+    fast as it can, and waits while its guest does (--pace idle; with --until it is free). A machine that listens for
     its qtest client without wait=off is served at once, and takes no input from its backends until the client comes.
 
     A snapshot's configuration may name images, files and sockets of the host it came from. They are not used unless
@@ -113,6 +118,7 @@ def run(
 
     snapshot = None if load is None else snapshot_path(load, store)
     try:
+        from chkpt.machine.pace import Pace
         from chkpt.service.configure import configuration
         from chkpt.service.server import Launch, serve
     except ModuleNotFoundError as exc:
@@ -122,7 +128,16 @@ def run(
     config = configuration(machine, snapshot, name=name, backends=given, trust=trust_config)
     if saved is not None and save is not None and not is_path(save):
         make_store(saved.parent)
-    launch = Launch(config, load=snapshot, paused=paused, qtest=client, qtest_text=qtest, until=goal, output=output)
+    launch = Launch(
+        config,
+        load=snapshot,
+        paused=paused,
+        qtest=client,
+        qtest_text=qtest,
+        until=goal,
+        output=output,
+        pace=None if pace is None else Pace(pace),
+    )
     finish(serve(launch, ready), goal, as_json=as_json)
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final, TypeVar
 
 from chkpt.device import Length, Range
 from chkpt.errors import ConfigError, NotFoundError, StorageError
+from chkpt.machine.pace import Pace
 from chkpt.state import from_table, refuse_unknown
 
 Table = Mapping[str, object]
@@ -68,10 +69,14 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True)
 class CpuConfig:
-    """The processor: its model, and how many ticks it runs in a second of the machine's clock."""
+    """The processor: its model, how many ticks it runs in a second of the machine's clock, and how that keeps pace.
+
+    Without `pace` whoever runs the machine chooses.
+    """
 
     model: Annotated[str, Length(1, 64)] = "unicorn"
     rate: Annotated[int, Range(1_000_000, 10_000_000_000)] = 200_000_000
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Outcome(Enum):
     """Why a run ended."""
 
     ENOUGH = "enough"  # as far as was asked for
+    RESTS = "rests"  # halted, and the clock has gone as far as it may meanwhile
     IDLE = "idle"  # halted, and nothing inside the machine will ever wake it: input may
     DEAD = "dead"  # halted with interrupts off: only a reset wakes it
     SHUTDOWN = "shutdown"  # see the processor's reason
@@ -106,6 +107,7 @@ class Execution:
         *,
         ticks: int | None = None,
         until: int | None = None,
+        rest: int | None = None,
         enough: Callable[[], bool] | None = None,
         advance: bool = True,
     ) -> Outcome:
@@ -116,6 +118,7 @@ class Execution:
         Args:
             ticks: of the processor, counted from power-on; the end of a block may lie a little behind.
             until: nanoseconds of the clock; the same.
+            rest: nanoseconds of the clock: no further while it is halted.
             enough: asked after each slice, and each time that the processor is halted.
             advance: where the processor stands still, the clock goes on to `until`.
         """
@@ -129,7 +132,9 @@ class Execution:
             if (ticks is not None and self.cpu.ticks >= ticks) or (until is not None and self._clock.now >= until):
                 return Outcome.ENOUGH
             if self.cpu.activity is Activity.HALTED:
-                if not self._idle(until):
+                if rest is not None and self._clock.now >= rest:
+                    return Outcome.RESTS
+                if not self._idle(until, rest):
                     return Outcome.IDLE
             else:
                 self._slice(ticks, until)
@@ -147,13 +152,13 @@ class Execution:
             cpu.interrupt(self._irq.acknowledge())
         return None
 
-    def _idle(self, until: int | None) -> bool:
+    def _idle(self, until: int | None, rest: int | None) -> bool:
         """Let the clock go on without the processor; return whether anything can come of it."""
         deadline = self._clock.next_deadline
-        if deadline is None and until is None:
-            return False
-        self._clock.advance_to(min(each for each in (deadline, until) if each is not None))
-        return True
+        ends = [each for each in (deadline, until, rest) if each is not None]
+        if ends:
+            self._clock.advance_to(min(ends))
+        return deadline is not None or until is not None
 
     def _slice(self, ticks: int | None, until: int | None) -> None:
         """Run to the next event, or to an end."""
@@ -199,9 +204,19 @@ class Execution:
         """Log once why the processor stands still."""
         if outcome is not self._told:
             self._told = outcome
-            reason = self.cpu.reason if outcome is Outcome.SHUTDOWN else "halted with interrupts off"
-            log.error("the CPU stands still: %s; it can be saved and inspected, and a reset starts it again", reason)
+            log.error(
+                "the CPU stands still: %s; it can be saved and inspected, and a reset starts it again",
+                self.stands_still,
+            )
         return outcome
+
+    @property
+    def stands_still(self) -> str:
+        """Why the processor will not run on before a reset; empty where it will."""
+        cpu = self.cpu
+        if cpu.activity is Activity.SHUTDOWN:
+            return cpu.reason
+        return "halted with interrupts off" if cpu.activity is Activity.HALTED and not cpu.interrupts_enabled else ""
 
     # -- the bus (chkpt.machine.cpu.contract.Bus) ---------------------------------------------------------------------
 

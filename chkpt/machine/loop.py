@@ -15,18 +15,16 @@ from contextlib import suppress
 from threading import RLock
 from typing import Protocol, TypeVar
 
-from chkpt.errors import ChkptError, NoMachineError
+from chkpt.errors import ChkptError, NoMachineError, UsageError
+from chkpt.machine.cpu.contract import Activity
 from chkpt.machine.execution import Execution, Outcome
 from chkpt.machine.goal import Goal, nearest
 from chkpt.machine.machine import Machine
+from chkpt.machine.pace import AHEAD, HostTime, Pace
 
 log = logging.getLogger("chkpt.machine")
 
 T = TypeVar("T")
-
-MAX_LAG = 1_000_000_000
-"""Nanoseconds by which a timer may be late; a machine whose process was stopped for longer loses the rest."""
-
 
 TURN = 5_000_000
 """Nanoseconds for which a processor runs before backends and clients get theirs."""
@@ -51,12 +49,13 @@ class Pollable(Protocol):
 class RunLoop:
     """Runs one machine until it is stopped."""
 
-    def __init__(self, machine: Machine, *, wall_clock: bool) -> None:
+    def __init__(self, machine: Machine, *, wall_clock: bool, pace: Pace = Pace.FREE) -> None:
         """Take the machine over.
 
         Args:
             machine: nobody else may touch it from now on, but through `submit`.
             wall_clock: the virtual clock follows the host's; otherwise only a client, such as qtest, moves it.
+            pace: when a processor waits for the host's clock.
         """
         self.machine = machine
         self.paused = False
@@ -66,12 +65,14 @@ class RunLoop:
         self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._ended = False
+        self.pace = pace
         self._goals: list[Goal] = []
+        self._step: Goal | None = None  # the one of the goals that a paused machine runs to
         self._runs = machine.execution is not None  # the processor may have more to do
         self._lock = RLock()  # around the end and what must not follow it; a signal handler may call `stop` anywhere
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._epoch = 0
-        self.rebase()
+        self._host = HostTime(machine.clock, quiet=pace is Pace.WALL)
+        self.rebase = self._host.rebase
 
     # -- from any thread ----------------------------------------------------------------------------------------------
 
@@ -128,16 +129,45 @@ class RunLoop:
     def pause(self) -> None:
         """Stop the clock and the input from backends. Clients that move the clock themselves still can."""
         self.paused = True
+        self.end_step()
 
     def resume(self) -> None:
         """Go on after a pause; drives try once more what waits for a failed backend."""
+        self.end_step()
         self.paused = False
         self.rebase()
         self.machine.retry()
 
-    def rebase(self) -> None:
-        """Let the virtual clock go on from where it is: after a pause, or a load that has set it."""
-        self._epoch = time.monotonic_ns() - self.machine.clock.now
+    def step(self, goal: Goal) -> None:
+        """Run a paused machine to `goal`, with nothing from its backends, then let it be paused again.
+
+        Raises:
+            UsageError: it is not paused, or makes a step already.
+            ConfigError: it has no CPU.
+        """
+        self.machine.processor()
+        self._check_step()
+        self._step = goal
+        self.aim(goal)
+
+    def skip(self, until: int) -> None:
+        """Let the clock of a paused machine go on to `until`, without a processor. Raise UsageError as `step` does."""
+        self._check_step()
+        self.machine.clock.advance_to(until)
+
+    def _check_step(self) -> None:
+        name = self.machine.name
+        if not self._wall_clock:
+            raise UsageError(f"machine {name} is driven over qtest, which alone lets its time pass")
+        if not self.paused:
+            raise UsageError(f"machine {name} runs; pause it before a step")
+        if self._step is not None:
+            raise UsageError(f"machine {name} makes a step already; pause ends it")
+
+    def end_step(self) -> None:
+        """End a step before its goal, if there is one."""
+        if self._step is not None:
+            self._drop_goals([self._step], None)
 
     def run(self) -> None:
         """Run until `stop`, or until the guest ends the machine. What else ends it is kept in `error`, and logged."""
@@ -204,44 +234,60 @@ class RunLoop:
         """Return the milliseconds to the next deadline, or None for no end."""
         if self._runs:
             return 0.0
-        deadline = self.machine.clock.next_deadline
-        if deadline is None or not self._wall_clock or self.paused:
+        if not self._wall_clock or self.paused:
             return None
-        return max(0.0, (deadline - (time.monotonic_ns() - self._epoch)) / 1e6)
+        due = self._due()
+        return None if due is None else max(0.0, (due - self._host.now()) / 1e6)
+
+    def _due(self) -> int | None:
+        """Return the time of the machine's clock at which something will happen; None where nothing will."""
+        clock, execution = self.machine.clock, self.machine.execution
+        if execution is not None and execution.cpu.activity is Activity.ACTIVE:
+            return clock.now
+        return nearest([clock.next_deadline, *(goal.until for goal in self._goals)])
 
     def _follow(self) -> None:
         """Let the processor run for a while; without one, or where it stands still, the clock follows the host's."""
-        if not self._wall_clock or self.paused:
+        if not self._wall_clock or (self.paused and self._step is None):
             self._runs = False
             return
         if self.machine.execution is not None and self._run_cpu(self.machine.execution):
             return
-        clock = self.machine.clock
-        now = time.monotonic_ns() - self._epoch
-        lag = 0 if clock.next_deadline is None else now - clock.next_deadline
-        if lag > MAX_LAG:
-            log.warning("machine %s: %d ms behind, dropped", self.machine.name, (lag - MAX_LAG) // 1_000_000)
-            self._epoch += lag - MAX_LAG
-            now -= lag - MAX_LAG
-        clock.advance_to(now)
+        self.machine.clock.advance_to(self._host.bound(self.machine.clock.next_deadline))
 
     def _run_cpu(self, execution: Execution) -> bool:
         """Let the processor run for one turn; return whether the clock was its affair."""
-        end = time.monotonic_ns() + TURN
-        goals = self._goals
-        outcome = execution.run(
-            ticks=nearest(goal.ticks for goal in goals),
-            until=nearest(goal.until for goal in goals),
-            enough=lambda: self._has_news() or time.monotonic_ns() >= end,
-            advance=False,
-        )
-        self._runs = outcome is Outcome.ENOUGH
-        if goals:
+        pace = Pace.FREE if self._step is not None else self.pace
+        rest = None if pace is Pace.FREE else self._host.bound(self._due())
+        outcome = self._turn(execution, rest, None if rest is None or pace is not Pace.WALL else rest + AHEAD)
+        self._runs = outcome is Outcome.ENOUGH and (pace is not Pace.WALL or not self._host.is_behind())
+        if self._goals:
             self._tell_goals(execution, outcome)
         if outcome in {Outcome.DEAD, Outcome.SHUTDOWN}:
             return False
-        self.rebase()
+        if pace is Pace.FREE or (pace is Pace.IDLE and self._host.is_behind()):
+            self.rebase()
         return True
+
+    def _turn(self, execution: Execution, rest: int | None, until: int | None) -> Outcome:
+        """Run on for `TURN` at most: to the nearest goal, and block by block where the goal is so many of them."""
+        end = time.monotonic_ns() + TURN
+        ticks = nearest(goal.ticks for goal in self._goals)
+        until = nearest([until, *(goal.until for goal in self._goals)])
+
+        def enough() -> bool:
+            return self._has_news() or time.monotonic_ns() >= end
+
+        step = self._step
+        if step is None or step.blocks is None:
+            return execution.run(ticks=ticks, until=until, rest=rest, enough=enough, advance=False)
+        while True:
+            before = execution.cpu.ticks
+            outcome = execution.run(ticks=before + 1, until=until, enough=enough, advance=False)
+            step.blocks -= execution.cpu.ticks > before
+            met = any(goal.is_met(execution.cpu.ticks, self.machine.clock.now) for goal in self._goals)
+            if outcome is not Outcome.ENOUGH or met or enough():
+                return outcome
 
     def _has_news(self) -> bool:
         """Whether there is something that must not wait for the end of the turn."""
@@ -264,6 +310,8 @@ class RunLoop:
     def _drop_goals(self, goals: Sequence[Goal], outcome: Outcome | None) -> None:
         for goal in goals:
             self._goals.remove(goal)
+            if goal is self._step:
+                self._step = None
             goal.done(outcome)
 
     def _takes_input(self) -> bool:

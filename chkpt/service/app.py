@@ -14,7 +14,7 @@ from starlette.routing import Route  # noqa: TID253  the same
 
 from chkpt.errors import ChkptError, NotFoundError, UsageError
 from chkpt.service.messages import StopReply, error_reply
-from chkpt.service.requests import MAX_BODY, EmptyRequest, LoadRequest, SaveRequest, parse
+from chkpt.service.requests import MAX_BODY, EmptyRequest, LoadRequest, SaveRequest, StepRequest, parse
 from chkpt.service.running import RunningMachine
 
 log = logging.getLogger("chkpt.service")
@@ -51,6 +51,9 @@ def application(machine: RunningMachine, stop: Callable[[], None]) -> Starlette:
         await _body(request, EmptyRequest)
         return await asyncio.wrap_future(machine.resume())
 
+    async def step(request: Request) -> object:
+        return await asyncio.wrap_future(machine.step(await _body(request, StepRequest)))
+
     async def reset(request: Request) -> object:
         await _body(request, EmptyRequest)
         return await asyncio.wrap_future(machine.reset())
@@ -69,6 +72,7 @@ def application(machine: RunningMachine, stop: Callable[[], None]) -> Starlette:
             _route("POST", "/v1/load", load),
             _route("POST", "/v1/pause", pause),
             _route("POST", "/v1/resume", resume),
+            _route("POST", "/v1/step", step),
             _route("POST", "/v1/reset", reset),
             _route("POST", "/v1/stop", end),
         ],

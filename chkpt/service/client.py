@@ -18,7 +18,7 @@ from typing import Final, cast
 from chkpt import sockets
 from chkpt.errors import ChkptError, NoMachineError
 from chkpt.service import directory
-from chkpt.service.messages import DeviceList, LoadReply, MachineInfo, SaveReply, error_of
+from chkpt.service.messages import DeviceList, LoadReply, MachineInfo, SaveReply, StepReply, error_of
 
 END_SECONDS: Final = 30
 """How long a machine may take to end."""
@@ -75,6 +75,10 @@ class MachineClient:
     def resume(self) -> MachineInfo:
         """Let the machine go on after a pause."""
         return cast("MachineInfo", self._request("POST", "/v1/resume"))
+
+    def step(self, **distance: int) -> StepReply:
+        """Run the paused machine on by `ticks`, `blocks` or `ns`, by one block without any; return when it is there."""
+        return cast("StepReply", self._request("POST", "/v1/step", distance))
 
     def reset(self) -> MachineInfo:
         """Press the machine's reset button."""

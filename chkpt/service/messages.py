@@ -29,6 +29,16 @@ STATUSES: Final[Mapping[type[ChkptError], int]] = {
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
+class CpuInfo(TypedDict):
+    """The processor. `at` is CS:RIP in hexadecimal; `stands_still` says why it will not go on, empty where it will."""
+
+    ticks: int
+    activity: str
+    at: str
+    stands_still: str
+    pace: str
+
+
 class MachineInfo(TypedDict):
     """The machine as a whole. `clock_ns` is its virtual clock, `qtest` where qtest comes from, as it was given."""
 
@@ -36,6 +46,7 @@ class MachineInfo(TypedDict):
     pid: int
     paused: bool
     clock_ns: int
+    cpu: CpuInfo | None
     qtest: str | None
     devices: list[str]
     version: str
@@ -98,6 +109,13 @@ class LoadReply(TypedDict):
     skipped: list[SkipInfo]
     left: list[SkipInfo]
     unknown: list[str]
+
+
+class StepReply(TypedDict):
+    """How a step ended: `enough`, or why it was shorter; and the machine as it is there."""
+
+    outcome: str
+    machine: MachineInfo
 
 
 class StopReply(TypedDict):

@@ -11,6 +11,9 @@ from chkpt.errors import UsageError
 MAX_BODY: Final = 1 << 20
 """Bytes in the longest body."""
 
+MAX_STEP: Final = 1 << 62
+"""Ticks, blocks or nanoseconds in the longest step. A snapshot holds twice as many of each."""
+
 R = TypeVar("R")
 
 
@@ -31,6 +34,15 @@ class LoadRequest:
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRequest:
+    """Run a paused machine on by so many ticks, blocks of code, or nanoseconds of its clock; by a block without any."""
+
+    ticks: int | None = None
+    blocks: int | None = None
+    ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,12 @@ def _flag(value: object) -> str | None:
     return None if isinstance(value, bool) else "neither true nor false"
 
 
+def _number(value: object) -> str | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_STEP):
+        return None
+    return f"not a number from 1 to {MAX_STEP}"
+
+
 def _names(value: object) -> str | None:
     return None if isinstance(value, list) and all(isinstance(name, str) for name in value) else "not a list of names"
 
@@ -103,6 +121,7 @@ Check = Callable[[object], str | None]
 CHECKS: Final[Mapping[type, Mapping[str, Check]]] = {
     SaveRequest: {"path": _path, "force": _flag},
     LoadRequest: {"path": _path, "strict": _flag, "only": _names, "skip": _names, "rename": _renames},
+    StepRequest: {"ticks": _number, "blocks": _number, "ns": _number},
     EmptyRequest: {},
 }
 """For each request its fields, and what says why a value cannot be: a phrase after `is`, or None."""

@@ -12,11 +12,14 @@ from pathlib import Path
 
 from chkpt.context import Checkpoint
 from chkpt.device import FrontendKind
-from chkpt.errors import LoadError, RefusedError
+from chkpt.errors import LoadError, RefusedError, UsageError
+from chkpt.machine.execution import Outcome
+from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
 from chkpt.manager import DeviceEntry, LoadReport, SaveReport, Skip
 from chkpt.service.messages import (
     BackendInfo,
+    CpuInfo,
     DeviceInfo,
     DeviceList,
     FrontendInfo,
@@ -24,8 +27,9 @@ from chkpt.service.messages import (
     MachineInfo,
     SaveReply,
     SkipInfo,
+    StepReply,
 )
-from chkpt.service.requests import LoadRequest, SaveRequest
+from chkpt.service.requests import LoadRequest, SaveRequest, StepRequest
 from chkpt.service.tap import Tap
 from chkpt.snapshot import Reader, Summary, Writable, dump
 from chkpt.store.local import publish
@@ -64,6 +68,46 @@ class RunningMachine:
         """Go on after a pause."""
         return self._do(self.loop.resume)
 
+    def step(self, request: StepRequest) -> "Future[StepReply]":
+        """Run the paused machine on, then leave it paused. The future is done when it is there.
+
+        Raises, in the future:
+            UsageError: more than one distance was given, the machine is not paused, or makes a step already.
+            ConfigError: it has no CPU; with `ns` it needs none.
+        """
+        future: Future[StepReply] = Future()
+        future.set_running_or_notify_cancel()  # whoever asked may go away: the step does not care
+
+        def done(outcome: Outcome | None) -> None:
+            told = "interrupted" if outcome is None else outcome.value
+            future.set_result(StepReply(outcome=told, machine=self.describe()))
+
+        def begun(call: "Future[None]") -> None:
+            exc = call.exception()
+            if exc is not None:
+                future.set_exception(exc)
+
+        self.loop.submit(lambda: self._step(request, done)).add_done_callback(begun)
+        return future
+
+    def end_step(self) -> "Future[None]":
+        """End a step before it is there, if one is made."""
+        return self.loop.submit(self.loop.end_step)
+
+    def _step(self, request: StepRequest, done: Callable[[Outcome | None], None]) -> None:
+        given = [each for each in (request.ticks, request.blocks, request.ns) if each is not None]
+        if len(given) > 1:
+            raise UsageError("a step is of ticks, blocks or ns, not of two of them")
+        until = None if request.ns is None else self._machine.clock.now + request.ns
+        execution = self._machine.execution
+        if execution is None and until is not None:
+            self.loop.skip(until)
+            done(Outcome.ENOUGH)
+            return
+        begin = self._machine.processor().cpu.ticks
+        ticks = None if request.ticks is None else begin + request.ticks
+        self.loop.step(Goal(done, ticks, until, request.blocks if given else 1))
+
     def reset(self) -> "Future[MachineInfo]":
         """Press the reset button."""
         return self._do(self._machine.reset)
@@ -82,9 +126,23 @@ class RunningMachine:
             pid=os.getpid(),
             paused=self.loop.paused,
             clock_ns=self._machine.clock.now,
+            cpu=self._cpu(),
             qtest=self._qtest,
             devices=[entry.name for entry in self._machine.devices],
             version=self._version,
+        )
+
+    def _cpu(self) -> CpuInfo | None:
+        execution = self._machine.execution
+        if execution is None:
+            return None
+        state = execution.save()
+        return CpuInfo(
+            ticks=state.ticks,
+            activity=state.activity.value,
+            at=f"{state.cs.selector:04x}:{state.rip:x}",
+            stands_still=execution.stands_still,
+            pace=self.loop.pace.value,
         )
 
     def _devices(self) -> DeviceList:
@@ -174,6 +232,7 @@ class RunningMachine:
                     rename=request.rename,
                     strict=request.strict,
                 )
+                self.loop.end_step()
                 self.loop.rebase()
                 return report, self._machine.clock.now
 

@@ -18,6 +18,7 @@ from chkpt.errors import DeviceError
 from chkpt.interop.chardev import Chardev, QtestChannel
 from chkpt.machine import Machine, MachineConfig
 from chkpt.machine.loop import RunLoop
+from chkpt.machine.pace import Pace
 from chkpt.manager import installed_backend_types
 from chkpt.service import directory
 from chkpt.service.app import application
@@ -39,7 +40,8 @@ class Launch:
     """What to run: a machine's configuration, and how it begins.
 
     `load` is the snapshot it begins from, `qtest` where its qtest client is and `qtest_text` the same as it was given;
-    `until` is where it ends by itself, and `output` the descriptor that then gets what the serial port sends.
+    `until` is where it ends by itself, and `output` the descriptor that then gets what the serial port sends. `pace` is
+    taken in place of the configuration's.
     """
 
     config: MachineConfig
@@ -49,6 +51,7 @@ class Launch:
     qtest_text: str | None = None
     until: Until | None = None
     output: int | None = None
+    pace: Pace | None = None
 
 
 def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
@@ -73,7 +76,7 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
         if launch.load is not None:
             with Reader.open(launch.load) as reader:
                 machine.load(reader.checkpoint())
-        loop = RunLoop(machine, wall_clock=launch.qtest is None)
+        loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_pace(launch))
         output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
         watched = None if launch.until is None else UntilRun(loop, taps, launch.until, output)
         if launch.paused:
@@ -98,6 +101,13 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
     if output is not None:
         output.flush()
     return end
+
+
+def _pace(launch: Launch) -> Pace:
+    """Return the pace asked for; else a script gets its end soon, and a user's guest waits as long as it should."""
+    cpu = launch.config.cpu
+    configured = None if cpu is None else cpu.pace
+    return launch.pace or configured or (Pace.FREE if launch.until is not None else Pace.IDLE)
 
 
 def _taps(machine: Machine) -> dict[str, Tap]:
@@ -178,9 +188,11 @@ def _signals() -> Iterator[_Ending]:
 class _Server(uvicorn.Server):
     """uvicorn, which tells when it is ready, and leaves signals to us."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ends: Callable[[], object]) -> None:
+        """Call `ready` once it answers, and `ends` when it begins to wait for the last answers."""
         super().__init__(config)
         self._ready = ready
+        self._ends = ends
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -189,6 +201,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ends()
+        await super().shutdown(sockets)
 
 
 def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, ready: Callable[[], None]) -> None:
@@ -213,7 +229,7 @@ def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, re
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = _Server(config, ready)
+    server = _Server(config, ready, running.end_step)
     ending.server = server
     thread = threading.Thread(target=run, name=f"machine {running.name}")
     running.loop.rebase()

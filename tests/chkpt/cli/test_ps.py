@@ -22,9 +22,9 @@ def test_no_machine_is_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -
 def test_machines_in_columns_and_in_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(launch(name="a")), serving(launch(COM1, name="beta", paused=True)) as beta:
         head, *rows = chkpt(capsys, "ps").out.splitlines()
-        assert head.split() == ["NAME", "PROCESS", "STATE", "CLOCK", "QTEST", "DEVICES"]
-        assert re.fullmatch(r"a     +\d+ +running +\d+\.\d{9} s +-      pic, pit, com1, ide0", rows[0])
-        assert re.fullmatch(r"beta  +\d+ +paused  +0\.000000000 s +-      com1", rows[1])
+        assert head.split() == ["NAME", "PROCESS", "STATE", "CLOCK", "TICKS", "CPU", "QTEST", "DEVICES"]
+        assert re.fullmatch(r"a     +\d+ +running +\d+\.\d{9} s +-      -    -      pic, pit, com1, ide0", rows[0])
+        assert re.fullmatch(r"beta  +\d+ +paused  +0\.000000000 s +-      -    -      com1", rows[1])
         found = json.loads(chkpt(capsys, "ps", "--json").out)
         assert [each["name"] for each in found] == ["a", "beta"]
         assert found[1] == {**beta.machine(), "answers": True}
@@ -37,6 +37,6 @@ def test_machine_that_does_not_answer(
     stuck = directory.claim("stuck")
     with sockets.listen(stuck.path / "api.sock"):
         row = chkpt(capsys, "ps").out.splitlines()[1]
-        assert row.split() == ["stuck", "?", "no", "answer", "?", "?", "?"]
+        assert row.split() == ["stuck", "?", "no", "answer", "?", "?", "?", "?", "?"]
         assert json.loads(chkpt(capsys, "ps", "--json").out) == [{"name": "stuck", "answers": False}]
     stuck.remove()

@@ -12,7 +12,8 @@ import pytest
 
 from chkpt.errors import DeviceError, NoMachineError
 from chkpt.machine import Machine
-from chkpt.machine.loop import MAX_LAG, RunLoop
+from chkpt.machine.loop import RunLoop
+from chkpt.machine.pace import MAX_LAG
 from tests.small import Line, cell, machine
 
 

@@ -30,11 +30,13 @@ REPLIES = [
     messages.SkipInfo,
     messages.SaveReply,
     messages.LoadReply,
+    messages.CpuInfo,
+    messages.StepReply,
     messages.StopReply,
     messages.ErrorReply,
 ]
 
-REQUESTS = [requests.SaveRequest, requests.LoadRequest, requests.EmptyRequest]
+REQUESTS = [requests.SaveRequest, requests.LoadRequest, requests.StepRequest, requests.EmptyRequest]
 
 
 def operations() -> dict[tuple[str, str], dict[str, Any]]:
@@ -52,6 +54,7 @@ def schema_of(hint: object) -> dict[str, Any]:
         int: {"type": "integer"},
         bool: {"type": "boolean"},
         str | None: {"type": ["string", "null"]},
+        int | None: {"type": ["integer", "null"]},
         Mapping[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
     }
     if hint in simple:

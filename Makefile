@@ -9,7 +9,7 @@ WORKERS ?= 2
 .PHONY: demo test test-long oracle reliability check bench coverage mutants format clean help
 
 help:
-	@echo "make demo       save a machine at its worst moment, end it, load it in a new process, compare with QEMU"
+	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
 	@echo "make test       run the tests"
 	@echo "make test-long  run every cut of every trace, and the other tests that take minutes"
 	@echo "make oracle     hold 200,000 random commands with a live QEMU and compare every answer (ARGS=\"--seed random\")"
@@ -24,7 +24,7 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[serve]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[serve,guest]" --group dev
 	touch $(READY)
 
 demo: $(READY)

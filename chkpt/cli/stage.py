@@ -1,4 +1,4 @@
-"""Processes for `chkpt demo`: commands of chkpt, and machines that are driven over qtest; none outlives the stage.
+"""Processes for `chkpt demo`: commands of chkpt, and machines; none outlives the stage.
 
 A signal does not interrupt anything here: it is noted, and every wait looks for it. So there is no moment at which a
 process or a directory could have been made and not be known.
@@ -8,13 +8,12 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -22,7 +21,7 @@ from typing import Final
 
 import typer
 
-from chkpt.cli.output import on_stdout
+from chkpt.cli.output import on_stdout, show
 from chkpt.errors import ChkptError
 
 COMMAND: Final = (sys.executable, "-P", "-m", "chkpt")
@@ -45,58 +44,60 @@ class Stage:
         self.directory = Path()
         self.signal: int | None = None
         self._processes: list[subprocess.Popen[str]] = []
-        self._machines: list[QtestMachine] = []
+        self._closing: list[Callable[[], None]] = []
 
     def check(self) -> None:
         """End the command where a signal has come."""
         if self.signal is not None:
             raise typer.Exit(128 + self.signal)
 
-    def run(self, *arguments: str, shown: bool = False) -> None:
-        """Run a command of chkpt to its end; with `shown` its output is seen.
+    def run(self, *arguments: str, shown: bool = False, lines: int | None = None) -> None:
+        """Run a command of chkpt to its end. With `shown` its output is seen, or its first `lines`.
 
         Raises:
             ChkptError: it failed; the message is what it said.
         """
-        output = None if shown else subprocess.DEVNULL
+        output = subprocess.DEVNULL if not shown else None if lines is None else subprocess.PIPE
         with on_stdout():
             sys.stdout.flush()
-        process = self._start(arguments, output, subprocess.PIPE)
+        process = self.spawn(arguments, output, subprocess.PIPE)
         end = time.monotonic() + PATIENCE
         while True:
             self.check()
             with suppress(subprocess.TimeoutExpired):
-                _, errors = process.communicate(timeout=TICK)
+                said, errors = process.communicate(timeout=TICK)
                 break
             if time.monotonic() > end:
                 raise ChkptError(f"chkpt {arguments[0]} does not end")
         if process.returncode:
             raise ChkptError(_with(f"chkpt {arguments[0]} failed with status {process.returncode}", errors))
+        if lines is not None:
+            _show_first(said.splitlines(), lines)
 
-    def start(self, arguments: Sequence[str]) -> "QtestMachine":
-        """Run `chkpt run` with these arguments, as a machine driven over qtest. Raise ChkptError where it fails."""
-        machine = QtestMachine(self)
-        self._machines.append(machine)
-        machine.start(arguments)
-        return machine
-
-    def _start(self, arguments: Sequence[str], output: int | None, errors: int) -> "subprocess.Popen[str]":
+    def spawn(
+        self, arguments: Sequence[str], output: int | None, errors: int, home: Path | None = None
+    ) -> "subprocess.Popen[str]":
+        """Start a command of chkpt, which is killed at the stage's end. What it runs is found from `home`."""
         process = subprocess.Popen(  # noqa: S603  our own command line
             [*COMMAND, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
             text=True,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory)},
+            env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory if home is None else home)},
             start_new_session=True,  # Ctrl-C is for the demo, which ends the others
         )
         self._processes.append(process)
         return process
 
+    def closing(self, close: Callable[[], None]) -> None:
+        """Call `close` at the stage's end."""
+        self._closing.append(close)
+
     def close(self) -> None:
         """Kill every process that is left."""
-        for machine in self._machines:
-            machine.close()
+        for close in self._closing:
+            close()
         for process in self._processes:
             process.kill()
             process.wait()
@@ -105,17 +106,15 @@ class Stage:
                     stream.close()
 
 
-class QtestMachine:
-    """A machine in a process of its own, and the qtest connection to it. `seconds` is how long it took to start."""
+class MachineProcess:
+    """A machine in a process of its own. `seconds` is how long it took to start."""
 
     def __init__(self, stage: Stage) -> None:
         self.seconds = 0.0
-        self.sent = 0
         self._stage = stage
         self._process: subprocess.Popen[str] | None = None
-        self._connection: socket.socket | None = None
-        self._received = b""
         self._log = Path(os.devnull)
+        self._began = 0.0
 
     @property
     def pid(self) -> int:
@@ -123,76 +122,50 @@ class QtestMachine:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, arguments: Sequence[str]) -> None:
-        """Start the machine; return when it serves and has connected. Raise ChkptError where it fails."""
+    def start(self, arguments: Sequence[str], home: Path | None = None) -> None:
+        """Start the process; its machine is found from `home`, else from the stage's directory. See `ready`."""
         number = len(list(self._stage.directory.glob("*.log")))
-        path = self._stage.directory / f"qtest-{number}.sock"
         self._log = self._stage.directory / f"run-{number}.log"
-        began = time.monotonic()
-        with socket.socket(socket.AF_UNIX) as listener, self._log.open("w") as log:
-            listener.bind(str(path))
-            listener.listen(1)
-            self._process = self._stage._start([*arguments, "--qtest", f"unix:{path}"], subprocess.PIPE, log.fileno())
-            self._wait_for(listener.fileno(), "connect")
-            self._connection, _ = listener.accept()
-            path.unlink()
-        assert self._process.stdout is not None
-        self._wait_for(self._process.stdout.fileno(), "start")  # its one line of output says that it is served
-        if not self._process.stdout.readline():
-            raise self._failed(f"ended with status {self._process.wait()}")
-        self.seconds = time.monotonic() - began
+        self._began = time.monotonic()
+        with self._log.open("w") as log:
+            self._process = self._stage.spawn(arguments, subprocess.PIPE, log.fileno(), home)
 
-    def send(self, command: str) -> list[str]:
-        """Send one qtest command and return its answer lines. Raise ChkptError where the machine has ended."""
-        connection = self._connection
-        assert connection is not None
-        try:
-            connection.sendall(command.encode() + b"\n")
-            lines: list[str] = []
-            while True:
-                lines.append(self._line(connection))
-                if not lines[-1].startswith("IRQ "):
-                    self.sent += 1
-                    return lines
-        except OSError as exc:
-            raise self._failed(f"is gone at {command} ({exc.strerror})") from exc
-
-    def kill(self) -> None:
-        """End the process at once, as `kill -9` does."""
+    def ready(self) -> None:
+        """Return when it serves. Raise ChkptError where it fails."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        self.close()
+        assert self._process.stdout is not None
+        self.wait_for(self._process.stdout.fileno(), "start")  # its one line of output says that it is served
+        if not self._process.stdout.readline():
+            raise self.failed(f"ended with status {self._process.wait()}")
+        self.seconds = time.monotonic() - self._began
 
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _line(self, connection: socket.socket) -> str:
-        while b"\n" not in self._received:
-            self._wait_for(connection.fileno(), "answer")
-            data = connection.recv(1 << 16)
-            if not data:
-                raise self._failed("has closed the connection")
-            self._received += data
-        line, _, self._received = self._received.partition(b"\n")
-        return line.decode()
-
-    def _wait_for(self, file: int, what: str) -> None:
+    def wait_for(self, file: int, what: str) -> None:
         """Wait until there is something to read. Raise ChkptError where the process ends before, or takes too long."""
         end = time.monotonic() + PATIENCE
         while not select.select([file], [], [], TICK)[0]:
             self._stage.check()
             assert self._process is not None
             if self._process.poll() is not None:
-                raise self._failed(f"ended with status {self._process.returncode}")
+                raise self.failed(f"ended with status {self._process.returncode}")
             if time.monotonic() > end:
-                raise self._failed(f"does not {what}")
+                raise self.failed(f"does not {what}")
 
-    def _failed(self, what: str) -> ChkptError:
+    def failed(self, what: str) -> ChkptError:
+        """Return the error that says what the machine did, and what it said itself."""
         return ChkptError(_with(f"the machine {what}", self._log.read_text("utf-8", "replace")))
+
+    def kill(self) -> None:
+        """End the process at once, as `kill -9` does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+def _show_first(said: list[str], lines: int) -> None:
+    for line in said[:lines]:
+        show(line)
+    if said[lines:]:
+        show(f"... ({len(said) - lines} lines more)")
 
 
 def _with(message: str, said: str) -> str:

@@ -6,7 +6,7 @@
 ;   IRQ 14  the ATA channel: each sector, by turns with single INs and OUTs of the data port and with REP INS and OUTS
 ;
 ; What it writes follows from the sums of what it read before, so whatever goes wrong anywhere is in the last line. While
-; it asks it sleeps with the 8254 stopped: until a key comes no time passes, so what follows a key is the same every time.
+; it asks it sleeps with the 8254 stopped, and nothing happens until a key comes.
 ;
 ; It needs no BIOS, only what starts a boot sector: boot.asm, SeaBIOS, or QEMU.
 

@@ -13,3 +13,27 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
         monkeypatch.delenv("CHKPT_STORE", raising=False)
         monkeypatch.chdir(tmp_path)
         yield tmp_path
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # pytest makes tmp_path before
+    """A place for temporary files of the test's own, which the demo leaves empty; its processes are all gone."""
+    with tempfile.TemporaryDirectory(prefix="ckd") as path:
+        monkeypatch.setenv("TMPDIR", path)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(path)
+        assert list(Path(path).iterdir()) == []
+        assert processes(path) == []
+
+
+def processes(path: str) -> list[str]:
+    """Return the command lines of the processes that use a directory."""
+    found: list[str] = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = each.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue
+        if path in line:
+            found.append(line)
+    return found

@@ -1,4 +1,4 @@
-"""`chkpt demo` does the main job in real processes, tells of the first wrong answer, and leaves nothing behind."""
+"""`chkpt demo` saves a guest in mid-sector, kills it, and shows that nothing was lost; it leaves nothing behind."""
 
 import os
 import re
@@ -6,229 +6,198 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from chkpt.cli import stage
+from chkpt.cli import demo_guest, stage
+from chkpt.cli.stage_terminal import TerminalMachine
 from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError
-from chkpt.interop import trace
 from chkpt.snapshot import Reader, dumps
 from tests.chkpt.cli.looking import Ended, chkpt
+from tests.guests import asked, key, output
+from tests.rig import saved
 
 Capture = pytest.CaptureFixture[str]
 
 DEMO = [sys.executable, "-P", "-m", "chkpt", "demo"]
 
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # pytest makes tmp_path before
-    """A place for temporary files of the test's own, which the demo leaves empty; its processes are all gone."""
-    with tempfile.TemporaryDirectory(prefix="ckd") as path:
-        monkeypatch.setenv("TMPDIR", path)
-        monkeypatch.setattr(tempfile, "tempdir", None)
-        yield Path(path)
-        assert list(Path(path).iterdir()) == []
-        assert processes(path) == []
+pytestmark = pytest.mark.usefixtures("temporary")
 
 
-def processes(path: str) -> list[str]:
-    """Return the command lines of the processes that use a directory."""
-    found: list[str] = []
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = each.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except OSError:
-            continue
-        if path in line:
-            found.append(line)
-    return found
+def table(out: str) -> dict[str, tuple[str, str]]:
+    """Return the rows of the comparison at the end, by their names."""
+    rows = out.partition("at the end ")[2].splitlines()[1:6]
+    cells = [re.split(r"  +", row) for row in rows]
+    return {name: (one, two) for name, one, two in cells}
 
 
-def run(directory: Path, *arguments: str, **environment: str) -> Ended[str]:
-    """Run the demo in a process of its own, from `directory`."""
-    done = subprocess.run(
-        [*DEMO, *arguments],
-        cwd=directory,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+def shown(ended: Ended[str]) -> list[str]:
+    """Return the lines of the story."""
+    return [line.removeprefix("+ ") for line in ended.out.splitlines() if line.startswith("+ ")]
 
 
 # -- as it should go --------------------------------------------------------------------------------------------------
 
 
-def test_the_machine_goes_on_as_qemu_did(tmp_path: Path) -> None:
-    ended = run(tmp_path, PYTHONIOENCODING="utf-8")
-    assert (ended.status, ended.err) == (0, "")
-    told = ended.out.splitlines()
-    conversation = trace.parse(trace.DEMO.read_text())
-    parts = [each.comment for each in conversation.exchanges if each.comment]
-    ticked = [line.removeprefix("✓ ") for line in told if line.startswith("✓ ")]
-    assert len(parts) == 13
-    assert len(ticked) == len(parts) + 4
-    assert [part for part in parts if any(line.startswith(f"{part} (") for line in ticked)] == parts
-    steps = [line for line in ticked if line.startswith(("chkpt", "kill"))]
-    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, \d+\.\d\d s", steps[0])
-    assert re.fullmatch(r"chkpt save demo: \d+ bytes in \S+/snapshots/demo\.zst, \d+\.\d\d s", steps[1])
-    assert re.fullmatch(r"kill -9 \d+", steps[2])
-    assert re.fullmatch(r"chkpt run demo\.toml --load demo: process \d+, \d+\.\d\d s", steps[3])
-    first, killed, second = (re.findall(r"\b\d+\b", steps[at])[0] for at in (0, 2, 3))
-    assert first == re.findall(r"\d+", steps[2])[1]
-    assert killed == "9"
-    assert first != second
-    total = sum(int(count) for count in re.findall(r"\((\d+) answers\)", ended.out))
-    assert total == len(conversation.exchanges)
-    assert f"{total} answers compared, all as QEMU gave them" in ended.out
-    assert re.search(r"^start \d\.\d\d s, save \d\.\d\d s, start and load \d\.\d\d s", ended.out, re.MULTILINE)
-    assert "\n$ chkpt inspect demo\nsnapshot: " in ended.out
+def test_the_guest_goes_on_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        DEMO,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = shown(Ended(0, ended.stdout, ""))
+    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, which nobody will stop, \d+\.\d\d s", told[0])
+    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, \d+\.\d\d s", told[1])
+    place = r"byte \d+ of 512 of a sector is being (read|written)"
+    tries = r"( \(try \d+: the others fell between two sectors\))?"
+    assert re.fullmatch("chkpt save demo( --force)?, while it runs: " + place + tries + r", \d+\.\d\d s", told[2])
+    assert re.fullmatch(r"kill -9 \d+", told[3])
+    assert re.fullmatch(r"chkpt run --load demo: process \d+, \d+\.\d\d s", told[4])
+    assert told[5:] == ["all the same, and chkpt diff finds no difference in any device either"]
+    twin, first, killed, second = (re.findall(r"\b\d\d+\b", told[at])[0] for at in (0, 1, 3, 4))
+    assert first == killed
+    assert len({twin, first, second}) == 3
+    found = table(ended.stdout)
+    assert list(found) == ["ticks of the processor", "clock", "serial port", "RAM", "disk"]
+    assert all(one == two for one, two in found.values())
+    assert "    | total: 2304 sectors checked, 0 wrong, 4608 interrupts of the disk\n" in ended.stdout
+    assert "\n$ chkpt inspect demo cpu\ncpu: type cpu, version 1\ncpu.ticks: " in ended.stdout
+    assert "\n$ chkpt inspect demo ide0/drive0/transfer.offset\ndevices/ide0/drive0/transfer.offset: " in ended.stdout
+    assert len(ended.stdout.splitlines()) <= 48  # a screen
     with Reader.open(tmp_path / "snapshots" / "demo.zst") as reader:
         reader.verify()
-        assert f"digest: {reader.root_digest.hex()}" in told
+        transfer = reader.section("devices/ide0").contexts["drive0"].contexts["transfer"].values
+        assert f"byte {transfer['offset']!r} of 512 of a sector" in told[2]
     assert [path.name for path in tmp_path.iterdir()] == ["snapshots"]
-    assert told[-2:] == ["", "The disk it used is gone, so demo cannot be run; chkpt demo --keep keeps the disk."]
 
 
-def test_an_earlier_demos_snapshot_is_replaced(
+def test_a_guest_that_is_too_fast_goes_again_and_an_earlier_snapshot_is_replaced(
     tmp_path: Path, temporary: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(demo_guest, "KEY", b"3")
+    half_moved, press = demo_guest._half_moved, TerminalMachine.type
+    pressed: list[bytes] = []
+
+    def counted(machine: TerminalMachine, text: bytes) -> None:
+        pressed.append(text)
+        press(machine, text)
+
+    monkeypatch.setattr(TerminalMachine, "type", counted)
+    monkeypatch.setattr(demo_guest, "_half_moved", lambda path: half_moved(path) if len(pressed) > 2 else None)
     monkeypatch.chdir(tmp_path)
-    older = Checkpoint({"machine": "demo"}, {})
     (tmp_path / "s p").mkdir()
-    (tmp_path / "s p" / "demo.zst").write_bytes(dumps(older))
-    ended = run(tmp_path, "--store", "s p", "--keep", PYTHONIOENCODING="ascii")
+    (tmp_path / "s p" / "demo.zst").write_bytes(dumps(Checkpoint({"machine": "demo"}, {})))
+    ended = chkpt(capsys, "demo", "--store", "s p", "--keep")
     assert (ended.status, ended.err) == (0, "")
-    assert "\n+ chkpt save demo --force: " in ended.out
-    assert "$ chkpt inspect demo --store 's p'\n" in ended.out
-    with Reader.open(tmp_path / "s p" / "demo.zst") as reader:
-        assert [entry.path[0] for entry in reader.sections] != []
+    assert ended.out.count("    | round 1:") > 1
+    assert all(one == two for one, two in table(ended.out).values())
+    assert " chkpt save demo --force, while it runs: " in ended.out
+    assert "$ chkpt inspect demo cpu --store 's p'\n" in ended.out
+    assert "To go on from it yourself: chkpt run --load demo --store 's p' in one terminal" in ended.out
     (kept,) = temporary.iterdir()
-    assert ended.out.endswith(f"\nto run it: chkpt run {kept}/demo.toml --load demo --store 's p'\n")
+    assert ended.out.endswith(f"\nkept: {kept}\n")
+    names = ["demo.toml", "loaded.zst", "never-stopped.zst", "run-0.log", "run-1.log", "run-2.log"]
+    assert sorted(path.name for path in kept.iterdir()) == names
     shutil.rmtree(kept)
 
 
+# -- as it should not go ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [(), ("--trace",)], ids=["guest", "trace"])
 @pytest.mark.parametrize("content", [dumps(Checkpoint({"machine": "mine"}, {})), b"text", None])
-def test_anothers_snapshot_is_not_replaced(content: bytes | None, tmp_path: Path, capsys: Capture) -> None:
+def test_anothers_snapshot_is_not_replaced(
+    arguments: tuple[str, ...], content: bytes | None, tmp_path: Path, capsys: Capture
+) -> None:
     path = tmp_path / "demo.zst"
     if content is None:
         path.symlink_to("nowhere")
     else:
         path.write_bytes(content)
-    ended = chkpt(capsys, "demo", "--store", str(tmp_path))
+    ended = chkpt(capsys, "demo", *arguments, "--store", str(tmp_path))
     assert (ended.status, ended.out) == (1, "")
     told = "this is not the snapshot of an earlier demo; choose another place with --store"
     assert ended.err == f"chkpt: {path}: {told}\n"
     assert path.is_symlink() if content is None else path.read_bytes() == content
 
 
-def test_store_and_keep(tmp_path: Path, temporary: Path) -> None:
-    (tmp_path / "s").mkdir()
-    ended = run(tmp_path, "--store", "s", "--keep", PYTHONIOENCODING="ascii")
-    assert (ended.status, ended.err) == (0, "")
-    assert "$ chkpt inspect demo --store s" in ended.out
-    assert ended.out.count("\n+ ") == 17
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
-    with Reader.open(tmp_path / "s" / "demo.zst") as reader:
-        assert reader.header["machine"] == "demo"
-    (kept,) = temporary.iterdir()
-    assert f"kept: {kept}" in ended.out
-    assert sorted(path.name for path in kept.iterdir()) == ["demo.toml", "disk.img", "run-0.log", "run-1.log"]
-    assert (kept / "disk.img").read_bytes() == trace.disk()
-    for path in kept.iterdir():
-        path.unlink()
-    kept.rmdir()
+def test_without_the_extra_it_says_how_to_install_it(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "unicorn", None)
+    ended = chkpt(capsys, "demo", "--store", str(tmp_path))
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == (
+        "chkpt: unicorn is not installed, which the demo's guest needs: pip install 'chkpt[guest]'; "
+        "chkpt demo --trace shows a machine without a processor\n"
+    )
 
 
-def test_a_long_way_to_temporary_files_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    long = tmp_path / ("x" * 100)
-    long.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(long))
-    with stage.open_stage(keep=False) as opened:
-        assert opened.directory.parent == Path("/tmp")
-        assert opened.directory.is_dir()
-    assert not opened.directory.exists()
+class End:
+    """A machine at its end, and what it has sent."""
+
+    def __init__(self) -> None:
+        self.machine = asked()
+        self.text = output(self.machine)
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(dumps(saved(self.machine)))
 
 
-def test_a_stage_does_without_signals_where_it_is_not_in_the_main_thread(temporary: Path) -> None:
-    opened: list[Path] = []
-
-    def use() -> None:
-        with stage.open_stage(keep=False) as one:
-            opened.append(one.directory)
-
-    before = signal.getsignal(signal.SIGINT)
-    thread = threading.Thread(target=use)
-    thread.start()
-    thread.join()
-    assert [path.parent for path in opened] == [temporary]
-    assert signal.getsignal(signal.SIGINT) is before
+ALIKE = "the machine that was saved, killed and loaded is not as the one that was never stopped"
 
 
-def test_signals_are_as_they_were_after_it() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stage.open_stage(keep=False):
-            assert signal.getsignal(signal.SIGTERM) is not before
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        assert signal.getsignal(signal.SIGTERM) is before
-    finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
-# -- as it should not go ----------------------------------------------------------------------------------------------
+def poke_disk(end: End) -> None:
+    end.machine.devices.ends.block.backends["ide0.0"].write(0, bytes(512))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        # before the cut, and after it
-        (("> inb 0x3fd\n< OK 0x0061\n", "> inb 0x3fd\n< OK 0x0060\n"), ", inb 0x3fd: OK 0x0060 expected, OK 0x0061"),
-        (("> inb 0x3fd\n< OK 0x0060\n", "> inb 0x3fd\n< OK 0x0061\n"), ", inb 0x3fd: OK 0x0061 expected, OK 0x0060"),
-        (("< IRQ lower 0\n< OK 0x0084\n", "< OK 0x0084\n"), ", inb 0x20: OK 0x0084 expected, IRQ lower 0, OK 0x0084"),
-        (("> inb 0x3fd\n", "> nonsense\n"), ", nonsense: OK 0x0061 expected, FAIL Unknown command 'nonsense'"),
+        (lambda end: None, None),
+        (lambda end: setattr(end, "text", end.text[1:]), ALIKE),
+        (lambda end: end.machine.memory.write(0x90000, b"x"), ALIKE),
+        (poke_disk, ALIKE),
+        (lambda end: key(end.machine, "x"), ALIKE),  # ticks
+        (lambda end: end.machine.ports.outb(0x3FF, 1), "chkpt diff failed with status 1"),
+        (lambda end: end.machine.reset(), "loaded.zst: the guest is not at its end"),
     ],
+    ids=["alike", "text", "RAM", "disk", "ticks", "device", "not over"],
 )
-def test_the_first_answer_that_differs_ends_it(
-    change: tuple[str, str], message: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+def test_a_machine_that_does_not_end_alike_is_told_of(change: Callable[[End], None], message: str | None) -> None:
+    twin, second = End(), End()
+    change(second)
+    with stage.open_stage(keep=False) as opened:
+        if message is None:
+            demo_guest._compare(opened, twin, second, b"")
+        else:
+            with pytest.raises(ChkptError, match=message):
+                demo_guest._compare(opened, twin, second, b"")
+
+
+def test_a_guest_that_ends_the_machine_is_told_of(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = trace.DEMO.read_text()
-    assert change[0] in text
-    wrong = tmp_path / "wrong.trace"
-    wrong.write_text(text.replace(*change, 1))
-    monkeypatch.setattr(trace, "DEMO", wrong)
+    monkeypatch.setattr(demo_guest, "KEY", b"q")
     ended = chkpt(capsys, "demo", "--store", str(tmp_path / "s"))
     assert ended.status == 1
-    assert ended.err.startswith("chkpt: not as QEMU answered: exchange ")
-    assert ended.err.endswith(f"{message}\n")
-    assert "answers compared" not in ended.out
+    assert ended.err.startswith("chkpt: the machine ")
+    assert "kill" not in ended.out
 
 
 STAND_IN = """
-import os, socket, sys, time
-what, path = sys.argv[1], sys.argv[-1].removeprefix("unix:")
-if what == "ends":
+import sys, time
+if sys.argv[1] == "ends":
     sys.exit("no such luck")
-client = socket.socket(socket.AF_UNIX)
-if what != "waits":
-    client.connect(path)
-if what == "ends later":
-    sys.exit("a little later")
-if what == "hangs":
-    time.sleep(60)
-print("running", flush=True)
-if what == "hangs up":
-    client.recv(1)
-if what in {"closes", "hangs up"}:
-    client.close()
+if sys.argv[1] != "hangs":
+    print("running", flush=True)
 time.sleep(60)
 """
 
@@ -237,12 +206,8 @@ time.sleep(60)
     ("what", "message"),
     [
         ("ends", "the machine ended with status 1: no such luck"),
-        ("waits", "the machine does not connect"),
-        ("ends later", "the machine ended with status 1: a little later"),
         ("hangs", "the machine does not start"),
-        ("closes", "the machine "),
-        ("hangs up", "the machine "),
-        ("is silent", "the machine does not answer"),
+        ("serves not", "the machine does not answer ("),
     ],
 )
 def test_a_machine_that_fails_is_told_of(
@@ -255,40 +220,13 @@ def test_a_machine_that_fails_is_told_of(
     assert ended.err.startswith(f"chkpt: {message}")
 
 
-def test_a_save_that_fails_is_told_of(capsys: Capture) -> None:
-    ended = chkpt(capsys, "demo", "--store", "/proc/no/store")
-    assert ended.status == 1
-    assert ended.err.startswith("chkpt: chkpt save failed with status 1: ")
-    assert "kill" not in ended.out
-
-
-def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
-    monkeypatch.setattr(stage, "PATIENCE", 0.1)
-    with pytest.raises(ChkptError, match="chkpt save does not end"), stage.open_stage(keep=False) as opened:
-        opened.run("save")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("lines", [0, 2, 12])
+@pytest.mark.parametrize(("number", "lines"), [(signal.SIGINT, 3), (signal.SIGTERM, 7)])
 def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, lines: int, tmp_path: Path) -> None:
     with subprocess.Popen(DEMO, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for _ in range(lines):
             process.stdout.readline()
-        if not lines:
-            time.sleep(0.3)  # at any time at all
         process.send_signal(number)
-        assert process.wait(30) in ({128 + number} if lines else {128 + number, -number})
-        assert b"Traceback" not in process.stderr.read() or not lines
-
-
-def test_a_demo_whose_reader_has_gone_leaves_nothing(tmp_path: Path) -> None:
-    with subprocess.Popen(DEMO, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(30) == 1
-        assert process.stderr.read() == b""
+        assert process.wait(30) == 128 + number
+        assert b"Traceback" not in process.stderr.read()

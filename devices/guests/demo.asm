@@ -164,15 +164,15 @@ ask:    mov al, 30h             ; 8254, counter 0, mode 0: waits for a count tha
         out 43h, al
         mov si, question
         call print
-.wait:  mov byte [KEY], 0
-.sleep: cli
+.wait:  cli
         mov al, [KEY]
         test al, al
         jnz .typed
         sti
         hlt
-        jmp .sleep
-.typed: sti
+        jmp .wait
+.typed: mov byte [KEY], 0
+        sti
         cmp al, 'q'
         je quit
         sub al, '1'
@@ -191,7 +191,6 @@ ask:    mov al, 30h             ; 8254, counter 0, mode 0: waits for a count tha
         mov cx, 4
         rep stosd               ; CHECKED, WRONG, SUM, SEED
         mov [ROUND], al
-        mov byte [KEY], 0
         mov al, 34h             ; 8254, counter 0, mode 2
         out 43h, al
         mov al, 1193182 / 4000 & 0ffh
@@ -256,7 +255,7 @@ round:  inc byte [ROUND]
         call decimal
         mov si, r_end
         call print
-        cmp byte [KEY], 0       ; any key stops
+        cmp byte [KEY], 0       ; any key stops, and a digit begins anew
         jne total
         mov al, [ROUND]
         cmp al, [LAST]

@@ -11,7 +11,7 @@ from chkpt.machine import Machine
 from chkpt.machine.config import parse, read, with_backends
 from chkpt.machine.cpu.power_on import power_on
 from chkpt.machine.execution import Execution, Outcome
-from tests.contract import plain_checkpoint
+from chkpt.snapshot import Reader, dumps
 from tests.rig import saved
 
 HERE = Path(__file__).parent
@@ -98,6 +98,8 @@ def output(machine: Machine) -> bytes:
 
 def everything(machine: Machine) -> dict[str, Any]:
     """Return all that is saved of a machine."""
+    from tests.contract import plain_checkpoint  # which imports pytest: not for a process that only goes on
+
     return plain_checkpoint(saved(machine))
 
 
@@ -114,6 +116,23 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = ""
 def digest(machine: Machine) -> str:
     """Return one digest of all that is saved of a machine."""
     return hashlib.sha256(repr(everything(machine)).encode()).hexdigest()
+
+
+def ending(machine: Machine) -> dict[str, object]:
+    """Return what two runs must have alike at their ends: ticks, clock, and digests of RAM, disk and all that is saved.
+
+    `output` is what the serial port has sent since the machine was made.
+    """
+    reader = Reader(dumps(saved(machine)))
+    disk = machine.devices.ends.block.backends["ide0.0"]
+    return {
+        "ticks": execution(machine).cpu.ticks,
+        "clock": machine.clock.now,
+        "ram": hashlib.sha256(machine.memory.ram).hexdigest(),
+        "disk": hashlib.sha256(disk.read(0, disk.size)).hexdigest(),
+        "sections": {"/".join(each.path): each.digest.hex() for each in reader.sections},
+        "output": output(machine).decode("ascii"),
+    }
 
 
 def log_of(machine: Machine, form: str) -> list[tuple[int, ...]]:

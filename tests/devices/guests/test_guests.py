@@ -147,6 +147,7 @@ def test_a_key_stops_the_guest_after_its_round() -> None:
     machine.run(ticks=execution(machine).cpu.ticks + 1_000_000)
     assert key(machine, " ") is Outcome.IDLE
     assert b"total: 256 sectors checked, 0 wrong, " in output(machine)
+    assert output(machine).endswith(b"(q: quit)? ")
     machine.close()
 
 

@@ -9,6 +9,7 @@ from benchmarks.conversation import conversation
 from benchmarks.devices import memory, ports
 from benchmarks.durable import durable
 from benchmarks.figure import Figure
+from benchmarks.guest import guest
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "memory": memory,
@@ -16,6 +17,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "ports": ports,
     "qtest": conversation,
     "commands": commands,
+    "guest": guest,
 }
 
 

@@ -15,7 +15,7 @@ or other devices. The shape follows rust-vmm's vm-superio.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import IntFlag, StrEnum
+from enum import Enum, IntFlag, StrEnum
 from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from chkpt.context import Blob, Value
@@ -62,6 +62,13 @@ U48: TypeAlias = Annotated[int, Range(0, 0xFFFF_FFFF_FFFF)]
 U64: TypeAlias = Annotated[int, Range(0, 0xFFFF_FFFF_FFFF_FFFF)]
 Time: TypeAlias = Annotated[int, Range(-(1 << 63), (1 << 63) - 1), MachineTime()]
 """Absolute nanoseconds of the machine's clock."""
+
+
+class OfMachine(Enum):
+    """Marks a field of a configuration that the machine fills in where its table leaves it out."""
+
+    RAM_BELOW_4G = "bytes of RAM below 4 GiB"
+    RAM_FROM_4G = "bytes of RAM from 4 GiB on"
 
 
 @runtime_checkable

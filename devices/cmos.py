@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U4, U7, U8, DeviceType, Host, Length, Port, Range, Time
+from chkpt.device import U4, U7, U8, DeviceType, Host, Length, OfMachine, Port, Range, Time
 from chkpt.errors import ConfigError, StateError
 from devices.cmos_calendar import DAY_OF_WEEK, HOURS, MINUTES, SECONDS, WRITABLE, Calendar, Modes
 from devices.cmos_grammar import CMOS_GRAMMAR
@@ -84,14 +84,15 @@ class CmosState:
 class CmosConfig:
     """Where the clock answers, its interrupt line, the date when the machine's clock is 0, and the machine's memory.
 
-    `memory` is the bytes of RAM below 4 GiB, `high_memory` of that from there on. `base` is in the form of ISO 8601.
+    `memory` is the bytes of RAM below 4 GiB, `high_memory` of that from there on: the machine's own where left out.
+    `base` is in the form of ISO 8601.
     """
 
     port: Annotated[int, Range(0, 0xFFFE)] = 0x70
     irq: U4 = 8
     base: Annotated[str, Length(10, 19)] = "2000-01-01T00:00:00"
-    memory: Annotated[int, Range(0, 1 << 32)] = 16 * MIB
-    high_memory: Annotated[int, Range(0, (1 << 40) - 1)] = 0
+    memory: Annotated[int, Range(0, 1 << 32), OfMachine.RAM_BELOW_4G] = 16 * MIB
+    high_memory: Annotated[int, Range(0, (1 << 40) - 1), OfMachine.RAM_FROM_4G] = 0
 
 
 class Cmos:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from chkpt.context import Blob, Checkpoint, Value
-from chkpt.device import U16, U64, FrontendKind, IrqLine, Range, Timer
+from chkpt.device import U16, U64, FrontendKind, IrqLine, OfMachine, Range, Timer
 from chkpt.errors import ChkptError, ConfigError, StateError, StrictError
 from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
@@ -191,7 +191,7 @@ class Machine:
             if self.config.firmware is not None:
                 self.firmware = open_firmware(self.config.firmware, self.memory)
             for device in self.config.devices:
-                self.devices.create(device.type, device.name, device.options, KEYS_TAKEN)
+                self.devices.create(device.type, device.name, device.options, KEYS_TAKEN, self._facts())
                 for backend in device.backends:
                     self.connect(backend)
         except BaseException as exc:
@@ -199,6 +199,11 @@ class Machine:
             if isinstance(exc, ChkptError) and self.config.source:
                 raise type(exc)(f"{self.config.source}: {exc}") from exc
             raise
+
+    def _facts(self) -> dict[OfMachine, int]:
+        """Return what the configurations of devices leave to the machine. RAM lies in one piece from address 0."""
+        size = self.memory.size
+        return {OfMachine.RAM_BELOW_4G: min(size, 4 << 30), OfMachine.RAM_FROM_4G: max(size - (4 << 30), 0)}
 
     @property
     def name(self) -> str:

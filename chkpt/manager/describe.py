@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from chkpt.context import Value
-from chkpt.manager.types import AnyBackendType, AnyDeviceType
+from chkpt.manager.types import AnyBackendType, AnyDeviceType, marked
 from chkpt.state import schema
 
 
@@ -16,7 +16,8 @@ from chkpt.state import schema
 class ConfigKey:
     """A key of a configuration table, `drive[].unit` for one in each table of a list.
 
-    `kind` tells what it may hold, such as `integer 0..65535`. `default` counts only where the key is not required.
+    `kind` tells what it may hold, such as `integer 0..65535`. `default` counts only where the key is not required; of
+    one that the machine fills in it is what the machine puts there, in words.
     """
 
     name: str
@@ -51,11 +52,14 @@ def config_keys(cls: type, before: str = "") -> Iterator[ConfigKey]:
     """Yield the keys of a configuration dataclass in their order, and of the tables in it."""
     kinds = cast("dict[str, str | dict[str, object]]", schema(cls)["fields"])
     hints = typing.get_type_hints(cls)
+    of_machine = marked(cls)
     for field in dataclasses.fields(cls):
         kind = kinds[field.name]
         nested = None if isinstance(kind, str) else _nested(hints[field.name])
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         default = None if required or nested is not None else _plain(_default(field))
+        if field.name in of_machine:
+            default = of_machine[field.name].value
         name = f"{before}{field.name}"
         if nested is None:
             yield ConfigKey(name, str(kind), required, default)

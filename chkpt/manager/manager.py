@@ -18,6 +18,7 @@ from chkpt.device import (
     Host,
     Loads,
     NetBackend,
+    OfMachine,
     Saves,
 )
 from chkpt.errors import (
@@ -37,7 +38,7 @@ from chkpt.manager.loading import LoadPlan, Step
 from chkpt.manager.names import check_name, pack_names, unpack_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip
 from chkpt.manager.resources import Claim, Resources
-from chkpt.manager.types import DeviceTypes
+from chkpt.manager.types import DeviceTypes, filled_in
 from chkpt.state import from_context, from_table, printable, to_context
 
 log = logging.getLogger("chkpt.manager")
@@ -69,6 +70,7 @@ class DeviceManager:
         name: str | None = None,
         config: Mapping[str, object] = MappingProxyType({}),
         also: Mapping[str, Collection[str]] = MappingProxyType({}),
+        facts: Mapping[OfMachine, int] = MappingProxyType({}),
     ) -> Device:
         """Make a device of a registered type and add it.
 
@@ -77,6 +79,7 @@ class DeviceManager:
             name: the device's name in this machine; the type's name when left out.
             config: a table of the type's configuration; fields left out keep their defaults.
             also: keys that the caller has taken out of the table, for the hint at an unknown one; see `from_table`.
+            facts: what the fields that are marked with an `OfMachine`, and left out, are in this machine.
 
         Raises:
             NotFoundError: no such type.
@@ -85,7 +88,8 @@ class DeviceManager:
         """
         device_type = self.types.find(type_name)
         name = device_type.name if name is None else name
-        return self.add(device_type, name, from_table(config, device_type.config, f"device {name}", also))
+        table = filled_in(device_type.config, config, facts)
+        return self.add(device_type, name, from_table(table, device_type.config, f"device {name}", also))
 
     def add(self, device_type: DeviceType[Any, Any], name: str, config: object) -> Device:
         """Make a device of any type from its configuration, and add it.

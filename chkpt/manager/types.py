@@ -1,11 +1,12 @@
 """Which types there are: found through entry points, the built-in ones like anyone else's."""
 
-from collections.abc import Iterable, Iterator
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-from chkpt.device import BackendType, DeviceType, Rom
+from chkpt.device import BackendType, DeviceType, OfMachine, Rom
 from chkpt.errors import ConfigError, ExistsError, NotFoundError
 
 
@@ -98,3 +99,17 @@ def _entries(group: str, wanted: type[Any]) -> Iterator[Any]:
         if not isinstance(found, wanted) or found.name != entry.name:
             raise ConfigError(f"{group}: {entry.name} ({entry.value}) is no {wanted.__name__} of that name")
         yield found
+
+
+def marked(config: type) -> dict[str, OfMachine]:
+    """Return the fields of a configuration that a machine fills in where they are left out."""
+    found: dict[str, OfMachine] = {}
+    for name, hint in typing.get_type_hints(config, include_extras=True).items():
+        found.update((name, mark) for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, OfMachine))
+    return found
+
+
+def filled_in(config: type, table: Mapping[str, object], facts: Mapping[OfMachine, int]) -> dict[str, object]:
+    """Return the table of a configuration with what the machine knows in the marked fields that it leaves out."""
+    known = {name: facts[mark] for name, mark in marked(config).items() if mark in facts}
+    return {**known, **table}

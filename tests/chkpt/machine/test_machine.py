@@ -187,6 +187,29 @@ def test_a_machine_has_the_name_and_the_memory_of_its_configuration() -> None:
 # -- save -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("memory", "options", "extended", "above"),
+    [("8M", {}, 7 << 10, 0), ("48M", {}, 47 << 10, 512), ("8M", {"memory": 2 << 20}, 1 << 10, 0), ("5G", {}, 0xFFFF, 0)],
+)
+def test_the_clock_s_ram_tells_the_memory_of_the_machine_unless_it_is_told_another(
+    memory: str, options: Mapping[str, object], extended: int, above: int
+) -> None:
+    board = Machine(parse({"memory": memory, "device": [{"type": "cmos", **options}]}))
+
+    def word(at: int) -> int:
+        board.ports.outb(0x70, at)
+        low = board.ports.inb(0x71)
+        board.ports.outb(0x70, at + 1)
+        return low | board.ports.inb(0x71) << 8
+
+    assert (word(0x17), word(0x30)) == (extended, extended)
+    if memory == "5G":
+        assert (word(0x34), word(0x5B)) == (0xFF00, (1 << 30) >> 16)
+    else:
+        assert word(0x34) == above
+    board.close()
+
+
 def test_a_save_has_header_clock_lines_memory_and_devices() -> None:
     board = stirred("cell:a")
     checkpoint = Checkpoint()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from chkpt.device import U4, U8, DeviceType, Length, Range
+from chkpt.device import U4, U8, DeviceType, Length, OfMachine, Range
 from chkpt.manager.describe import ConfigKey, TypeInfo, config_keys, describe_backend, describe_device
 from devices.backends.block import SCRATCH
 from devices.ide import IDE
@@ -53,6 +53,15 @@ def test_each_key_has_its_kind_and_its_default() -> None:
         ConfigKey("many[].unit", "integer 0..15", required=True),
         ConfigKey("many[].depth", "integer 0..255", required=False, default=3),
     ]
+
+
+def test_a_key_that_the_machine_fills_in_says_what_it_puts_there() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Filled:
+        ram: Annotated[int, Range(0, 9), OfMachine.RAM_BELOW_4G] = 3
+
+    default = "bytes of RAM below 4 GiB"
+    assert list(config_keys(Filled)) == [ConfigKey("ram", "integer 0..9", required=False, default=default)]
 
 
 def test_a_device_type_has_the_version_of_its_state() -> None:

@@ -1,13 +1,15 @@
 """Device and backend types: registered once each, found by name, found through entry points."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
 
-from chkpt.device import BackendType, DeviceType, FrontendKind, Rom
+from chkpt.device import BackendType, DeviceType, FrontendKind, OfMachine, Range, Rom
 from chkpt.errors import ConfigError, ExistsError, NotFoundError
 from chkpt.manager import BackendTypes, DeviceTypes, installed_backend_types, installed_device_types, installed_roms
+from chkpt.manager.types import filled_in
 from tests.small import CELL, DEAF, Cell, CellConfig, Line
 
 NULL = BackendType(FrontendKind.CHAR, "null", lambda _: Line(), CellConfig)
@@ -145,3 +147,16 @@ def test_an_entry_point_of_another_name_than_its_type_is_refused(install: Any) -
 
 def test_the_built_in_devices_are_installed_like_anyone_else_s() -> None:
     assert {"pit", "pic", "serial", "ide"} <= {each.name for each in installed_device_types()}
+
+
+def test_what_a_table_leaves_out_is_filled_in_with_what_the_machine_knows() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Config:
+        below: Annotated[int, Range(0, 9), OfMachine.RAM_BELOW_4G] = 1
+        above: Annotated[int, Range(0, 9), OfMachine.RAM_FROM_4G] = 2
+        other: Annotated[int, Range(0, 9)] = 3
+
+    facts = {OfMachine.RAM_BELOW_4G: 7, OfMachine.RAM_FROM_4G: 8}
+    assert filled_in(Config, {}, facts) == {"below": 7, "above": 8}
+    assert filled_in(Config, {"above": 5, "other": 4}, facts) == {"below": 7, "above": 5, "other": 4}
+    assert filled_in(Config, {"other": 4}, {}) == {"other": 4}

@@ -112,12 +112,19 @@ class Port:
     A 16-bit access goes to `read_word`/`write_word` where there is one, else it is two byte accesses, at this port and
     the next. A 32-bit access is two word accesses at this port where there is a word half (the ATA data register), else
     four byte accesses at four ports. Values written are already cut to their width.
+
+    `read_block(count, width)` does at once what up to `count` accesses of `width` bytes (2 or 4) would do one after the
+    other: as many as only give data that waits, move no line, arm no timer, and ask nothing of a backend; it may give
+    less, or nothing. `write_block(data, width)` does the same with writes and returns how many accesses it has taken.
+    Whoever uses them gets what the accesses would have given, sooner.
     """
 
     read: Callable[[], int] | None = None
     write: Callable[[int], None] | None = None
     read_word: Callable[[], int] | None = None
     write_word: Callable[[int], None] | None = None
+    read_block: Callable[[int, int], bytes] | None = None
+    write_block: Callable[[bytes, int], int] | None = None
 
 
 class IrqLine(Protocol):

@@ -75,7 +75,9 @@ class Execution:
         self._memory = memory
         self._irq = irq
         self._rate = rate
-        self._port_cost = max(rate // 1_000_000, 1)  # an access over ISA takes a microsecond
+        self.port_cost = max(rate // 1_000_000, 1)  # an access over ISA takes a microsecond
+        self.block_reads, self.block_writes = ports.block_reads, ports.block_writes
+        self.read_block, self.write_block = ports.read_block, ports.write_block
         self._tsc_cost = max(rate // 2_000_000, 1)
         self._skew = 0  # nanoseconds of the clock that were not run
         self._running = False
@@ -232,7 +234,7 @@ class Execution:
 
     def read_port(self, port: int, width: int) -> int:
         """Read from a port."""
-        self._before(self._port_cost)
+        self._before(self.port_cost)
         ports = self._ports
         value = ports.inb(port) if width == 1 else ports.inw(port) if width == 2 else ports.inl(port)
         self._after()
@@ -240,7 +242,7 @@ class Execution:
 
     def write_port(self, port: int, width: int, value: int) -> None:
         """Write to a port."""
-        self._before(self._port_cost)
+        self._before(self.port_cost)
         ports = self._ports
         if width == 1:
             ports.outb(port, value)
@@ -252,14 +254,14 @@ class Execution:
 
     def read_memory(self, address: int, width: int) -> int:
         """Read where a device answers, or nothing."""
-        self._before(self._port_cost)
+        self._before(self.port_cost)
         value = self._memory.load(address, width)
         self._after()
         return value
 
     def write_memory(self, address: int, width: int, value: int) -> None:
         """Write where a device answers, or nothing."""
-        self._before(self._port_cost)
+        self._before(self.port_cost)
         self._memory.store(address, width, value)
         self._after()
 

@@ -16,7 +16,7 @@ class PortBus:
     device ask of the machine is done when the write is over.
     """
 
-    __slots__ = ("_read", "_read_word", "_requests", "_write", "_write_word")
+    __slots__ = ("_read", "_read_word", "_requests", "_write", "_write_word", "block_reads", "block_writes")
 
     def __init__(self, requests: Requests | None = None) -> None:
         self._requests = requests or Requests(lambda: None)
@@ -24,6 +24,8 @@ class PortBus:
         self._write: dict[int, Write] = {}
         self._read_word: dict[int, Read] = {}
         self._write_word: dict[int, Write] = {}
+        self.block_reads: dict[int, Callable[[int, int], bytes]] = {}
+        self.block_writes: dict[int, Callable[[bytes, int], int]] = {}
 
     def map(self, first: int, ports: Sequence[Port]) -> Callable[[], None]:
         """Route `first`, `first + 1`, ... to `ports`; return how to undo it. No port may have an owner."""
@@ -36,11 +38,17 @@ class PortBus:
                 self._read_word[number] = port.read_word
             if port.write_word is not None:
                 self._write_word[number] = port.write_word
+            if port.read_block is not None:
+                self.block_reads[number] = port.read_block
+            if port.write_block is not None:
+                self.block_writes[number] = port.write_block
 
         def unmap() -> None:
             for number in range(first, first + len(ports)):
                 for table in (self._read, self._write, self._read_word, self._write_word):
                     table.pop(number, None)
+                self.block_reads.pop(number, None)
+                self.block_writes.pop(number, None)
 
         return unmap
 
@@ -102,3 +110,13 @@ class PortBus:
             return
         self.outw(port, value)
         self.outw((port + 2) & 0xFFFF, value >> 16)
+
+    def read_block(self, port: int, width: int, count: int) -> bytes:
+        """Do what up to `count` reads of `width` bytes would, as many as only give data; return what they gave."""
+        read = self.block_reads.get(port)
+        return b"" if read is None else read(count, width)
+
+    def write_block(self, port: int, width: int, data: bytes) -> int:
+        """Do what writes of `width` bytes would, as many as only take data; return how many those were."""
+        write = self.block_writes.get(port)
+        return 0 if write is None else write(data, width)

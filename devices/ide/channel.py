@@ -8,6 +8,7 @@ drives INTRQ. Drive 0 answers for an absent drive 1, with a Status of 0; an abse
 drives, read as 0.
 """
 
+from struct import pack, unpack_from
 from typing import Final
 
 from chkpt.device import Host, Port
@@ -57,7 +58,7 @@ class Channel:
 
     def _command_block(self) -> tuple[Port, ...]:
         return (
-            Port(self._read_data_low, None, self._read_data, self._write_data),
+            Port(self._read_data_low, None, self._read_data, self._write_data, self._read_block, self._write_block),
             Port(self._read_error, self._write_feature),
             Port(self._read_nsector, self._write_nsector),
             Port(self._read_sector, self._write_sector),
@@ -121,6 +122,26 @@ class Channel:
             if len(words) == task.out_end:
                 task.out_end = 0
                 task.block_end()
+
+    def _read_block(self, count: int, width: int) -> bytes:
+        """Read what waits, but for the last word, at which the block ends."""
+        words, each = self._selected.words_in, width // 2
+        taken = min(count, (len(words) - 1) // each) * each
+        if taken <= 0:
+            return b""
+        block = words[-taken:]
+        del words[-taken:]
+        block.reverse()
+        return pack(f"<{taken}H", *block)
+
+    def _write_block(self, data: bytes, width: int) -> int:
+        """Take what there is room for, but for the last word, at which the block ends."""
+        task, each = self._selected, width // 2
+        taken = min(len(data) // width, (task.out_end - len(task.words_out) - 1) // each)
+        if taken <= 0:
+            return 0
+        task.words_out += unpack_from(f"<{taken * each}H", data)
+        return taken
 
     # -- the other registers, read ------------------------------------------------------------------------------------
 

@@ -97,6 +97,11 @@ class Budget:
         return self._cells[_TICKS]
 
     @property
+    def room(self) -> int:
+        """The ticks that are left of it: none, or less, where it is over."""
+        return self._cells[_LIMIT] - self._cells[_TICKS]
+
+    @property
     def stopped(self) -> bool:
         """Whether the slice ended at its limit."""
         return self._cells[_STOPPED] != 0

@@ -4,6 +4,7 @@ Time is counted in **ticks**: one tick is one byte of guest code that was run, a
 A processor stops only between two blocks of code, where nothing is half done, so a stop cannot be seen by the guest.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Protocol, TypeAlias
@@ -104,6 +105,24 @@ class Bus(Protocol):
 
     def write_port(self, port: int, width: int, value: int, /) -> None:
         """Write 1, 2 or 4 bytes to a port."""
+
+    @property
+    def port_cost(self) -> int:
+        """The ticks that an access to a port takes, which `read_port` and `write_port` charge."""
+
+    @property
+    def block_reads(self) -> Container[int]:
+        """The ports that `read_block` may have something of: a live view."""
+
+    @property
+    def block_writes(self) -> Container[int]:
+        """The ports of which `write_block` may take something: a live view."""
+
+    def read_block(self, port: int, width: int, count: int, /) -> bytes:
+        """Read up to `count` more units from a port, as many as only give what waits. Charges nothing."""
+
+    def write_block(self, port: int, width: int, data: bytes, /) -> int:
+        """Write units to a port, as many as it only takes up; return how many those were. Charges nothing."""
 
     def read_memory(self, address: int, width: int, /) -> int:
         """Read 1, 2, 4 or 8 bytes where a device answers, or nothing."""

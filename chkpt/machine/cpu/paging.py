@@ -52,6 +52,10 @@ class Linear:
         """Return a number of `size` bytes, read by the processor for itself. Raise Fault 14."""
         return int.from_bytes(self.read(address, size), "little")
 
+    def fetch(self, physical: int, size: int) -> bytes:
+        """Return `size` bytes of one page at a physical address."""
+        return self._physical.read(physical, size)
+
     def write(self, address: int, data: bytes, *, user: bool = False) -> None:
         """Put `data`, all of it or nothing. Raise Fault 14."""
         places = [

@@ -176,6 +176,22 @@ class Registers:
         return bool(self._view32[2 * self._regs + 44] & _INHIBIT)
 
     @property
+    def code_bits(self) -> int:
+        """The default size of addresses in the code segment: 16, 32 or 64."""
+        flags = self._view32[2 * self._regs + 44]
+        return 64 if flags & _CS64 else 32 if flags & _CS32 else 16
+
+    @property
+    def watches_ports(self) -> bool:
+        """Whether a debug register watches a port."""
+        return bool(self._view32[2 * self._regs + 44] & _IOBPT)
+
+    @property
+    def engine_eflags(self) -> int:
+        """RFLAGS as the engine keeps them: the system flags are right, the arithmetic ones and DF are elsewhere."""
+        return self._view32[2 * self._regs + 34]
+
+    @property
     def hflags(self) -> int:
         """The engine's own summary of the registers."""
         return self._view32[2 * self._regs + 44]

@@ -34,6 +34,7 @@ from chkpt.machine.cpu.layout import HEADER, buffer_of, discover
 from chkpt.machine.cpu.paging import Linear
 from chkpt.machine.cpu.power_on import MSRS, power_on
 from chkpt.machine.cpu.registers import AX, IF, LMA, PG, Registers
+from chkpt.machine.cpu.strings import INS, OUTS, Repeat, Strings
 from chkpt.machine.cpu.system_calls import enter_syscall, enter_sysenter
 from chkpt.machine.cpu.words import registers_into_state, state_into_registers
 from chkpt.machine.memory import PAGE_SIZE, Memory
@@ -73,6 +74,9 @@ class UnicornCpu:
         assert self._context.size == HEADER + layout.size
         self._linear = Linear(self._registers, _Physical(self))
         self._delivery = Delivery(self._registers, self._linear)
+        self._strings = Strings(self._registers, self._linear, self._place)
+        self._block_reads, self._block_writes = bus.block_reads, bus.block_writes
+        self.bulk = True  # off, the same comes of it, slower
         self._budget = Budget(uc, self._library, native=native)
         self._ticks = 0
         self._runs: list[tuple[int, int]] = []  # of RAM that are mapped
@@ -154,6 +158,12 @@ class UnicornCpu:
 
     def _on_store(self, _uc: Uc, offset: int, width: int, value: int, first: int) -> None:
         self._bus.write_memory(first + offset, width, value)
+
+    def _place(self, address: int) -> int | None:
+        """Return where a physical address is behind A20, None where that is not in a page of RAM."""
+        if not self._registers.a20:
+            address &= ~(1 << 20)
+        return address if self._memory.is_ram(address & -PAGE_SIZE) else None
 
     def read_physical(self, address: int, size: int) -> bytes:
         """Return bytes of one page, through A20."""
@@ -298,10 +308,49 @@ class UnicornCpu:
         return True
 
     def _on_in(self, _uc: Uc, port: int, width: int, _data: object) -> int:
-        return self._bus.read_port(port & 0xFFFF, width)
+        value = self._bus.read_port(port & 0xFFFF, width)
+        if port & 0xFFFF in self._block_reads and self.bulk:
+            self._go_on_in(port & 0xFFFF, width)
+        return value
 
     def _on_out(self, _uc: Uc, port: int, width: int, value: int, _data: object) -> None:
         self._bus.write_port(port & 0xFFFF, width, value)
+        if port & 0xFFFF in self._block_writes and self.bulk:
+            self._go_on_out(port & 0xFFFF, width)
+
+    def _go_on_in(self, port: int, width: int) -> None:
+        """Do the rounds of a REP INS that follow the present one, as far as nothing can come between them."""
+        repeat, fits = self._rounds(INS, width)
+        if repeat is None:
+            return
+        data = self._bus.read_block(port, width, min(repeat.rounds, fits))
+        if data:
+            self.write_physical(repeat.physical, data)
+            self._advance(repeat, len(data) // width, width)
+
+    def _go_on_out(self, port: int, width: int) -> None:
+        """Do the rounds of a REP OUTS that follow the present one, as far as nothing can come between them."""
+        repeat, fits = self._rounds(OUTS, width)
+        if repeat is None:
+            return
+        data = self.read_physical(repeat.physical, min(repeat.rounds, fits) * width)
+        taken = self._bus.write_block(port, width, data)
+        if taken:
+            self._advance(repeat, taken, width)
+
+    def _rounds(self, opcode: int, width: int) -> tuple[Repeat | None, int]:
+        """Return the rounds that may follow, and how many are over before the limit, and so before any timer."""
+        self._pull()
+        repeat = self._strings.find(opcode, width)
+        if repeat is None:
+            return None, 0
+        fits = (self._budget.room - 1) // (repeat.length + self._bus.port_cost)
+        return (repeat, fits) if fits > 0 else (None, 0)
+
+    def _advance(self, repeat: Repeat, count: int, width: int) -> None:
+        self._strings.advance(repeat, count, width)
+        self._push()
+        self._budget.charge(count * (repeat.length + self._bus.port_cost))
 
     def _on_cpuid(self, uc: Uc, _data: object) -> int:
         registers = self._pull()

@@ -189,7 +189,12 @@ def test_a_machine_has_the_name_and_the_memory_of_its_configuration() -> None:
 
 @pytest.mark.parametrize(
     ("memory", "options", "extended", "above"),
-    [("8M", {}, 7 << 10, 0), ("48M", {}, 47 << 10, 512), ("8M", {"memory": 2 << 20}, 1 << 10, 0), ("5G", {}, 0xFFFF, 0)],
+    [
+        ("8M", {}, 7 << 10, 0),
+        ("48M", {}, 47 << 10, 512),
+        ("8M", {"memory": 2 << 20}, 1 << 10, 0),
+        ("5G", {}, 0xFFFF, 0),
+    ],
 )
 def test_the_clock_s_ram_tells_the_memory_of_the_machine_unless_it_is_told_another(
     memory: str, options: Mapping[str, object], extended: int, above: int

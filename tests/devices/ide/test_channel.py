@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chkpt.errors import ConfigError, ConflictError
 from tests.devices.ide.ide_bench import (
@@ -480,3 +482,60 @@ def test_a_disk_that_vanishes_leaves_nothing_to_the_next_one() -> None:
     bench.machine.devices.connect_block("ide0.0", disk)
     assert bench.edges == ["raise", "lower"]
     assert bench.drive() == fresh
+
+
+# -- Data in blocks ---------------------------------------------------------------------------------------------------
+
+
+@given(
+    command=st.sampled_from((0x20, 0xC4, 0xEC, 0x30, 0xC5, 0x90)),
+    moves=st.lists(st.tuples(st.booleans(), st.sampled_from((2, 4)), st.integers(0, 300)), max_size=8),
+)
+def test_a_block_does_what_its_accesses_would_and_leaves_the_last_word(
+    command: int, moves: list[tuple[bool, int, int]]
+) -> None:
+    bench = Bench()
+    bench.address(3, 3)
+    bench.command(0xC6, count=2)
+    bench.address(3, 3)
+    bench.command(command)
+    twin = bench.twin()
+    ports = bench.machine.ports
+    for reads, width, count in moves:
+        single = (
+            (twin.machine.ports.inw, twin.outw) if width == 2 else (twin.machine.ports.inl, twin.machine.ports.outl)
+        )
+        bench.since(), twin.since()
+        if reads:
+            data = ports.read_block(DATA, width, count)
+            assert len(data) <= count * width
+            assert data == b"".join(single[0](DATA).to_bytes(width, "little") for _ in range(len(data) // width))
+        else:
+            data = bytes(range(256)) * 5
+            taken = ports.write_block(DATA, width, data[: count * width])
+            assert taken <= count
+            for at in range(taken):
+                single[1](DATA, int.from_bytes(data[at * width :][:width], "little"))
+        assert bench.since() == twin.since() == []
+        assert bench.state() == twin.state()
+        if count % 2:  # now and then to the end of the block
+            assert bench.inw(DATA) == twin.inw(DATA)
+            bench.outw(DATA, count)
+            twin.outw(DATA, count)
+            assert bench.state() == twin.state()
+
+
+def test_a_block_is_all_but_the_last_word_of_what_waits() -> None:
+    bench = Bench()
+    bench.read_sectors(0)
+    bench.address(0, 1)
+    bench.command(0x20)
+    assert bench.machine.ports.read_block(DATA, 2, 1000) == content(0, 510)
+    assert bench.machine.ports.read_block(DATA, 2, 1000) == b""
+    assert bench.inw(DATA).to_bytes(2, "little") == content(510, 2)
+    bench.address(0, 1)
+    bench.command(0x30)
+    assert bench.machine.ports.write_block(DATA, 4, bytes(1000)) == 127
+    assert bench.machine.ports.write_block(DATA, 4, bytes(1000)) == 0
+    assert bench.machine.ports.write_block(DATA, 2, bytes(1000)) == 1
+    assert bench.machine.ports.write_block(DATA, 2, bytes(1000)) == 0

@@ -1,0 +1,104 @@
+"""REP INS and REP OUTS in one go: what the rounds to come would do, where nothing can come between them.
+
+The engine runs each round as a block of its own, and calls us for each. While a device has more data at hand, a round
+does nothing but to move a unit, count and take its time; so many of them can be done at once, and the guest, the clock
+and every stop are where they would be. What might differ is left to the engine: another page, whose access could
+fault; an index that wraps; a write over the instruction itself; single steps; a descending index.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from chkpt.machine.cpu.paging import FaultError, Linear
+from chkpt.machine.cpu.registers import CS, CX, DI, DS, ES, SI, TF, Registers
+from chkpt.machine.memory import PAGE_SIZE
+
+INS: Final = 0x6D
+OUTS: Final = 0x6F
+_REP, _OPERAND_SIZE, _ADDRESS_SIZE = 0xF3, 0x66, 0x67
+_LONGEST: Final = 5
+"""Bytes of an instruction that are looked at: the opcode, and each of the prefixes once, and one too many."""
+
+
+class Repeat(NamedTuple):
+    """The rounds that may follow the present one."""
+
+    opcode: int
+    length: int  # of the instruction, in bytes
+    physical: int  # where the next unit lies, before A20
+    rounds: int  # 1 at least
+    mask: int  # of the index and the counter
+
+
+class Strings:
+    """Looks for a REP INS or REP OUTS at work."""
+
+    def __init__(self, registers: Registers, linear: Linear, place: Callable[[int], int | None]) -> None:
+        """Take where to look.
+
+        Args:
+            registers: up to date, with EIP at the instruction.
+            linear: memory.
+            place: returns where a physical address is behind A20, None where that is not in a page of RAM.
+        """
+        self._registers = registers
+        self._linear = linear
+        self._place = place
+
+    def find(self, opcode: int, width: int) -> Repeat | None:
+        """Return the rounds that may follow the one at hand, which moves `width` bytes; None where none may."""
+        registers = self._registers
+        if registers.direction != 1 or registers.engine_eflags & TF or registers.shadow or registers.watches_ports:
+            return None
+        bits = registers.code_bits
+        wrap = (1 << (64 if bits == 64 else 32)) - 1
+        user = registers.cpl == 3
+        at = registers.eip if bits == 64 else registers.segment(CS).base + registers.eip & wrap
+        try:
+            code = self._linear.translate(at, write=False, user=user)
+            found = _parsed(self._linear.fetch(code, min(_LONGEST, PAGE_SIZE - at % PAGE_SIZE)), opcode, bits)
+            if found is None:
+                return None
+            length, mask = found
+            index = registers[DI if opcode == INS else SI] & mask
+            base = 0 if bits == 64 else registers.segment(ES if opcode == INS else DS).base
+            address = base + index & wrap
+            into_page = address % PAGE_SIZE + width
+            rounds = min(
+                (registers[CX] & mask) - 1,
+                (PAGE_SIZE - into_page) // width,
+                (mask + 1 - index) // width - 1,
+            )
+            if rounds <= 0:
+                return None
+            physical = self._linear.translate(address, write=opcode == INS, user=user) + width
+        except FaultError:
+            return None
+        place = self._place(physical)
+        if place is None or (opcode == INS and place // PAGE_SIZE == (self._place(code) or 0) // PAGE_SIZE):
+            return None
+        return Repeat(opcode, length, physical, rounds, mask)
+
+    def advance(self, repeat: Repeat, count: int, width: int) -> None:
+        """Count `count` rounds in the registers."""
+        registers, mask = self._registers, repeat.mask
+        number = DI if repeat.opcode == INS else SI
+        kept = ~mask if mask == 0xFFFF else 0  # a 32-bit result clears the upper half
+        registers[number] = registers[number] & kept | registers[number] + count * width & mask
+        registers[CX] = registers[CX] & kept | registers[CX] - count & mask
+
+
+def _parsed(code: bytes, opcode: int, bits: int) -> tuple[int, int] | None:
+    """Return an instruction's length and the mask of its address size; None where it is another."""
+    repeated = other_size = False
+    for at, byte in enumerate(code):
+        if byte == opcode:
+            size = {16: 32, 32: 16, 64: 32}[bits] if other_size else bits
+            return (at + 1, (1 << size) - 1) if repeated else None
+        if byte == _REP:
+            repeated = True
+        elif byte == _ADDRESS_SIZE:
+            other_size = True
+        elif byte != _OPERAND_SIZE:
+            return None
+    return None

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request  # noqa: TID253  the sa
 from starlette.responses import Response  # noqa: TID253  the same
 from starlette.routing import Route  # noqa: TID253  the same
 
-from chkpt.errors import ChkptError, NotFoundError, UsageError
+from chkpt.errors import ChkptError, NoMachineError, NotFoundError, UsageError
 from chkpt.service.messages import StopReply, error_reply
 from chkpt.service.requests import MAX_BODY, EmptyRequest, LoadRequest, SaveRequest, StepRequest, parse
 from chkpt.service.running import RunningMachine
@@ -90,6 +90,8 @@ def _route(method: str, path: str, answer: Answer) -> Route:
             return _error(UsageError(f"the body is longer than {MAX_BODY} bytes"), 413)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
+        except asyncio.CancelledError:  # by the service, which has waited for it
+            return _error(NoMachineError("the machine is ending"))
         except Exception as exc:
             log.exception("%s %s failed", method, path)
             return _error(ChkptError(f"the machine's service failed ({exc!r}); its log says more"))

@@ -11,6 +11,7 @@ from chkpt.errors import (
     NoMachineError,
     NotFoundError,
     RefusedError,
+    StorageError,
     UsageError,
 )
 
@@ -19,6 +20,7 @@ STATUSES: Final[Mapping[type[ChkptError], int]] = {
     NotFoundError: 404,
     ExistsError: 409,
     ConflictError: 409,
+    StorageError: 409,
     RefusedError: 422,
     NoMachineError: 503,
     ChkptError: 500,

@@ -1,12 +1,12 @@
 """What a machine's service is asked: bodies of requests, read and checked field by field."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from chkpt.errors import UsageError
+from chkpt.service.paths import problem
 
 MAX_BODY: Final = 1 << 20
 """Bytes in the longest body."""
@@ -85,15 +85,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _path(value: object) -> str | None:
-    if not isinstance(value, str):
-        return "not a string"
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        return "not a path that a file may have"
-    if "\0" in value or not value.startswith("/"):
-        return "not an absolute path"
-    return None
+    return problem(value) if isinstance(value, str) else "not a string"
 
 
 def _flag(value: object) -> str | None:

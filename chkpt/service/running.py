@@ -17,6 +17,7 @@ from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
 from chkpt.manager import DeviceEntry, LoadReport, SaveReport, Skip
+from chkpt.service import paths
 from chkpt.service.messages import (
     BackendInfo,
     CpuInfo,
@@ -191,7 +192,9 @@ class RunningMachine:
             SaveError: a device cannot be saved.
             StorageError: the file cannot be written.
             NoMachineError: the machine has ended.
+            UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
         """
+        paths.check_save(request.path, force=request.force, own=self._files())
 
         def encode(file: Writable) -> tuple[Summary, SaveReport, int]:
             checkpoint = Checkpoint()
@@ -220,7 +223,9 @@ class RunningMachine:
             LoadError: a device cannot be loaded.
             StorageError: the file cannot be read.
             NoMachineError: the machine has ended.
+            UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
         """
+        paths.check_load(request.path)
         with Reader.open(request.path) as reader:
             checkpoint = reader.checkpoint()
 
@@ -250,6 +255,13 @@ class RunningMachine:
             left=_skips(report.left),
             unknown=list(report.unknown),
         )
+
+    def _files(self) -> list[str]:
+        """Return the paths of the files that the machine was made of."""
+        config = self._machine.config
+        options = (backend.options.get("path") for device in config.devices for backend in device.backends)
+        bios = None if config.firmware is None else config.firmware.bios
+        return [path for path in (*options, bios) if isinstance(path, str)]
 
 
 def _skips(skips: tuple[Skip, ...]) -> list[SkipInfo]:

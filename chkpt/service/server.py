@@ -1,5 +1,6 @@
 """Runs a machine and its service in this process, from an empty directory to the last socket removed."""
 
+import asyncio
 import logging
 import signal
 import socket
@@ -22,6 +23,7 @@ from chkpt.machine.pace import Pace
 from chkpt.manager import installed_backend_types
 from chkpt.service import directory
 from chkpt.service.app import application
+from chkpt.service.connections import KEEP_ALIVE_SECONDS, MAX_HEAD, Connection, quiet
 from chkpt.service.consoles import Consoles
 from chkpt.service.messages import MachineInfo
 from chkpt.service.running import RunningMachine
@@ -199,12 +201,15 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(quiet)
         await super().startup(sockets)
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._ends()
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):  # whoever has not taken its answer by now
+            connection.transport.abort()
 
 
 def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, ready: Callable[[], None]) -> None:
@@ -225,7 +230,9 @@ def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, re
         lifespan="off",
         ws="none",
         loop="asyncio",
-        http="h11",
+        http=Connection,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

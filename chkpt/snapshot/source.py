@@ -96,5 +96,5 @@ class FileSource:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file, and also a FIFO that nobody writes to (it is refused afterwards) without hanging."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    """Open a file; and without hanging, or making it this process's terminal, what is refused afterwards."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

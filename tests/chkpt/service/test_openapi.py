@@ -1,12 +1,15 @@
 """`openapi.json` says what the code does: the same paths, methods, fields and statuses."""
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.routing import Route  # noqa: TID253  the test needs it anyway
 
 from chkpt import errors
@@ -14,7 +17,7 @@ from chkpt.device import FrontendKind
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.machine.loop import RunLoop
-from chkpt.service import messages, requests
+from chkpt.service import messages, paths, requests
 from chkpt.service.app import application
 from chkpt.service.running import RunningMachine
 from tests.chkpt.service.served import OPENAPI, resolve, table
@@ -70,7 +73,11 @@ def schema_of(hint: object) -> dict[str, Any]:
 
 
 def bare(schema: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in schema.items() if key not in {"description", "default", "enum"}}
+    return {
+        key: value
+        for key, value in schema.items()
+        if key not in {"description", "default", "enum", "pattern", "maxLength"}
+    }
 
 
 def test_paths_and_methods_are_those_of_the_application() -> None:
@@ -115,6 +122,14 @@ def test_fields_of_requests(request_type: type) -> None:
         assert (list(default) if isinstance(default, tuple) else default) == described
         assert (each.name in schema.get("required", [])) == (described is dataclasses.MISSING)
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", ["SaveRequest", "LoadRequest"])
+@given(path=st.text().map(lambda text: f"/{text}") | st.text() | st.integers(4080, 4110).map(lambda n: "/x" * (n // 2)))
+def test_path_that_is_taken_is_one_by_its_schema(name: str, path: str) -> None:
+    schema = SCHEMAS[name]["properties"]["path"]
+    described = re.search(schema["pattern"], path, re.DOTALL) is not None and len(path) <= schema["maxLength"]
+    assert described or paths.problem(path) is not None
 
 
 def test_kinds_of_frontends() -> None:

@@ -2,13 +2,16 @@
 
     ChkptError                      1  failed
     ├── UsageError                  2  the request itself is wrong
-    │   └── ConfigError                a machine's TOML, or a configuration in a snapshot
+    │   ├── ConfigError                a machine's TOML, or a configuration in a snapshot
+    │   └── KeyFileError               a key, a recipient or an identity that cannot be used
     ├── NotFoundError               3  no such snapshot, context, device or frontend
     ├── RefusedError                4  the snapshot is not taken
     │   ├── CorruptError               bytes that are not what was written
     │   ├── VersionError               written by something newer than this
     │   ├── LimitError                 more than a reader is willing to hold
     │   ├── StateError                 a value no such device can have
+    │   ├── SignatureError             not signed by whom the caller trusts
+    │   ├── SealedError                encrypted, and not for the identity that is given
     │   └── StrictError                something would be skipped, and `strict` was asked for
     ├── NoMachineError              5  no such running machine, or more than one
     ├── ExistsError                 1  the name is taken
@@ -40,6 +43,10 @@ class ConfigError(UsageError):
     """A machine's configuration does not describe a machine."""
 
 
+class KeyFileError(UsageError):
+    """A key, a recipient or an identity cannot be used: not one, not of a kind known here, or not kept secret."""
+
+
 class NotFoundError(ChkptError):
     """There is no such snapshot, context, device type, device or frontend."""
 
@@ -66,6 +73,14 @@ class LimitError(RefusedError):
 
 class StateError(RefusedError):
     """A value is missing, of the wrong kind, or out of its range."""
+
+
+class SignatureError(RefusedError):
+    """No key that the caller trusts has signed the snapshot, or a signature said to be of one is not."""
+
+
+class SealedError(RefusedError):
+    """The snapshot is encrypted, and cannot be opened with what was given."""
 
 
 class StrictError(RefusedError):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -66,6 +67,34 @@ def test_the_session_is_as_shown(tmp_path: Path) -> None:
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def test_the_snapshots_are_signed_and_encrypted_as_shown(tmp_path: Path) -> None:
+    chapter = README[README.index("## Sign and encrypt") : README.index("## Write your own device")]
+    commands = [
+        shlex.split(line, comments=True)
+        for block in re.findall(r"^```console\n(.*?)^```", chapter, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(commands) == 7
+    (tmp_path / "run").mkdir(mode=0o700)
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    machine = subprocess.Popen(["chkpt", "run"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    try:
+        assert machine.stdout is not None
+        machine.stdout.readline()
+        for command in (["chkpt", "save", "boot"], *commands):
+            run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            assert run.returncode == 0, run.stderr
+        assert (
+            "signature: valid "
+            in subprocess.run(
+                commands[3], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+            ).stdout
+        )
+    finally:
+        machine.kill()
+        machine.communicate()
 
 
 def test_the_python_example_runs() -> None:

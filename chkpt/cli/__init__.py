@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "list": "chkpt.cli.list_",
     "rm": "chkpt.cli.rm",
     "verify": "chkpt.cli.verify",
+    "keygen": "chkpt.cli.keygen",
+    "sign": "chkpt.cli.sign",
     "ps": "chkpt.cli.ps",
     "pause": "chkpt.cli.pause",
     "resume": "chkpt.cli.resume",
@@ -52,7 +54,7 @@ Exit status:
   1  failed
   2  the request itself is wrong
   3  no such snapshot, context or device
-  4  the snapshot was refused: corrupt, too new, or --strict
+  4  the snapshot was refused: corrupt, too new, not signed or for others, or --strict
   5  no such running machine, or several and none was named
 """
 

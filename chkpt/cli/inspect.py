@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Snapshot, Store, snapshot_path
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, snapshot_path, trusted
 from chkpt.cli.output import on_stdout, plain, show, show_columns, show_json
+from chkpt.cli.signed import lines as signed_lines
+from chkpt.cli.signed import signatures
 from chkpt.cli.values import flat, shown, size
 from chkpt.context import Blob, Context, Value
 from chkpt.errors import UsageError
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
+    from chkpt.seal import TrustedKeys
     from chkpt.snapshot import Reader, StoredBlob
     from chkpt.snapshot.describe import Found
 
@@ -38,6 +42,16 @@ def inspect(
         bool,
         typer.Option("--raw", help="Write CONTEXT to standard output as it is: a context in msgpack, a blob's bytes."),
     ] = False,
+    identity: Identity = None,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--trust",
+            metavar="KEYS",
+            envvar="CHKPT_REQUIRE_SIGNATURE",
+            help="Public keys that you trust, to tell whether they have signed: a file, or a directory of *.pub.",
+        ),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read the whole file first and check every digest in it.")
     ] = False,
@@ -46,24 +60,28 @@ def inspect(
 
     On a terminal the result is a tree; otherwise every line stands for itself, with the whole path in it. Long values
     are shown in part; --json has all of each.
+
+    Of a signature it is told whose it is: valid, by a key that --trust names; unknown key, by the holder of some other
+    key, which anybody can make; invalid, of something else.
     """
-    from chkpt.snapshot import Reader
+    from chkpt.seal import open_snapshot
     from chkpt.snapshot.describe import find
 
     if raw and (as_json or context is None):
         raise UsageError("--raw and --json exclude each other" if as_json else "--raw needs a CONTEXT")
-    with Reader.open(snapshot_path(snapshot, store)) as reader:
+    keys = trusted(trust)
+    with open_snapshot(snapshot_path(snapshot, store), identity=identity) as reader:
         if verify:
             reader.verify()
         if raw:
             assert context is not None
             _write_raw(find(reader, context))
         elif as_json:
-            _show_json(reader, context, verified=verify)
+            _show_json(reader, context, keys, verified=verify)
         elif sys.stdout.isatty():
-            _show_tree(_overview_tree(reader) if context is None else _found_tree(find(reader, context)))
+            _show_tree(_overview_tree(reader, keys) if context is None else _found_tree(find(reader, context)))
         elif context is None:
-            _show_overview(reader)
+            _show_overview(reader, keys)
         else:
             for line in _found_lines(find(reader, context)):
                 show(plain(line))
@@ -74,10 +92,13 @@ def inspect(
 # -- for a program ----------------------------------------------------------------------------------------------------
 
 
-def _show_json(reader: "Reader", context: str | None, *, verified: bool) -> None:
+def _show_json(reader: "Reader", context: str | None, keys: "TrustedKeys | None", *, verified: bool) -> None:
     from chkpt.snapshot.describe import find, json_found, overview
 
-    data = overview(reader) if context is None else json_found(find(reader, context))
+    if context is None:
+        data = overview(reader) | {"signatures": [*signatures(reader, keys)]}
+    else:
+        data = json_found(find(reader, context))
     if verified:
         data["verified"] = True
     show_json(data)
@@ -98,10 +119,12 @@ def _write_raw(found: "Found") -> None:
 # -- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _show_overview(reader: "Reader") -> None:
+def _show_overview(reader: "Reader", keys: "TrustedKeys | None") -> None:
     show(f"snapshot: {plain(reader.name)}")
     show(f"size: {reader.size}")
     show(f"digest: {reader.root_digest.hex()}")
+    for line in signed_lines(reader, keys):
+        show(plain(f"signature: {line}"))
     for key, value in reader.header.items():
         for name, item in flat(key, value):
             show(plain(f"{name}: {shown(item)}"))
@@ -176,12 +199,14 @@ def _leaf(name: str, value: str) -> "Text":
     return Text.assemble((plain(name), "green"), "  ", plain(value))
 
 
-def _overview_tree(reader: "Reader") -> "Tree":
+def _overview_tree(reader: "Reader", keys: "TrustedKeys | None") -> "Tree":
     from rich.tree import Tree
 
     tree = Tree(_label(reader.name, size(reader.size)))
     header = tree.add(_label("header"))
     header.add(_leaf("digest", reader.root_digest.hex()))
+    for line in signed_lines(reader, keys):
+        header.add(_leaf("signature", line))
     for key, value in reader.header.items():
         for name, item in flat(key, value):
             header.add(_leaf(name, shown(item)))

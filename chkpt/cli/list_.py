@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Store
+from chkpt.cli.options import DEFAULT_STORE, ENCRYPTED, SUFFIX, AsJson, Store
 from chkpt.cli.output import plain, show_columns, show_json
 from chkpt.cli.values import size
 
@@ -16,7 +16,7 @@ def list_(*, store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """List the snapshots in the store by name.
 
     A file that cannot be read is listed with its problem. Only the beginning and the end of each file are read; chkpt
-    verify reads all of it.
+    verify reads all of it. Of an encrypted one nothing is known but name and size.
     """
     from chkpt.store.local import LocalStore
 
@@ -26,12 +26,13 @@ def list_(*, store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
         document = [
             {
                 "name": each.name,
-                "path": str(directory.path(each.name).absolute()),
+                "path": str(directory.directory.absolute() / (each.name + (ENCRYPTED if each.encrypted else SUFFIX))),
                 "size": each.size,
                 "created": each.created,
                 "machine": each.machine,
                 "digest": each.root_digest.hex(),
                 "problem": each.problem,
+                "encrypted": each.encrypted,
             }
             for each in found
         ]
@@ -45,7 +46,7 @@ def list_(*, store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
         (
             each.name,
             show_size(each.size),
-            each.created or "-",
+            "encrypted" if each.encrypted else each.created or "-",
             each.machine or "-",
             each.root_digest.hex()[:DIGEST_DIGITS] or "-",
             each.problem,

@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, MachineName, Snapshot, Store, snapshot_path
+from chkpt.cli.options import (
+    DEFAULT_STORE,
+    AsJson,
+    Identity,
+    MachineName,
+    RequireSignature,
+    Snapshot,
+    Store,
+    snapshot_path,
+    trusted,
+)
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
 from chkpt.errors import UsageError
 from chkpt.service.client import find
@@ -27,6 +37,8 @@ def load(
         list[str] | None,
         typer.Option("--map", metavar="OLD=NEW", help="Load device OLD of the snapshot into device NEW."),
     ] = None,
+    identity: Identity = None,
+    require_signature: RequireSignature = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -34,16 +46,27 @@ def load(
 
     Devices are loaded by name. What the machine or the snapshot lacks is skipped and told. With --only or --skip the
     machine's clock and RAM stay as they are.
+
+    With --require-signature nothing is loaded but what one of the keys has signed; the machine itself checks it, on the
+    file that it loads.
     """
     names = _renames(rename or [])
     path = snapshot_path(snapshot, store)
+    keys = trusted(require_signature)
+    require = None if keys is None else {raw.hex(): key.name for raw, key in keys.items()}
+    secret = None if identity is None else identity.absolute()
     running = find(machine)
-    reply = running.load(path, only=only or (), skip=skip or (), rename=names, strict=strict)
+    reply = running.load(
+        path, only=only or (), skip=skip or (), rename=names, strict=strict, identity=secret, require=require
+    )
     if as_json:
         show_json(reply)
         return
+    signed = "".join(f", signed with key {key}" for key in reply["signed_by"])
     devices = ", ".join(reply["loaded"]) or "no devices"
-    show(plain(f"loaded machine {running.name} at {seconds(reply['clock_ns'])} from {reply['path']}: {devices}"))
+    show(
+        plain(f"loaded machine {running.name} at {seconds(reply['clock_ns'])} from {reply['path']}: {devices}{signed}")
+    )
     show_skipped("skipped", reply["skipped"])
     show_skipped("left as it was", reply["left"])
     for tag in reply["unknown"]:

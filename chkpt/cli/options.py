@@ -1,21 +1,31 @@
 """Arguments and options that several commands have, and what they mean."""
 
+import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from chkpt.errors import ChkptError, UsageError
+
+if TYPE_CHECKING:
+    from chkpt.seal import TrustedKeys
 
 DEFAULT_STORE: Final = Path("snapshots")
 """Where named snapshots lie unless `--store` or CHKPT_STORE tells another place."""
 
 SUFFIX: Final = ".zst"
 """What a snapshot's file name ends in."""
+
+ENCRYPTED: Final = f"{SUFFIX}.age"
+"""What the file name of an encrypted snapshot ends in."""
+
+SIGNATURES: Final = ".sig"
+"""What follows the name of a snapshot's file in that of its detached signatures."""
 
 PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,150}")
 """Names that any store takes. To ask the store costs half as much again as a command's whole start."""
@@ -30,10 +40,9 @@ def _machines(incomplete: str) -> Iterable[str]:
 
 
 def _snapshots(incomplete: str) -> Iterable[str]:
-    import os
-
     store = Path(os.environ.get("CHKPT_STORE", DEFAULT_STORE))
-    return sorted(path.stem for path in store.glob(f"*{SUFFIX}") if path.name.startswith(incomplete))
+    files = (path.name.removesuffix(".age") for ending in (SUFFIX, ENCRYPTED) for path in store.glob(f"*{ending}"))
+    return sorted({name.removesuffix(SUFFIX) for name in files if name.startswith(incomplete)})
 
 
 MachineName: TypeAlias = Annotated[
@@ -54,7 +63,7 @@ Store: TypeAlias = Annotated[
     ),
 ]
 
-_SNAPSHOT: Final = "A file, if it has a / or ends in .zst; else a name in the store."
+_SNAPSHOT: Final = "A file, if it has a / or ends in .zst or .zst.age; else a name in the store."
 
 Snapshot: TypeAlias = Annotated[str, typer.Argument(autocompletion=_snapshots, metavar="SNAPSHOT", help=_SNAPSHOT)]
 
@@ -62,29 +71,77 @@ OptionalSnapshot: TypeAlias = Annotated[
     str | None, typer.Argument(autocompletion=_snapshots, metavar="[SNAPSHOT]", help=_SNAPSHOT)
 ]
 
+Identity: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        envvar="CHKPT_IDENTITY",
+        help="What opens an encrypted snapshot: an identity of age, or an SSH key.",
+    ),
+]
+
+RequireSignature: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--require-signature",
+        metavar="KEYS",
+        envvar="CHKPT_REQUIRE_SIGNATURE",
+        help="Refuse what none of these public keys has signed: a file, or a directory of *.pub; may be repeated.",
+    ),
+]
+
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def is_path(snapshot: str) -> bool:
     """Whether SNAPSHOT is a file's path, not a name in the store."""
-    return "/" in snapshot or snapshot.endswith(SUFFIX)
+    return "/" in snapshot or snapshot.endswith((SUFFIX, ENCRYPTED))
 
 
 def snapshot_path(snapshot: str, store: Path) -> Path:
-    """Return the absolute path of the file that SNAPSHOT means.
+    """Return the absolute path of the file that SNAPSHOT means: an encrypted one, where only that is in the store.
 
     Raises:
-        UsageError: it cannot be a snapshot's name.
+        UsageError: it cannot be a snapshot's name, or the store has both.
+    """
+    path = new_path(snapshot, store, encrypted=False)
+    if is_path(snapshot):
+        return path
+    encrypted = path.with_name(path.name.removesuffix(SUFFIX) + ENCRYPTED)
+    if not os.path.lexists(encrypted):
+        return path
+    if os.path.lexists(path):
+        raise UsageError(f"{path.parent} has both {path.name} and {encrypted.name}: give the path of one")
+    return encrypted
+
+
+def new_path(snapshot: str, store: Path, *, encrypted: bool) -> Path:
+    """Return the absolute path of the file that SNAPSHOT will be.
+
+    Raises:
+        UsageError: it cannot be a snapshot's name, or not that of an encrypted one.
     """
     if is_path(snapshot):
         if "\0" in snapshot:
             raise UsageError(f"{snapshot!a} cannot be a file's name: it has a NUL byte")
+        if encrypted and not snapshot.endswith(ENCRYPTED):
+            raise UsageError(f"{snapshot}: the file name of an encrypted snapshot ends in {ENCRYPTED}")
         return Path(snapshot).absolute()
     if not PLAIN_NAME.fullmatch(snapshot):
         from chkpt.store import check_name
 
         check_name(snapshot)
-    return (store / f"{snapshot}{SUFFIX}").absolute()
+    return (store / f"{snapshot}{ENCRYPTED if encrypted else SUFFIX}").absolute()
+
+
+def trusted(paths: list[Path] | None) -> "TrustedKeys | None":
+    """Return the keys that `--require-signature` names, None where it does not. Raises as `trusted_keys` does."""
+    if not paths:
+        return None
+    from chkpt.seal import trusted_keys
+
+    return trusted_keys(paths)
 
 
 def stamped_name(machine: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, SUFFIX, Store, snapshot_path
+from chkpt.cli.options import DEFAULT_STORE, ENCRYPTED, SIGNATURES, SUFFIX, Store, snapshot_path
 from chkpt.cli.output import plain, show
 from chkpt.errors import NotFoundError, StorageError, UsageError
 
@@ -16,7 +16,7 @@ def rm(
         list[str],
         typer.Argument(
             metavar="SNAPSHOT...",
-            help="Files, if they have a / or end in .zst; else names in the store.",
+            help="Files, if they have a / or end in .zst or .zst.age; else names in the store.",
             show_default=False,
         ),
     ],
@@ -25,7 +25,8 @@ def rm(
 ) -> None:
     """Remove every SNAPSHOT, for good. Where one cannot be removed, none is.
 
-    A damaged snapshot can be removed, too. A file whose name does not end in .zst is removed only if it is a snapshot.
+    A damaged snapshot can be removed, too. A file whose name does not end in .zst or .zst.age is removed only if it is
+    a snapshot. Signatures beside a snapshot (FILE.sig) go with it.
     """
     paths = list(dict.fromkeys(snapshot_path(each, store) for each in snapshots))
     for path in paths:
@@ -41,7 +42,7 @@ def _check(path: Path) -> None:
         raise NotFoundError(f"{path}: there is no such snapshot; nothing has been removed")
     if path.is_dir() and not path.is_symlink():
         raise UsageError(f"{path} is a directory, no snapshot; nothing has been removed")
-    if path.suffix != SUFFIX:
+    if not path.name.endswith((SUFFIX, ENCRYPTED)):
         from chkpt.snapshot import Reader
 
         Reader.open(path).close()
@@ -51,6 +52,7 @@ def _remove(path: Path) -> None:
     """Remove a file so that it is still gone after a power failure."""
     try:
         path.unlink()
+        Path(f"{path}{SIGNATURES}").unlink(missing_ok=True)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)

@@ -2,12 +2,24 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Store, is_path, make_store, snapshot_path
+from chkpt.cli.options import (
+    DEFAULT_STORE,
+    AsJson,
+    Identity,
+    RequireSignature,
+    Store,
+    is_path,
+    make_store,
+    new_path,
+    snapshot_path,
+    trusted,
+)
 from chkpt.cli.output import show
 from chkpt.cli.until import finish
 from chkpt.cli.until import parse as parse_until
@@ -76,6 +88,8 @@ def run(
         Literal["free", "idle", "wall"] | None,
         typer.Option(help="When the CPU waits for the host's clock: never, while it is halted, whenever it is ahead."),
     ] = None,
+    identity: Identity = None,
+    require_signature: RequireSignature = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -96,10 +110,13 @@ def run(
 
     A snapshot's configuration may name images, files and sockets of the host it came from. They are not used unless
     they are given again or --trust-config is.
+
+    With --require-signature the machine loads nothing that none of the keys has signed, neither now nor later, whoever
+    asks.
     """
     from chkpt.interop import chardev
 
-    saved = None if save is None else snapshot_path(save, store)
+    saved = None if save is None else new_path(save, store, encrypted=False)
     goal = parse_until(until, port=port, timeout=timeout, save=saved, force=force)
     if goal is not None and qtest is not None:
         raise UsageError("--until needs the machine's CPU to run, and on --qtest it does not")
@@ -119,26 +136,33 @@ def run(
     snapshot = None if load is None else snapshot_path(load, store)
     try:
         from chkpt.machine.pace import Pace
+        from chkpt.seal import open_snapshot
         from chkpt.service.configure import configuration
         from chkpt.service.server import Launch, serve
     except ModuleNotFoundError as exc:
         if exc.name not in EXTRA:
             raise
         raise ChkptError(f"{exc.name} is not installed, which chkpt run needs: pip install 'chkpt[serve]'") from exc
-    config = configuration(machine, snapshot, name=name, backends=given, trust=trust_config)
-    if saved is not None and save is not None and not is_path(save):
-        make_store(saved.parent)
-    launch = Launch(
-        config,
-        load=snapshot,
-        paused=paused,
-        qtest=client,
-        qtest_text=qtest,
-        until=goal,
-        output=output,
-        pace=None if pace is None else Pace(pace),
-    )
-    finish(serve(launch, ready), goal, as_json=as_json)
+    keys = trusted(require_signature)
+    with ExitStack() as opened:
+        reader = None
+        if snapshot is not None:  # opened once: what is verified here is what the machine is made of and loads
+            reader = opened.enter_context(open_snapshot(snapshot, identity=identity, trusted=keys))
+        config = configuration(machine, reader, name=name, backends=given, trust=trust_config)
+        if saved is not None and save is not None and not is_path(save):
+            make_store(saved.parent)
+        launch = Launch(
+            config,
+            load=reader,
+            trusted=keys,
+            paused=paused,
+            qtest=client,
+            qtest_text=qtest,
+            until=goal,
+            output=output,
+            pace=None if pace is None else Pace(pace),
+        )
+        finish(serve(launch, ready), goal, as_json=as_json)
 
 
 def _drive(text: str) -> tuple[str, dict[str, object]]:

@@ -2,13 +2,25 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Store, snapshot_path
+from chkpt.cli.options import (
+    DEFAULT_STORE,
+    ENCRYPTED,
+    AsJson,
+    Identity,
+    RequireSignature,
+    Store,
+    snapshot_path,
+    trusted,
+)
 from chkpt.cli.output import plain, show, show_json
 from chkpt.errors import ChkptError
+
+if TYPE_CHECKING:
+    from chkpt.seal import TrustedKeys
 
 
 def verify(
@@ -16,7 +28,8 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="[SNAPSHOT]...",
-            help="Files, if they have a / or end in .zst; else names in the store. All of the store if none is given.",
+            help="Files, if they have a / or end in .zst or .zst.age; else names in the store. "
+            "All of the store if none is given.",
             show_default=False,
         ),
     ] = None,
@@ -27,23 +40,27 @@ def verify(
             "--repair", help="Remove the temporary files of saves that were killed, in the directories looked at."
         ),
     ] = False,
+    identity: Identity = None,
+    require_signature: RequireSignature = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Read every byte of each SNAPSHOT and check it against the digests in the file.
 
-    All are checked, also when one is bad. The exit status is 4 if any is, else 3 if one is not there.
+    All are checked, also when one is bad. The exit status is 4 if any is, else 3 if one is not there. An encrypted
+    snapshot can only be checked with --identity.
 
     --repair touches no snapshot, good or bad, and no temporary file whose writer lives: writers lock theirs. A bad
     snapshot is for you to replace from a copy, or to remove with chkpt rm.
     """
+    keys = trusted(require_signature)
     paths = _all(store) if not snapshots else {each: snapshot_path(each, store) for each in snapshots}
     failures: dict[str, ChkptError] = {}
     results: list[dict[str, object]] = []
     for name, path in paths.items():
         problem = ""
         try:
-            _verify(path)
+            _verify(path, identity, keys)
         except ChkptError as exc:
             failures[name] = exc
             problem = str(exc)
@@ -65,7 +82,9 @@ def _all(store: Path) -> dict[str, Path]:
     from chkpt.store.local import LocalStore
 
     directory = LocalStore(store)
-    return {each.name: directory.path(each.name).absolute() for each in directory.list()}
+    paths = {each.name: directory.path(each.name).absolute() for each in directory.list() if not each.encrypted}
+    encrypted = (each.name for each in directory.list() if each.encrypted)
+    return paths | {f"{name}{ENCRYPTED}": directory.directory.absolute() / f"{name}{ENCRYPTED}" for name in encrypted}
 
 
 class _Repaired(TypedDict):
@@ -91,8 +110,8 @@ def _tell(repaired: _Repaired) -> None:
         show(plain(f"kept {path}: {reason}"))
 
 
-def _verify(path: Path) -> None:
-    from chkpt.snapshot import Reader
+def _verify(path: Path, identity: Path | None, keys: "TrustedKeys | None") -> None:
+    from chkpt.seal import open_snapshot
 
-    with Reader.open(path) as reader:
+    with open_snapshot(path, identity=identity, trusted=keys) as reader:
         reader.verify()

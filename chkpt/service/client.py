@@ -45,9 +45,19 @@ class MachineClient:
         """Return the devices with what they claim and what is connected to them."""
         return cast("DeviceList", self._request("GET", "/v1/devices"))
 
-    def save(self, path: Path, *, force: bool = False) -> SaveReply:
-        """Save the machine to the file at `path`, which is absolute. `force` replaces one that is there."""
-        return cast("SaveReply", self._request("POST", "/v1/save", {"path": str(path), "force": force}))
+    def save(
+        self, path: Path, *, force: bool = False, sign: Path | None = None, recipients: Collection[str] = ()
+    ) -> SaveReply:
+        """Save the machine to the file at `path`, which is absolute. `force` replaces one that is there.
+
+        `sign` is the absolute path of a secret key, `recipients` are those of age that alone can read the file.
+        """
+        request: dict[str, object] = {"path": str(path), "force": force}
+        if sign is not None:
+            request["sign"] = str(sign)
+        if recipients:
+            request["recipients"] = list(recipients)
+        return cast("SaveReply", self._request("POST", "/v1/save", request))
 
     def load(
         self,
@@ -57,15 +67,25 @@ class MachineClient:
         skip: Collection[str] = (),
         rename: Mapping[str, str] | None = None,
         strict: bool = False,
+        identity: Path | None = None,
+        require: Mapping[str, str] | None = None,
     ) -> LoadReply:
-        """Load the machine from the file at `path`, which is absolute. See `chkpt.machine.Machine.load`."""
-        request = {
+        """Load the machine from the file at `path`, which is absolute. See `chkpt.machine.Machine.load`.
+
+        `identity` is the absolute path of the identity that opens an encrypted file, `require` are public keys in
+        hexadecimal with their names: one of them must have signed.
+        """
+        request: dict[str, object] = {
             "path": str(path),
             "strict": strict,
             "only": list(only),
             "skip": list(skip),
             "rename": dict(rename or {}),
         }
+        if identity is not None:
+            request["identity"] = str(identity)
+        if require is not None:
+            request["require"] = dict(require)
         return cast("LoadReply", self._request("POST", "/v1/load", request))
 
     def pause(self) -> MachineInfo:

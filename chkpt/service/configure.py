@@ -19,7 +19,7 @@ log = logging.getLogger("chkpt.service")
 
 def configuration(
     toml: Path | None,
-    snapshot: Path | None,
+    snapshot: Reader | None,
     *,
     name: str | None = None,
     backends: Mapping[str, Table] | None = None,
@@ -51,9 +51,9 @@ def configuration(
     return machine_config.with_backends(config, given) if given else config
 
 
-def _of_snapshot(snapshot: Path, given: Mapping[str, Table], *, trust: bool) -> MachineConfig:
-    with Reader.open(snapshot) as reader:
-        table = reader.header.get("config")
+def _of_snapshot(reader: Reader, given: Mapping[str, Table], *, trust: bool) -> MachineConfig:
+    snapshot = reader.name
+    table = reader.header.get("config")
     if not isinstance(table, Mapping):
         raise StateError(f"{snapshot}: the header has no configuration; give the machine's TOML")
     try:

@@ -92,7 +92,7 @@ class SkipInfo(TypedDict):
 
 
 class SaveReply(TypedDict):
-    """What a save did. `digest` names the snapshot among all others."""
+    """What a save did. `digest` names the snapshot among all others; `signed_by` are ids of keys."""
 
     path: str
     size: int
@@ -100,10 +100,12 @@ class SaveReply(TypedDict):
     clock_ns: int
     saved: list[str]
     skipped: list[SkipInfo]
+    encrypted: bool
+    signed_by: list[str]
 
 
 class LoadReply(TypedDict):
-    """What a load did. `clock_ns` is the machine's clock after it."""
+    """What a load did. `clock_ns` is the machine's clock after it; `signed_by` are ids of the keys in `require`."""
 
     path: str
     clock_ns: int
@@ -111,6 +113,7 @@ class LoadReply(TypedDict):
     skipped: list[SkipInfo]
     left: list[SkipInfo]
     unknown: list[str]
+    signed_by: list[str]
 
 
 class StepReply(TypedDict):

@@ -1,6 +1,7 @@
 """What a machine's service is asked: bodies of requests, read and checked field by field."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
@@ -19,21 +20,32 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class SaveRequest:
-    """Save the machine to the file at an absolute path; `force` replaces one that is there."""
+    """Save the machine to the file at an absolute path; `force` replaces one that is there.
+
+    `sign` is the absolute path of a secret key that signs it, `recipients` are those of age that alone can read it.
+    """
 
     path: str
     force: bool = False
+    sign: str | None = None
+    recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """Load the machine from the file at an absolute path. See `chkpt.machine.Machine.load`."""
+    """Load the machine from the file at an absolute path. See `chkpt.machine.Machine.load`.
+
+    `identity` is the absolute path of the identity that opens an encrypted file. `require` are public keys, in
+    hexadecimal, each with what it is called; one of them must have signed.
+    """
 
     path: str
     strict: bool = False
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
+    identity: str | None = None
+    require: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +120,31 @@ def _renames(value: object) -> str | None:
     return "not an object of old and new names"
 
 
+def _keys(value: object) -> str | None:
+    if isinstance(value, dict) and all(_KEY.fullmatch(key) and isinstance(name, str) for key, name in value.items()):
+        return None
+    return "not an object of public keys in hexadecimal and their names"
+
+
+def _or_null(check: Callable[[object], str | None]) -> Callable[[object], str | None]:
+    return lambda value: None if value is None else check(value)
+
+
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+
 Check = Callable[[object], str | None]
 
 CHECKS: Final[Mapping[type, Mapping[str, Check]]] = {
-    SaveRequest: {"path": _path, "force": _flag},
-    LoadRequest: {"path": _path, "strict": _flag, "only": _names, "skip": _names, "rename": _renames},
+    SaveRequest: {"path": _path, "force": _flag, "sign": _or_null(_path), "recipients": _names},
+    LoadRequest: {
+        "path": _path,
+        "strict": _flag,
+        "only": _names,
+        "skip": _names,
+        "rename": _renames,
+        "identity": _or_null(_path),
+        "require": _or_null(_keys),
+    },
     StepRequest: {"ticks": _number, "blocks": _number, "ns": _number},
     EmptyRequest: {},
 }

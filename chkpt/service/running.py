@@ -5,7 +5,7 @@ waiting for the disk, is done by whoever asks.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
 from chkpt.manager import DeviceEntry, LoadReport, SaveReport, Skip
+from chkpt.seal import PublicKey, TrustedKeys, Verdict, open_snapshot, require, sealing
 from chkpt.service import paths
 from chkpt.service.messages import (
     BackendInfo,
@@ -43,12 +44,19 @@ class RunningMachine:
     and `load` wait.
     """
 
-    def __init__(self, loop: RunLoop, *, qtest: str | None = None) -> None:
-        """Take the loop over; `qtest` is where qtest comes from, for those who ask."""
+    def __init__(self, loop: RunLoop, *, qtest: str | None = None, trusted: TrustedKeys | None = None) -> None:
+        """Take the loop over.
+
+        Args:
+            loop: runs the machine.
+            qtest: where qtest comes from, for those who ask.
+            trusted: the keys of which one must have signed whatever is loaded; None to take what is not signed.
+        """
         self.loop = loop
         self.name = loop.machine.name
         self._machine = loop.machine
         self._qtest = qtest
+        self._trusted = trusted
         self._version = version("chkpt")
 
     # -- what is done between two rounds ------------------------------------------------------------------------------
@@ -189,29 +197,33 @@ class RunningMachine:
 
         Raises:
             ExistsError: there is such a file, and `force` is not given.
+            KeyFileError, NotFoundError: the key or a recipient cannot be used.
             SaveError: a device cannot be saved.
             StorageError: the file cannot be written.
             NoMachineError: the machine has ended.
             UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
         """
         paths.check_save(request.path, force=request.force, own=self._files())
+        seal = sealing(None if request.sign is None else Path(request.sign), request.recipients)
 
         def encode(file: Writable) -> tuple[Summary, SaveReport, int]:
             checkpoint = Checkpoint()
             report = self._machine.save(checkpoint)
-            return dump(checkpoint, file), report, self._machine.clock.now
+            return dump(checkpoint, file, sign=seal.sign), report, self._machine.clock.now
 
-        def write(file: Writable) -> tuple[Summary, SaveReport, int]:
-            return self.loop.submit(lambda: encode(file)).result()
+        def write(file: Writable) -> tuple[int | None, tuple[Summary, SaveReport, int]]:
+            return seal.write(file, lambda plain: self.loop.submit(lambda: encode(plain)).result())
 
-        summary, report, clock_ns = publish(Path(request.path), write, force=request.force)
+        size, (summary, report, clock_ns) = publish(Path(request.path), write, force=request.force)
         return SaveReply(
             path=request.path,
-            size=summary.size,
+            size=summary.size if size is None else size,
             digest=summary.root_digest.hex(),
             clock_ns=clock_ns,
             saved=list(report.saved),
             skipped=_skips(report.skipped),
+            encrypted=bool(seal.recipients),
+            signed_by=[] if seal.key is None else [seal.key.id],
         )
 
     def load(self, request: LoadRequest) -> LoadReply:
@@ -219,14 +231,17 @@ class RunningMachine:
 
         Raises:
             NotFoundError: there is no such file, or no device of a name given.
-            RefusedError: the snapshot cannot be taken.
+            RefusedError: the snapshot cannot be taken, or is not signed by whom the request or this machine trusts.
+            KeyFileError: the identity cannot be used.
             LoadError: a device cannot be loaded.
             StorageError: the file cannot be read.
             NoMachineError: the machine has ended.
             UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
         """
         paths.check_load(request.path)
-        with Reader.open(request.path) as reader:
+        identity = None if request.identity is None else Path(request.identity)
+        with open_snapshot(request.path, identity=identity, trusted=self._trusted) as reader:
+            signed_by = [] if request.require is None else trusted_ids(reader, request.require)
             checkpoint = reader.checkpoint()
 
             def call() -> tuple[LoadReport, int]:
@@ -254,6 +269,7 @@ class RunningMachine:
             skipped=_skips(report.skipped),
             left=_skips(report.left),
             unknown=list(report.unknown),
+            signed_by=signed_by,
         )
 
     def _files(self) -> list[str]:
@@ -262,6 +278,16 @@ class RunningMachine:
         options = (backend.options.get("path") for device in config.devices for backend in device.backends)
         bios = None if config.firmware is None else config.firmware.bios
         return [path for path in (*options, bios) if isinstance(path, str)]
+
+
+def trusted_ids(reader: Reader, required: Mapping[str, str]) -> list[str]:
+    """Return the ids of the keys that have signed, of those required: public keys in hexadecimal, with their names.
+
+    Raises:
+        SignatureError: none of them has.
+    """
+    keys = {bytes.fromhex(key): PublicKey(bytes.fromhex(key), name) for key, name in required.items()}
+    return [each.key.id for each in require(reader, keys) if each.verdict is Verdict.VALID]
 
 
 def _skips(skips: tuple[Skip, ...]) -> list[SkipInfo]:

@@ -21,6 +21,7 @@ from chkpt.machine import Machine, MachineConfig
 from chkpt.machine.loop import RunLoop
 from chkpt.machine.pace import Pace
 from chkpt.manager import installed_backend_types
+from chkpt.seal import TrustedKeys
 from chkpt.service import directory
 from chkpt.service.app import application
 from chkpt.service.connections import KEEP_ALIVE_SECONDS, MAX_HEAD, Connection, quiet
@@ -41,13 +42,15 @@ GRACE_SECONDS: Final = 5
 class Launch:
     """What to run: a machine's configuration, and how it begins.
 
-    `load` is the snapshot it begins from, `qtest` where its qtest client is and `qtest_text` the same as it was given;
-    `until` is where it ends by itself, and `output` the descriptor that then gets what the serial port sends. `pace` is
-    taken in place of the configuration's.
+    `load` is the snapshot it begins from, open; it is closed once it is loaded. `trusted` are the keys of which one
+    must have signed what is loaded later, None where none need have. `qtest` is where its qtest client is and
+    `qtest_text` the same as it was given; `until` is where it ends by itself, and `output` the descriptor that then
+    gets what the serial port sends. `pace` is taken in place of the configuration's.
     """
 
     config: MachineConfig
-    load: Path | None = None
+    load: Reader | None = None
+    trusted: TrustedKeys | None = None
     paused: bool = False
     qtest: Chardev | None = None
     qtest_text: str | None = None
@@ -72,11 +75,13 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
         ending = stack.enter_context(_signals())
         claimed = directory.claim(launch.config.name)
         stack.callback(claimed.remove)
+        if launch.load is not None:
+            stack.callback(launch.load.close)
         machine = Machine(launch.config, backend_types=tapped(installed_backend_types()))
         stack.callback(machine.close)
         taps = _taps(machine)
         if launch.load is not None:
-            with Reader.open(launch.load) as reader:
+            with launch.load as reader:
                 machine.load(reader.checkpoint())
         loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_pace(launch))
         output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
@@ -92,7 +97,7 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
             stack.callback(_add_qtest(loop, launch.qtest))
         path = claimed.path / directory.API
         listener = stack.enter_context(sockets.listen(path))
-        running = RunningMachine(loop, qtest=launch.qtest_text)
+        running = RunningMachine(loop, qtest=launch.qtest_text, trusted=launch.trusted)
         info = running.describe()
         _serve(running, listener, ending, lambda: ready(info, path))
         end = end_of(machine)

@@ -7,14 +7,17 @@ from chkpt.context import Checkpoint
 from chkpt.errors import StorageError
 from chkpt.snapshot.layout import FORMAT, SectionEntry
 from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob
+from chkpt.snapshot.signatures import Signature
 from chkpt.snapshot.source import Source
-from chkpt.snapshot.writer import Summary, Writable, dump, dumps
+from chkpt.snapshot.writer import Sign, Summary, Writable, dump, dumps
 
 __all__ = [
     "FORMAT",
     "LazyContexts",
     "Reader",
     "SectionEntry",
+    "Sign",
+    "Signature",
     "Source",
     "StoredBlob",
     "Summary",

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from chkpt.context import MAX_PIECE_SIZE, Blob, Context, Value
 from chkpt.errors import NotFoundError, UsageError
 from chkpt.snapshot.codec import encode_value, frame_content
-from chkpt.snapshot.layout import DEVICES, FORMAT, Path, blob_name
+from chkpt.snapshot.layout import DEVICES, Path, blob_name
 from chkpt.snapshot.reader import Reader, StoredBlob
 from chkpt.snapshot.section import encode_section
 
@@ -25,7 +25,7 @@ def overview(reader: Reader) -> dict[str, Json]:
     return {
         "snapshot": reader.name,
         "size": reader.size,
-        "format": FORMAT,
+        "format": reader.format,
         "digest": reader.root_digest.hex(),
         "header": json_value(reader.header),
         "contexts": [

@@ -1,6 +1,6 @@
-"""Where things are in a snapshot file: the order of its frames, its index, its trailer. Format 1, see `docs/FORMAT.md`.
+"""Where things are in a snapshot file: the order of its frames, its index, its trailer; see `docs/FORMAT.md`.
 
-    header | section ... | piece ... | index | trailer
+    header | section ... | piece ... | index | signatures (format 2 only) | trailer
 
 The index lists the frames in the order of the file with their stored sizes, and the frames lie end to end from offset 0
 to the index. So there is no offset in it that could be wrong: an overlap or a hole cannot be written down.
@@ -21,7 +21,10 @@ from chkpt.errors import CorruptError, LimitError, VersionError
 from chkpt.snapshot.codec import Plain, byte_string_head, check_length, frame_bound
 
 FORMAT: Final = 1
-"""The format's number: the value of the header's key `chkpt`, and in the trailer."""
+"""The format's number: the value of the header's key `chkpt`, and in the trailer of a file without signatures."""
+
+SIGNED_FORMAT: Final = 2
+"""The number in the trailer of a file with signatures between index and trailer; all else is as in format 1."""
 
 DEVICES: Final = "devices"
 """The context under the root whose children have sections of their own."""
@@ -81,17 +84,28 @@ _BEGINNING: Final = struct.pack("<II8s", _SKIPPABLE, TRAILER_SIZE - 8, _MAGIC)
 
 
 class Trailer(NamedTuple):
-    """Where the index is."""
+    """Where the index is, and how long the frame of signatures behind it: 0 where there is none."""
 
     index_offset: int
     index_size: int
     root_digest: bytes
+    signatures_size: int = 0
+
+    @property
+    def format(self) -> int:
+        """The format of the file."""
+        return SIGNED_FORMAT if self.signatures_size else FORMAT
+
+    @property
+    def signatures_offset(self) -> int:
+        """Where the index ends."""
+        return self.index_offset + self.index_size
 
 
 def encode_trailer(trailer: Trailer) -> bytes:
     """Return the last bytes of a file."""
-    offset, size, digest = trailer
-    covered = _TRAILER.pack(_SKIPPABLE, TRAILER_SIZE - 8, _MAGIC, FORMAT, size, offset, digest)
+    offset, size, digest, _ = trailer
+    covered = _TRAILER.pack(_SKIPPABLE, TRAILER_SIZE - 8, _MAGIC, trailer.format, size, offset, digest)
     return covered + _CHECK.pack(zlib.crc32(covered))
 
 
@@ -107,15 +121,14 @@ def decode_trailer(data: bytes | memoryview, file_size: int) -> Trailer | None:
     if _CHECK.unpack_from(data, _TRAILER.size)[0] != zlib.crc32(data[: _TRAILER.size]):
         raise CorruptError("the trailer does not match its checksum")
     _, _, _, number, size, offset, digest = _TRAILER.unpack_from(data)
-    if number > FORMAT:
-        raise VersionError(f"the file is in format {number}, and this chkpt reads format {FORMAT}")
+    if number > SIGNED_FORMAT:
+        raise VersionError(f"the file is in format {number}, and this chkpt reads formats up to {SIGNED_FORMAT}")
     if number < FORMAT:
         raise CorruptError(f"there is no format {number}")
-    if offset + size + TRAILER_SIZE != file_size:
-        raise CorruptError(
-            f"the trailer is of a file of {offset + size + TRAILER_SIZE} bytes, and this one has {file_size}"
-        )
-    return Trailer(offset, size, digest)
+    least = offset + size + TRAILER_SIZE + (number == SIGNED_FORMAT)
+    if file_size < least or (number == FORMAT and file_size != least):
+        raise CorruptError(f"the trailer is of a file of {least} bytes, and this one has {file_size}")
+    return Trailer(offset, size, digest, file_size - offset - size - TRAILER_SIZE)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Final, Self, cast
 from blake3 import blake3
 
 from chkpt.context import Blob, Checkpoint, Context, Value
-from chkpt.errors import CorruptError, LimitError, NotFoundError, RefusedError, VersionError
+from chkpt.errors import CorruptError, LimitError, NotFoundError, RefusedError, SealedError, VersionError
 from chkpt.snapshot.codec import (
     FRAME_MAGIC,
     MAX_CONTENT,
@@ -32,10 +32,12 @@ from chkpt.snapshot.layout import (
     blob_name,
     decode_index,
     decode_trailer,
+    encode_trailer,
     is_zero,
     section_of,
 )
 from chkpt.snapshot.section import decode_section
+from chkpt.snapshot.signatures import MAX_FRAME, Signature, decode_signatures
 from chkpt.snapshot.source import FileSource, MemorySource, Source
 
 _ADVICE: Final[dict[type[RefusedError], str]] = {
@@ -43,6 +45,17 @@ _ADVICE: Final[dict[type[RefusedError], str]] = {
     LimitError: "chkpt writes no such file, so do not trust it",
     VersionError: "upgrade chkpt",
 }
+
+_COPIED: Final = 1 << 20
+"""Bytes that are copied at a time."""
+
+_AGE_MAGIC: Final = b"age-encryption.org/v1\n"
+"""How a file encrypted with age begins (age-encryption.org/v1, "Encrypted file format")."""
+
+
+def is_encrypted(source: Source) -> bool:
+    """Whether the bytes are those of a file encrypted with age. Raise StorageError where they cannot be read."""
+    return source.size >= len(_AGE_MAGIC) and source.read(0, len(_AGE_MAGIC)) == _AGE_MAGIC
 
 
 class Reader:
@@ -52,7 +65,17 @@ class Reader:
     leaving it closes the file, and what has not been read by then cannot be read any more.
     """
 
-    __slots__ = ("_blobs", "_source", "blobs", "header", "root_digest", "sections")
+    __slots__ = (
+        "_blobs",
+        "_index_end",
+        "_source",
+        "blobs",
+        "format",
+        "header",
+        "root_digest",
+        "sections",
+        "signatures",
+    )
 
     header: dict[str, Value]
     """What the file says of the machine; begins with `chkpt`, `generator`, `created`."""
@@ -62,6 +85,10 @@ class Reader:
     """The blobs of all contexts, rising by path and tag."""
     root_digest: bytes
     """BLAKE3-256 of the stored index, and through it of everything: equal digests, equal snapshots."""
+    signatures: tuple[Signature, ...]
+    """The signatures in the file, rising by key. None of them has been checked: see `chkpt.seal`."""
+    format: int
+    """The file's format, as its trailer says: 2 where it has signatures, else 1."""
 
     def __init__(self, data: bytes | bytearray | memoryview | Source, name: str = "snapshot") -> None:
         """Open a snapshot in memory, or in another source of bytes; `name` is for messages about the former.
@@ -74,6 +101,9 @@ class Reader:
         self._source = MemorySource(data, name) if isinstance(data, (bytes, bytearray, memoryview)) else data
         trailer = self._read_trailer()
         self.root_digest = trailer.root_digest
+        self.format = trailer.format
+        self.signatures = self._read_signatures(trailer)
+        self._index_end = trailer.signatures_offset
         self._read_index(trailer)
 
     @classmethod
@@ -147,6 +177,24 @@ class Reader:
         for blob in self.blobs:
             read = blob.verify(read)
 
+    def unsigned(self) -> Iterator[bytes | memoryview]:
+        """Yield the stored bytes before signatures and trailer: all that the root digest covers, a MiB at a time.
+
+        Raises:
+            CorruptError: the file has become shorter.
+            StorageError: the file cannot be read.
+        """
+        for offset in range(0, self._index_end, _COPIED):
+            yield self._source.read(offset, min(_COPIED, self._index_end - offset))
+
+    def trailer(self, signatures_size: int = 0) -> bytes:
+        """Return the trailer of the same snapshot with a frame of signatures of so many bytes before it."""
+        data = self._source.read(self.size - TRAILER_SIZE, TRAILER_SIZE)
+        own = decode_trailer(data, self.size)
+        if own is None or own.root_digest != self.root_digest:
+            raise CorruptError(f"{self.name}: the trailer has changed while the file was read")
+        return encode_trailer(own._replace(signatures_size=signatures_size))
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def _read_trailer(self) -> Trailer:
@@ -162,8 +210,21 @@ class Reader:
         except RefusedError as exc:
             raise _placed(exc, self.name, "the trailer", offset) from exc
         if trailer is None:  # somebody else's file: no copy will help
+            if is_encrypted(source):
+                raise SealedError(f"{self.name}: encrypted with age; give the file with its identity (--identity)")
             raise CorruptError(f"{self.name}: not a chkpt snapshot")
         return trailer
+
+    def _read_signatures(self, trailer: Trailer) -> tuple[Signature, ...]:
+        offset, size = trailer.signatures_offset, trailer.signatures_size
+        if not size:
+            return ()
+        try:
+            if size > MAX_FRAME:
+                raise LimitError(f"{size} bytes of signatures; the limit is {MAX_FRAME}")
+            return decode_signatures(self._source.read(offset, size))
+        except RefusedError as exc:
+            raise _placed(exc, self.name, "the signatures", offset) from exc
 
     def _read_index(self, trailer: Trailer) -> None:
         """Read the index, and the header that it leads to."""

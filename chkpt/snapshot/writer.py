@@ -1,4 +1,4 @@
-"""Writes a snapshot in one pass: header, sections, pieces, index, trailer.
+"""Writes a snapshot in one pass: header, sections, pieces, index, signatures if it is signed, trailer.
 
 The order is fixed, so that one machine state has one encoding: sections and blobs by their paths, pieces by their first
 use. Tags keep the order in which the state declares them, which is the order a reader wants to see.
@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from blake3 import blake3
 
@@ -61,10 +61,14 @@ class Summary:
     pieces: int
 
 
-def dump(checkpoint: Checkpoint, file: Writable) -> Summary:
+Sign: TypeAlias = Callable[[bytes], bytes]
+"""Given the root digest of a snapshot, returns the frame of its signatures (`encode_signatures`)."""
+
+
+def dump(checkpoint: Checkpoint, file: Writable, *, sign: Sign | None = None) -> Summary:
     """Write `checkpoint` to a binary file, in one pass and without seeking.
 
-    What the header lacks of `generator` and `created` (RFC 3339, UTC) is filled in.
+    What the header lacks of `generator` and `created` (RFC 3339, UTC) is filled in. With `sign` the file is signed.
 
     Raises:
         StateError: something in the checkpoint cannot be written; the message names it.
@@ -84,13 +88,13 @@ def dump(checkpoint: Checkpoint, file: Writable) -> Summary:
         if taken == 0 and data:
             raise StorageError(f"{getattr(file, 'name', 'the snapshot')}: the file takes no more")
 
-    return _Writer(write).write(checkpoint)
+    return _Writer(write).write(checkpoint, sign)
 
 
-def dumps(checkpoint: Checkpoint) -> bytes:
+def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
     """Return `checkpoint` as the bytes of a snapshot file. Raises as `dump` does."""
     frames: list[bytes] = []
-    _Writer(frames.append).write(checkpoint)
+    _Writer(frames.append).write(checkpoint, sign)
     return b"".join(frames)
 
 
@@ -105,7 +109,7 @@ class _Writer:
         self._pieces = PieceTable()
         self._numbers: dict[bytes, int] = {}  # digest of a piece's content -> its number
 
-    def write(self, checkpoint: Checkpoint) -> Summary:
+    def write(self, checkpoint: Checkpoint, sign: Sign | None) -> Summary:
         header = self._write_header(checkpoint.header)
         blobs: list[HeldBlob] = []
         sections = tuple(self._write_section(path, context, blobs) for path, context in _sections(checkpoint))
@@ -118,7 +122,10 @@ class _Writer:
         frame = self._frame(encode_index(Index(header, sections, entries, self._pieces)), "the index", _FEWER)[0]
         digest = blake3(frame).digest()
         self._write(frame)
-        self._write(encode_trailer(Trailer(index_offset, len(frame), digest)))
+        signatures = b"" if sign is None else sign(digest)
+        if signatures:
+            self._write(signatures)
+        self._write(encode_trailer(Trailer(index_offset, len(frame), digest, len(signatures))))
         return Summary(self._offset, digest, len(sections), len(self._pieces))
 
     def _write(self, data: bytes) -> None:

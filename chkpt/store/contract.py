@@ -24,7 +24,8 @@ class Listing:
     """What a store says of one snapshot without reading more of it than its header.
 
     `created` is RFC 3339 UTC, `machine` the machine's name; both are as the file says, and empty where it says
-    nothing. `problem` is empty, or why the file cannot be read; then `root_digest` is empty too.
+    nothing. `problem` is empty, or why the file cannot be read; then `root_digest` is empty too. Of an encrypted one
+    nothing is known but its size, and that is no problem.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Listing:
     machine: str = ""
     root_digest: bytes = b""
     problem: str = ""
+    encrypted: bool = False
 
 
 class Store(Protocol):

@@ -17,6 +17,9 @@ __all__ = ["SUFFIX", "LocalStore", "publish"]
 SUFFIX: Final = ".zst"
 """What follows a snapshot's name in the name of its file."""
 
+_ENCRYPTED: Final = ".age"
+"""What follows the name of a file in that of an encrypted one. `chkpt.seal` writes and opens those."""
+
 
 class LocalStore:
     """The snapshots in one directory: `NAME` is the file `NAME.zst`. A `Store`.
@@ -59,10 +62,17 @@ class LocalStore:
         except OSError as exc:
             raise StorageError(f"{self.directory}: {exc.strerror}") from exc
         listings = []
-        for name in names:
+        for name, encrypted in names:
             with suppress(NotFoundError):  # removed in between
-                listings.append(self._listing(name))
+                listings.append(self._encrypted(name) if encrypted else self._listing(name))
         return listings
+
+    def _encrypted(self, name: str) -> Listing:
+        path = self.directory / f"{name}{SUFFIX}{_ENCRYPTED}"
+        try:
+            return Listing(name, path.stat().st_size, encrypted=True)
+        except OSError:
+            raise NotFoundError(f"{path}: there is no such snapshot") from None
 
     def _listing(self, name: str) -> Listing:
         try:
@@ -103,9 +113,10 @@ class LocalStore:
         return clean(self.directory)
 
 
-def _names(entries: Iterator[os.DirEntry[str]]) -> Iterator[str]:
-    """Yield the names of the snapshots among the entries of a directory."""
+def _names(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, bool]]:
+    """Yield the names of the snapshots among the entries of a directory, and whether they are encrypted."""
     for entry in entries:
-        name = entry.name.removesuffix(SUFFIX)
-        if name != entry.name and is_name(name) and Path(entry).is_file():
-            yield name
+        file = entry.name.removesuffix(_ENCRYPTED)
+        name = file.removesuffix(SUFFIX)
+        if name != file and is_name(name) and Path(entry).is_file():
+            yield name, file != entry.name

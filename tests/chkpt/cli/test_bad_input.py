@@ -76,8 +76,8 @@ def test_a_newer_format(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Reader(data) as reader:
         end = len(data) - TRAILER_SIZE
         offset = max(section.offset + section.stored_size for section in reader.sections)
-    newer = data[:end] + trailer(offset, data[offset:end], number=2)
-    assert "format 2" in refused(load(capsys, newer), 4)
+    newer = data[:end] + trailer(offset, data[offset:end], number=3)
+    assert "format 3" in refused(load(capsys, newer), 4)
 
 
 # -- what is in a file ------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ def test_json_has_path_and_whole_digest(tmp_path: Path, capsys: Capture, monkeyp
             "machine": "small",
             "digest": digest,
             "problem": "",
+            "encrypted": False,
         }
     ]
 

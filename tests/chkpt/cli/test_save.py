@@ -59,6 +59,8 @@ def test_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "clock_ns": reader.header["clock_ns"],
             "saved": ["pic", "pit", "com1", "ide0"],
             "skipped": [],
+            "encrypted": False,
+            "signed_by": [],
         }
 
 

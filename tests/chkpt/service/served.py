@@ -14,6 +14,7 @@ from chkpt.errors import NoMachineError
 from chkpt.machine.config import default, parse
 from chkpt.service.client import MachineClient, find
 from chkpt.service.server import Launch, serve
+from chkpt.snapshot import Reader
 
 OPENAPI: dict[str, Any] = json.loads((files("chkpt.service") / "openapi.json").read_text())
 
@@ -29,7 +30,7 @@ COM1: dict[str, object] = {"type": "serial", "name": "com1", "port": 0x3F8, "irq
 def launch(*devices: Mapping[str, object], name: str = "m", load: Path | None = None, paused: bool = False) -> Launch:
     """Return the launch of a machine; of the default one where no device is given."""
     config = parse(table(*devices, name=name)) if devices else parse({**default().table, "name": name})
-    return Launch(config, load=load, paused=paused)
+    return Launch(config, load=None if load is None else Reader.open(load), paused=paused)
 
 
 @contextmanager

@@ -72,8 +72,6 @@ def test_two_machines_run_side_by_side() -> None:
         (launch({"type": "pit", "surprise": 1}), ConfigError),
         (launch({"type": "pit"}, {"type": "pit", "name": "again"}), ChkptError),
         (launch({**COM1, "backend": {"type": "file", "path": "/nowhere/at/all"}}), ChkptError),
-        (launch(load=Path("/nowhere/at/all.zst")), NotFoundError),
-        (launch(load=Path("/etc/passwd")), RefusedError),
         (Launch(parse(table()), qtest=parse_chardev("unix:/nowhere/at/all")), ChkptError),
         (Launch(parse(table()), qtest=parse_chardev("unix:/nowhere/at/all,server=on")), ChkptError),
     ],

@@ -23,7 +23,7 @@ def paused(tmp_path: Path) -> Iterator[MachineClient]:
     """A paused machine that is about to run busy.asm."""
     path = tmp_path / "begin.zst"
     path.write_bytes(dumps(saved(busy(rounds=20))))
-    with serving(Launch(busy().config, load=path, paused=True)) as client:
+    with serving(Launch(busy().config, load=Reader.open(path), paused=True)) as client:
         yield client
 
 

@@ -28,7 +28,8 @@ def run(until: Until | None, *, typed: bytes = b"", load: Path | None = None, ou
             with find("m").console("com1") as stream:
                 stream.sendall(typed)
 
-    return serve(Launch(config, load=load, until=until, output=output), ready)
+    reader = None if load is None else Reader.open(load)
+    return serve(Launch(config, load=reader, until=until, output=output), ready)
 
 
 def test_a_text_ends_the_run_at_the_same_tick_each_time() -> None:

@@ -141,9 +141,9 @@ def renumbered(number: int, *, index: bytes = b"") -> bytes:
 
 def test_a_newer_format_is_told_before_anything_else_is_looked_at() -> None:
     with pytest.raises(VersionError) as caught:
-        Reader(renumbered(2, index=b"whatever format 2 has here"))
+        Reader(renumbered(3, index=b"whatever format 3 has here"))
     assert str(caught.value).startswith("snapshot: the trailer at offset ")
-    assert str(caught.value).endswith(": the file is in format 2, and this chkpt reads format 1; upgrade chkpt")
+    assert str(caught.value).endswith(": the file is in format 3, and this chkpt reads formats up to 2; upgrade chkpt")
 
 
 def test_there_is_no_format_0() -> None:

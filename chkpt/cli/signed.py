@@ -1,0 +1,49 @@
+"""Who has signed a snapshot, for those who look at it."""
+
+from typing import TYPE_CHECKING
+
+from chkpt.errors import ChkptError
+
+if TYPE_CHECKING:
+    from chkpt.seal import TrustedKeys
+    from chkpt.snapshot import Reader
+    from chkpt.snapshot.describe import Json
+
+
+def signatures(reader: "Reader", trusted: "TrustedKeys | None") -> "list[dict[str, Json]]":
+    """Return each signature in the file and beside it: whose, what it is worth, where it is.
+
+    Whoever looks is told what hinders a check, not refused: the extra `sign` is missing, or the file beside is no good.
+    """
+    from chkpt.seal import PublicKey, signers
+
+    try:
+        found = signers(reader, trusted or {})
+    except ChkptError as exc:
+        rows: list[dict[str, Json]] = [
+            {"key": PublicKey(each.public_key).id, "name": "", "verdict": "not checked", "place": reader.name}
+            for each in reader.signatures
+        ]
+        return [*rows, {"key": "", "name": "", "verdict": f"not checked: {exc}", "place": reader.name}]
+    return [
+        {"key": each.key.id, "name": each.key.name, "verdict": each.verdict.value, "place": each.place}
+        for each in found
+    ]
+
+
+def lines(reader: "Reader", trusted: "TrustedKeys | None") -> list[str]:
+    """Return the same, a line each; the place is told where it is not the snapshot's own file."""
+    return [
+        " ".join(
+            filter(
+                None,
+                (
+                    f"{row['verdict']}",
+                    f"{row['key']}",
+                    f"({row['name']})" if row["name"] else "",
+                    f"in {row['place']}" if row["place"] != reader.name else "",
+                ),
+            )
+        )
+        for row in signatures(reader, trusted)
+    ]

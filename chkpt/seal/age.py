@@ -1,0 +1,222 @@
+"""Encryption with age (age-encryption.org/v1): to recipients, and back with an identity.
+
+pyrage reads and writes streams. Here the plaintext is in memory, whole: a snapshot is read by position, and what has
+not been read to its end has not been authenticated to its end. So an encrypted save or load holds the snapshot's file
+once, and no plaintext is ever in a file. age compresses nothing: there are no bombs.
+
+Three traps: damage in the payload is a plain OSError there; an error of our own reader or writer comes back as one of
+age's; and one of the writer's at the last chunk does not come back at all.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from chkpt.errors import CorruptError, KeyFileError, RefusedError, SealedError
+from chkpt.seal.files import missing, read_public, read_secret, write_pair
+from chkpt.snapshot import Source, Writable
+
+Recipient: TypeAlias = Any  # pyrage ships no types
+Identity: TypeAlias = Any
+
+_RECIPIENT: Final = re.compile(r"(age1|ssh-(ed25519|rsa) )\S+( .*)?")
+_STEP: Final = 1 << 16
+
+
+def generate_identity(path: Path, *, force: bool = False) -> tuple[str, Path]:
+    """Make an identity at `path` with mode 0600, and beside it its recipient as `NAME.pub`, as `age-keygen` does.
+
+    Return the recipient and the path of its file.
+
+    Raises:
+        ExistsError: one of the files is there, and `force` is not set.
+        StorageError: the operating system refused.
+        ChkptError: pyrage is not installed.
+    """
+    try:
+        from pyrage import x25519  # type: ignore[import-untyped]  # the package ships no types
+    except ModuleNotFoundError as exc:
+        missing("pyrage", "age", exc)
+    identity = x25519.Identity.generate()
+    recipient = str(identity.to_public())
+    secret = f"# public key: {recipient}\n{identity}\n".encode()
+    return recipient, write_pair(path, secret, f"{recipient}\n".encode(), force=force)
+
+
+def read_recipients(texts: Iterable[str]) -> list[str]:
+    """Return the recipients that `texts` are, or that are in the files they name, a line each.
+
+    Raises:
+        NotFoundError: there is no such file.
+        KeyFileError: no recipient, or one that is not of age's own kind or an SSH key.
+        StorageError: a file cannot be read.
+        ChkptError: pyrage is not installed.
+    """
+    found: list[str] = []
+    for text in texts:
+        if _RECIPIENT.fullmatch(text):
+            found.append(text)
+            continue
+        lines = _lines(read_public(Path(text)), text)
+        if not lines:
+            raise KeyFileError(f"{text}: no recipient in it")
+        found += lines
+    check_recipients(found)
+    return found
+
+
+def check_recipients(recipients: Iterable[str]) -> None:
+    """Raise KeyFileError where one of them is no recipient itself, ChkptError where pyrage is not installed."""
+    for each in recipients:
+        _recipient(each)
+
+
+def encrypt(plain: io.BytesIO, file: Writable, recipients: Sequence[str]) -> int:
+    """Write what is in `plain` to `file` so that only the recipients can read it; return how long that is.
+
+    Raises:
+        KeyFileError: a recipient cannot be one, or there is none.
+        StorageError: the file refuses.
+        ChkptError: pyrage is not installed.
+    """
+    try:
+        import pyrage
+    except ModuleNotFoundError as exc:
+        missing("pyrage", "age", exc)
+    keys = [_recipient(each) for each in recipients]
+    if not keys:
+        raise KeyFileError("to encrypt needs a recipient")
+    plain.seek(0)
+    writer = _Writer(file)
+    try:
+        pyrage.encrypt_io(plain, writer, keys)
+    except (pyrage.EncryptError, OSError) as exc:
+        if writer.error is not None:
+            raise writer.error from exc
+        raise KeyFileError(f"cannot be encrypted to {', '.join(recipients)}: {exc}") from exc
+    if writer.error is not None:
+        raise writer.error
+    return writer.size
+
+
+def decrypt(source: Source, identity: Path) -> memoryview:
+    """Return the plaintext of an encrypted file, whole and authenticated.
+
+    Raises:
+        SealedError: no identity in the file at `identity` opens it.
+        CorruptError: it was cut short or changed.
+        NotFoundError, KeyFileError, StorageError: the file at `identity` cannot be used.
+        ChkptError: pyrage is not installed.
+    """
+    try:
+        import pyrage
+    except ModuleNotFoundError as exc:
+        missing("pyrage", "age", exc)
+    identities = _identities(identity)
+    reader, plain = _Reader(source), io.BytesIO()
+    try:
+        pyrage.decrypt_io(reader, plain, identities)
+    except (pyrage.DecryptError, OSError, MemoryError) as exc:
+        if reader.error is not None:
+            raise reader.error from exc
+        raise _refusal(exc, source.name, identity) from exc
+    return plain.getbuffer()
+
+
+def _refusal(exc: Exception, name: str, identity: Path) -> RefusedError:
+    """Return what to tell of an error of pyrage, which has a class for none of them and a text for each."""
+    if isinstance(exc, MemoryError):
+        return RefusedError(f"{name}: not enough memory to hold it while it is read")
+    if "No matching keys" in str(exc):
+        return SealedError(f"{name}: encrypted, and not for the identity in {identity}; or its header is damaged")
+    if "xcessive work" in str(exc):
+        return SealedError(f"{name}: encrypted with a passphrase; use age to decrypt it")
+    return CorruptError(f"{name}: encrypted, and cut short or changed since ({exc}); restore it from a copy")
+
+
+class _Writer:
+    """Counts what is written, and keeps the error that age would give another face."""
+
+    def __init__(self, file: Writable) -> None:
+        self._file = file
+        self.size = 0
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            taken = self._file.write(data)
+        except BaseException as exc:
+            self.error = exc
+            raise
+        taken = len(data) if taken is None else taken
+        self.size += taken
+        return taken
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed by its owner."""
+
+
+class _Reader:
+    """Reads a source from its beginning, and keeps the error that age would give another face."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._at = 0
+        self.error: BaseException | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._source.size - self._at
+        size = min(left, _STEP if size < 0 else size)
+        try:
+            data = bytes(self._source.read(self._at, size))
+        except BaseException as exc:
+            self.error = exc
+            raise
+        self._at += size
+        return data
+
+
+# -- recipients and identities ----------------------------------------------------------------------------------------
+
+
+def _lines(data: bytes, name: str) -> list[str]:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as exc:
+        raise KeyFileError(f"{name}: not text, and so no file of keys") from exc
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _recipient(text: str) -> Recipient:
+    try:
+        from pyrage import RecipientError, ssh, x25519
+    except ModuleNotFoundError as exc:
+        missing("pyrage", "age", exc)
+    try:
+        if text.startswith("age1"):
+            return x25519.Recipient.from_str(text)
+        if _RECIPIENT.fullmatch(text):
+            return ssh.Recipient.from_str(text)
+    except RecipientError as exc:
+        raise KeyFileError(f"{text!r} is no recipient: {exc}") from exc
+    raise KeyFileError(f"{text!r} is no recipient: one of age begins with age1, one of SSH with ssh-")
+
+
+def _identities(path: Path) -> list[Identity]:
+    try:
+        from pyrage import IdentityError, ssh, x25519
+    except ModuleNotFoundError as exc:
+        missing("pyrage", "age", exc)
+    data = read_secret(path)
+    try:
+        if data.startswith(b"-----BEGIN "):
+            return [ssh.Identity.from_buffer(data)]
+        identities = [x25519.Identity.from_str(line) for line in _lines(data, str(path))]
+    except IdentityError as exc:
+        raise KeyFileError(f"{path}: not an identity that chkpt can use, of age or SSH ({exc})") from exc
+    if not identities:
+        raise KeyFileError(f"{path}: no identity in it")
+    return identities

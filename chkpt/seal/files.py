@@ -1,0 +1,85 @@
+"""Files with keys: secret ones that nobody else can read, public ones that everybody may."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final, NoReturn
+
+from chkpt.errors import ChkptError, KeyFileError, NotFoundError, StorageError
+from chkpt.store.local import publish
+
+MAX_KEY_FILE: Final = 1 << 16
+"""Bytes in the longest file of keys."""
+
+_OF_OTHERS: Final = 0o077
+
+
+def read_secret(path: Path) -> bytes:
+    """Return the content of a file that only its owner can read.
+
+    Raises:
+        NotFoundError: there is no such file.
+        KeyFileError: others may read or write it, or it is no regular file, or longer than `MAX_KEY_FILE`.
+        StorageError: it cannot be read.
+    """
+    return _read(path, secret=True)
+
+
+def read_public(path: Path) -> bytes:
+    """Return the content of a file of public keys. Raises as `read_secret` does, but for who may read it."""
+    return _read(path, secret=False)
+
+
+def _read(path: Path, *, secret: bool) -> bytes:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"{path}: not a regular file")
+            if secret and status.st_mode & _OF_OTHERS:
+                raise KeyFileError(
+                    f"{path}: mode {stat.S_IMODE(status.st_mode):04o} lets others at a secret key, so it is not used; "
+                    f"chmod 600 it, and think of who may have read it"
+                )
+            data = os.read(file, MAX_KEY_FILE + 1)
+        finally:
+            os.close(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(f"{path}: there is no such key file") from None
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+    except ValueError as exc:  # a NUL in the path
+        raise NotFoundError(f"{str(path)!r}: {exc}") from exc
+    if len(data) > MAX_KEY_FILE:
+        raise KeyFileError(f"{path}: longer than any file of keys ({MAX_KEY_FILE} bytes)")
+    return data
+
+
+def write_pair(path: Path, secret: bytes, public: bytes, *, force: bool) -> Path:
+    """Write a secret file of mode 0600 and the public one beside it, mode 0644; return the path of the latter.
+
+    Raises:
+        ExistsError: one of them is there, and `force` is not set. Then neither has been written.
+        StorageError: the operating system refused.
+    """
+    beside = path.with_name(path.name + ".pub")
+    publish(beside, lambda file: file.write(public), force=force)
+    try:
+        publish(path, lambda file: file.write(secret), force=force)
+    except ChkptError:
+        if not force:
+            beside.unlink(missing_ok=True)
+        raise
+    try:
+        beside.chmod(0o644)
+    except OSError as exc:
+        raise StorageError(f"{beside}: {exc.strerror or exc}") from exc
+    return beside
+
+
+def missing(package: str, extra: str, exc: ModuleNotFoundError) -> NoReturn:
+    """Raise what is to be done where the package of an extra is not installed, or `exc` where it is another one."""
+    if exc.name is None or exc.name.partition(".")[0] != package:
+        raise exc
+    raise ChkptError(f"{package} is not installed, which this needs: pip install 'chkpt[{extra}]'") from exc

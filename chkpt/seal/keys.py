@@ -1,0 +1,145 @@
+"""Ed25519 keys in PEM (RFC 8410): PKCS#8 and SubjectPublicKeyInfo, as `openssl genpkey -algorithm ed25519` has them."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from blake3 import blake3
+
+from chkpt.errors import KeyFileError, StorageError
+from chkpt.seal import curve
+from chkpt.seal.files import missing, read_public, read_secret, write_pair
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+PUBLIC_SUFFIX: Final = ".pub"
+"""What the files with public keys in a directory of trusted keys end in."""
+
+_PUBLIC: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+_SECRET: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key, and what its holder is called here: the file it was read from, or nothing."""
+
+    raw: bytes
+    name: str = ""
+
+    @property
+    def id(self) -> str:
+        """How the key is shown: the first half of its BLAKE3-256, in hexadecimal. Keys are compared whole."""
+        return blake3(self.raw).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.name})" if self.name else self.id
+
+
+TrustedKeys: TypeAlias = Mapping[bytes, PublicKey]
+"""The keys that somebody trusts, by their 32 bytes."""
+
+
+def generate_key(path: Path, *, force: bool = False) -> tuple[PublicKey, Path]:
+    """Make a key: the secret half at `path` with mode 0600, the public one beside it as `NAME.pub`.
+
+    Return the public key and the path of its file.
+
+    Raises:
+        ExistsError: one of the files is there, and `force` is not set.
+        StorageError: the operating system refused.
+        ChkptError: cryptography is not installed.
+    """
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+    except ModuleNotFoundError as exc:
+        missing("cryptography", "sign", exc)
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key()
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    beside = write_pair(path, secret, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), force=force)
+    return PublicKey(public.public_bytes_raw(), beside.name), beside
+
+
+def secret_key(path: Path) -> "Ed25519PrivateKey":
+    """Read a secret key.
+
+    Raises:
+        NotFoundError: there is no such file.
+        KeyFileError: it is no Ed25519 key, or is encrypted, or others may read the file.
+        StorageError: it cannot be read.
+        ChkptError: cryptography is not installed.
+    """
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ModuleNotFoundError as exc:
+        missing("cryptography", "sign", exc)
+    data = read_secret(path)
+    try:
+        key = load_pem_private_key(data, None)
+    except TypeError as exc:
+        raise KeyFileError(f"{path}: the key is encrypted with a passphrase, which chkpt does not ask for") from exc
+    except Exception as exc:  # what the library raises is not its promise: ValueError, UnsupportedAlgorithm, ...
+        raise KeyFileError(f"{path}: not a secret key in PEM, as chkpt keygen makes it") from exc
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path}: not an Ed25519 key; chkpt keygen makes one")
+    return key
+
+
+def trusted_keys(paths: Iterable[Path]) -> TrustedKeys:
+    """Read the public keys in files, and in the files `*.pub` of directories.
+
+    Raises:
+        NotFoundError: there is no such file or directory.
+        KeyFileError: a file without a public key or with a bad one, or a directory without such files.
+        StorageError: one cannot be read.
+        ChkptError: cryptography is not installed.
+    """
+    keys: dict[bytes, PublicKey] = {}
+    for path in paths:
+        for file in _files(path):
+            for raw in _public_keys(file):
+                keys.setdefault(raw, PublicKey(raw, file.name))
+    return keys
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if not path.is_dir():
+            return [path]
+        files = sorted(each for each in path.iterdir() if each.name.endswith(PUBLIC_SUFFIX))
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+    except ValueError:  # a NUL: to read it tells
+        return [path]
+    if not files:
+        raise KeyFileError(f"{path}: no public key in it: their files end in {PUBLIC_SUFFIX}")
+    return files
+
+
+def _public_keys(path: Path) -> Iterator[bytes]:
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ModuleNotFoundError as exc:
+        missing("cryptography", "sign", exc)
+    data = read_public(path)
+    blocks = _PUBLIC.findall(data)
+    if not blocks:
+        what = "a secret key" if _SECRET.search(data) else "not a public key in PEM"
+        raise KeyFileError(f"{path}: {what}; the public one, which chkpt keygen puts beside it, is wanted")
+    for block in blocks:
+        try:
+            key = load_pem_public_key(block)
+        except Exception as exc:  # as above
+            raise KeyFileError(f"{path}: a public key in it cannot be read ({exc})") from exc
+        if not isinstance(key, Ed25519PublicKey):
+            raise KeyFileError(f"{path}: a public key in it is not an Ed25519 key")
+        raw = key.public_bytes_raw()
+        if fault := curve.fault(raw):
+            raise KeyFileError(f"{path}: the public key {raw.hex()} {fault}")
+        yield raw

@@ -33,7 +33,7 @@ from chkpt.machine.cpu.fxsave import fxrstor, fxsave
 from chkpt.machine.cpu.layout import HEADER, buffer_of, discover
 from chkpt.machine.cpu.paging import Linear
 from chkpt.machine.cpu.power_on import MSRS, power_on
-from chkpt.machine.cpu.registers import AX, IF, LMA, PG, Registers
+from chkpt.machine.cpu.registers import AX, BX, CX, DX, IF, LMA, PG, Registers
 from chkpt.machine.cpu.strings import INS, OUTS, Repeat, Strings
 from chkpt.machine.cpu.system_calls import enter_syscall, enter_sysenter
 from chkpt.machine.cpu.words import registers_into_state, state_into_registers
@@ -42,7 +42,6 @@ from chkpt.machine.memory import PAGE_SIZE, Memory
 _EFLAGS: Final = x86_const.UC_X86_REG_EFLAGS
 _MSR: Final = x86_const.UC_X86_REG_MSR
 _DR7: Final = x86_const.UC_X86_REG_DR7
-_EXITS: Final = (x86_const.UC_X86_REG_RAX, x86_const.UC_X86_REG_RBX, x86_const.UC_X86_REG_RCX, x86_const.UC_X86_REG_RDX)
 
 ADDRESS_BITS: Final = 36
 """All physical addresses of that width are mapped: an address that is not stops the engine."""
@@ -109,10 +108,11 @@ class UnicornCpu:
         @binding.uccallback(self._uc, HOOK_INSN_CPUID_CFUNC)  # type: ignore[untyped-decorator]
         def call(uc: Uc, _key: int) -> int:
             tsc = self._bus.read_tsc()
-            uc.reg_write(x86_const.UC_X86_REG_RAX, tsc & 0xFFFF_FFFF)
-            uc.reg_write(x86_const.UC_X86_REG_RDX, tsc >> 32 & 0xFFFF_FFFF)
+            registers = self._pull()  # all at once is cheaper than one by one by the binding
+            registers[AX], registers[DX] = tsc & 0xFFFF_FFFF, tsc >> 32 & 0xFFFF_FFFF
             if aux:
-                uc.reg_write(x86_const.UC_X86_REG_RCX, uc.reg_read(_MSR, _TSC_AUX) & 0xFFFF_FFFF)
+                registers[CX] = uc.reg_read(_MSR, _TSC_AUX) & 0xFFFF_FFFF
+            self._push()
             return 1
 
         self._kept.append(call)
@@ -352,10 +352,11 @@ class UnicornCpu:
         self._push()
         self._budget.charge(count * (repeat.length + self._bus.port_cost))
 
-    def _on_cpuid(self, uc: Uc, _data: object) -> int:
+    def _on_cpuid(self, _uc: Uc, _data: object) -> int:
         registers = self._pull()
-        for register, value in zip(_EXITS, cpuid(registers[AX] & 0xFFFF_FFFF, registers.efer), strict=True):
-            uc.reg_write(register, value)
+        values = cpuid(registers[AX] & 0xFFFF_FFFF, registers.efer)
+        registers[AX], registers[BX], registers[CX], registers[DX] = values
+        self._push()
         return 1
 
     def _on_syscall(self, _uc: Uc, _data: object) -> None:

@@ -16,6 +16,7 @@ DEVICE_TYPES = {
     "cmos": "devices.cmos:CMOS",
     "i8042": "devices.i8042:KEYBOARD_CONTROLLER",
     "port92": "devices.port92:PORT92",
+    "reset_control": "devices.reset_control:RESET_CONTROL",
     "dma_page": "devices.dma_page:DMA_PAGE",
     "debugcon": "devices.debugcon:DEBUGCON",
     "isa_debug_exit": "devices.isa_debug_exit:ISA_DEBUG_EXIT",

@@ -16,12 +16,13 @@ from devices.ide import IDE
 from devices.pic import PIC
 from devices.pit import PIT
 from devices.port92 import PORT92
+from devices.reset_control import RESET_CONTROL
 from devices.serial import SERIAL
 from tests.chkpt.prove.forgetful import fields, setups
 
 SECONDS: Final = 60
 
-BOARD: Final = (CMOS, KEYBOARD_CONTROLLER, PORT92, DMA_PAGE, DEBUGCON)
+BOARD: Final = (CMOS, KEYBOARD_CONTROLLER, PORT92, RESET_CONTROL, DMA_PAGE, DEBUGCON)
 """The small devices of a PC."""
 
 UNNOTICEABLE: Final = {

@@ -20,7 +20,10 @@ from typing import Final
 
 CACHE: Final = Path(__file__).parents[2] / ".guests"
 
-NAMES: Final = ("seabios", "grub-pc-bin", "grub-common", "memtest86+", "busybox-static", "linux-image-cloud-amd64")
+NAMES: Final = (
+    "seabios", "grub-pc-bin", "grub-common", "libdevmapper1.02.1", "memtest86+", "busybox-static",
+    "linux-image-cloud-amd64",
+)  # fmt: skip
 """What the tests ask for."""
 
 PATIENCE: Final = 100

@@ -6,6 +6,7 @@
 LOG     equ 50000h
 PML4    equ 60000h              ; then PDPT, PD, PT
 ABSENT  equ 70000h
+NOCODE  equ 73000h              ; not to be run
 KSTACK  equ 90000h
 ISTACK  equ 92000h              ; ring 0 from ring 3
 IST1    equ 94000h
@@ -57,6 +58,18 @@ TSS     equ 40h
         mov rdx, rax
         shr rdx, 32
         wrmsr
+%endmacro
+%macro irq_soon 0               ; IRQ 0 in 100 periods of the 8254, vector 20h; all before is over
+        mov al, 20h
+        out 20h, al
+        mov al, 0feh
+        out 21h, al
+        mov al, 30h
+        out 43h, al
+        mov al, 100
+        out 40h, al
+        mov al, 0
+        out 40h, al
 %endmacro
 %define STUB(vector) (stubs + (vector) * 16)
 
@@ -123,6 +136,8 @@ sixtyfour:
         gate 35h, KCODE32, STUB(35h), 0, 8eh    ; no 64-bit code
         gate 36h, KCODE, STUB(36h), 0, 0eh      ; not present
         gate 37h, KCODE, STUB(37h), 0, 86h      ; a 16-bit gate
+        gate 3ah, KCODE, STUB(3ah), 0, 85h      ; a task gate
+        gate 3bh, KCODE, STUB(3bh), 0, 8ch      ; a call gate
         gate 38h, KCODE, STUB(38h), 0, 8eh
         mov byte [idt + 38h * 16 + 11], 80h     ; not canonical
         gate 39h, KCODE, escape, 0, 0eeh        ; the way back to ring 0, without a record
@@ -241,6 +256,55 @@ uenter: sysenter
         arm uenter0
         ring3 UCODE, uenter0
 uenter0: sysenter               ; #GP(0)
+        done
+; -- more
+        refused 3ah
+        refused 3bh
+        mov al, 11h             ; the 8259A: vectors from 20h
+        out 20h, al
+        mov al, 20h
+        out 21h, al
+        mov al, 4
+        out 21h, al
+        mov al, 1
+        out 21h, al
+        gate 20h, KCODE, STUB(20h), 0, 8eh
+        arm uirq
+        irq_soon
+        ring3 UCODE, uirq
+uirq:   jmp uirq                ; IRQ 0 in ring 3
+        done
+        arm cirq
+        irq_soon
+        ring3 UCODE32, cirq
+bits 32
+cirq:   jmp cirq                ; and in compatibility mode
+bits 64
+        done
+        gate 20h, KCODE, STUB(20h), 1, 8eh
+        arm .kirq
+        irq_soon
+        sti
+.kirq:  jmp .kirq               ; in ring 0, on IST 1
+        done
+        gate 20h, KCODE, STUB(20h), 0, 0eh
+        arm .irqnp
+        irq_soon
+        sti
+.irqnp: jmp .irqnp              ; whose gate is not present: #NP with EXT
+        done
+        mov dword [PML4 + 3000h + (NOCODE >> 9) + 4], 80000000h
+        mov rax, cr3
+        mov cr3, rax
+        wrmsr64 0c0000080h, 0d00h       ; NXE
+        arm NOCODE
+        ring3 UCODE, NOCODE     ; #PF: user, present, fetched
+        done
+        wrmsr64 0c0000080h, 500h
+        mov rax, cr3
+        mov cr3, rax
+        arm .rsvd
+.rsvd:  mov al, [NOCODE]        ; without NXE that bit is reserved: #PF of it
         done
         mov dword [LOG + 4], 600dh
         lidt [nothing]

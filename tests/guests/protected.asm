@@ -13,9 +13,10 @@ ABSENT  equ 70000h              ; pages: not present, read-only, supervisor's
 READ    equ 71000h
 SUPER   equ 72000h
 IDT     equ ABSENT - 0deh * 8   ; vectors DEh and DFh lie in the page that is not present
-KSTACK  equ 90000h              ; stacks: the cases', ring 0 and ring 1 from outside, ring 3, the task's
+KSTACK  equ 90000h              ; stacks: the cases', ring 0, 1 and 2 from outside, ring 3, the task's
 ISTACK  equ 92000h
 RSTACK  equ 94000h
+QSTACK  equ 96000h
 USTACK  equ 98000h
 TSTACK  equ 9a000h
 FLAGS   equ 37300h              ; what of EFLAGS is logged: VM RF NT IOPL IF TF
@@ -36,6 +37,8 @@ TASK    equ 60h
 TASK16  equ 68h
 LDT     equ 70h
 SDATA   equ 78h                 ; a stack with 16-bit addresses
+QCODE   equ 80h + 2
+QDATA   equ 88h + 2
 BEYOND  equ 0f8h                ; not in the table
 LCODE   equ 0ch                 ; in the LDT
 
@@ -49,22 +52,37 @@ LCODE   equ 0ch                 ; in the LDT
 %$next:
 %pop
 %endmacro
-%macro ring3 1                  ; go on in ring 3
-        push dword UDATA
-        push dword USTACK
+%macro ring 4                   ; go on in an outer ring: code, data, stack, where
+        push dword %2
+        push dword %3
         pushfd
-        push dword UCODE
         push dword %1
+        push dword %4
         iretd
 %endmacro
-%macro virtual 2                ; go on at 800h:%1 - 8000h in virtual-8086 mode with IOPL %2
+%macro ring3 1                  ; in ring 3
+        ring UCODE, UDATA, USTACK, %1
+%endmacro
+%macro irq_soon 0               ; IRQ 0 in 100 periods of the 8254, vector 20h; all before is over
+        mov al, 20h
+        out 20h, al
+        mov al, 0feh
+        out 21h, al
+        mov al, 30h
+        out 43h, al
+        mov al, 100
+        out 40h, al
+        mov al, 0
+        out 40h, al
+%endmacro
+%macro virtual 2-3 0            ; go on at 800h:%1 - 8000h in virtual-8086 mode with IOPL %2 and further flags %3
         push dword 4444h
         push dword 3333h
         push dword 2222h
         push dword 1111h
         push dword 9000h
         push dword 0ffeh
-        push dword 20002h + %2 * 1000h
+        push dword 20002h + %2 * 1000h + %3
         push dword 800h
         push dword %1 - 8000h
         iretd
@@ -196,10 +214,13 @@ protected:
         gate 40h, KDATA, STUB(40h), 8eh         ; data
         gate 41h, NOCODE, STUB(41h), 8eh
         gate 42h, KDATA, 0, 85h                 ; a task gate without a task
+        gate 43h, CODE16, stub43, 0e6h          ; a 16-bit gate of level 3
+        gate 44h, QCODE, STUB(44h), 0eeh        ; to ring 2
         mov ax, TSS
         ltr ax
         mov ax, LDT
         lldt ax
+        mov ebx, 0b0b0b0bh      ; until a task is switched to
 
 ; -- gates within ring 0
         push dword 202h
@@ -448,6 +469,88 @@ vtask:  int 35h                 ; a task gate
 bits 32
         done
 
+; -- rings, once more
+        arm u43.after
+        ring3 u43
+u43:    int 43h                 ; a 16-bit gate: a frame of words on the stack of ring 0
+.after: done
+        arm u16.after
+        mov word [task16 + 2], 7400h
+        mov word [task16 + 4], KDATA
+        mov ax, TASK16
+        ltr ax
+        ring3 u16
+u16:    int 31h                 ; the stack of ring 0 is a 16-bit task-state segment's
+.after: done
+        arm u44.after
+        ring3 u44
+u44:    int 44h                 ; from ring 3 to ring 2
+.after: done
+        arm q31.after
+        ring QCODE, QDATA, QSTACK, q31
+q31:    int 31h                 ; from ring 2 to ring 0
+.after: done
+        arm q33.after
+        ring QCODE, QDATA, QSTACK, q33
+q33:    int 33h                 ; from ring 2 to ring 1
+.after: done
+        arm r31.after
+        ring RCODE, RDATA, RSTACK, r31
+r31:    int 31h                 ; from ring 1 to ring 0
+.after: done
+        arm r33.after
+        ring RCODE, RDATA, RSTACK, r33
+r33:    int 33h                 ; within ring 1
+.after: done
+        arm virq - 8000h
+        irq_soon
+        virtual virq, 0, 200h
+bits 16
+virq:   jmp virq                ; IRQ 0 in virtual-8086 mode, whatever IOPL is
+bits 32
+        done
+
+; -- faults, once more
+        arm uabs2
+        ring3 uabs2
+uabs2:  mov al, [ABSENT + 48h]  ; #PF 4
+        done
+        arm .nm
+        mov eax, cr0
+        or al, 8                ; TS
+        mov cr0, eax
+.nm:    fld1
+        done
+        arm .br
+        mov eax, 5
+.br:    bound eax, [bounds]
+        done
+        gate 12, TASK, 0, 85h
+        arm uss
+        mov dword [tss + 8], NODATA
+        ring3 uss
+uss:    int 31h                 ; #SS of the stack segment, which is not present
+        done
+        mov dword [tss + 8], KDATA
+        gate 12, KCODE, STUB(12), 8eh
+        gate 6, KCODE, STUB(6), 0eh
+        arm .udnp
+.udnp:  ud2                     ; #UD, whose gate is not present: #NP with EXT
+        done
+        gate 6, KCODE, STUB(6), 8eh
+        gate 3, KCODE, STUB(3), 6fh
+        arm .i3np
+.i3np:  int3                    ; #NP without EXT, at an instruction of one byte
+        done
+        gate 3, KCODE, STUB(3), 0efh
+        gate 20h, KCODE, STUB(20h), 0eh
+        arm .irqnp
+        irq_soon
+        sti
+.irqnp: jmp .irqnp              ; IRQ 0, whose gate is not present: #NP with EXT
+        done
+        gate 20h, KCODE, STUB(20h), 8eh
+
 ; -- the end: a fault in a double fault
         mov dword [LOG + 4], 600dh
         lidt [nothing]
@@ -586,9 +689,11 @@ taskentry:                      ; vector A5h, error code, the task before, its E
         jmp taskentry
 
 bits 16
-%macro stub16 1                 ; a frame of words
+%macro stub16 2                 ; a frame of words: vector, whether the ring changed
         pushad
-        movzx ebp, sp
+        mov bp, ds
+        mov ax, KDATA
+        mov ds, ax
         mov edi, LOG + 16
         add edi, [dword LOG]
         add dword [dword LOG], 14 * 4
@@ -609,7 +714,13 @@ bits 16
         mov [edi + 24], eax
         lea eax, [esp + 32]
         mov [edi + 28], eax
-        mov eax, ds
+%if %2
+        movzx eax, word [esp + 38]
+        mov [edi + 32], eax
+        movzx eax, word [esp + 40]
+        mov [edi + 36], eax
+%endif
+        movzx eax, bp
         mov [edi + 40], eax
         pushfd
         pop eax
@@ -617,8 +728,9 @@ bits 16
         mov [edi + 48], eax
         jmp dword KCODE:escape
 %endmacro
-stub36: stub16 36h
-stub37: stub16 37h
+stub36: stub16 36h, 0
+stub37: stub16 37h, 0
+stub43: stub16 43h, 1
 task16entry:
         mov edi, LOG + 16
         add edi, [dword LOG]
@@ -677,6 +789,8 @@ gdt:    dq 0
         dw 15, ldt
         dd 00008200h
         dq 000093080000ffffh    ; SDATA, at 80000h
+        dq 00cfdb000000ffffh    ; QCODE
+        dq 00cfd3000000ffffh    ; QDATA
 gdtr:   dw $ - gdt - 1
         dd gdt
 idtr:   dw 0e0h * 8 - 1
@@ -689,7 +803,8 @@ align 4
 mark:   dd 0
 resume: dd 0
 nested: dd 0
-tss:    dd 0, ISTACK, KDATA, RSTACK, RDATA, 0, 0, PD
+bounds: dd 0, 1
+tss:    dd 0, ISTACK, KDATA, RSTACK, RDATA, QSTACK, QDATA, PD
         times 104 - ($ - tss) db 0
 task:   dd 0, 0, 0, 0, 0, 0, 0, PD, taskentry, 2, 0, 0, 0, 0, TSTACK, 0, 0, 0
         dd KDATA, KCODE, KDATA, KDATA, 0, 0, 0, 104 << 16

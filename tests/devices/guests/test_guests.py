@@ -10,8 +10,10 @@ from chkpt.errors import ConfigError, NotFoundError
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.machine.execution import Outcome
+from chkpt.snapshot import dumps, loads
 from devices.guests import BOOT, GUEST, HERE, MIB, GuestConfig, open_guest
-from tests.guests import asked, demo, execution, key, output
+from tests.guests import asked, begin, demo, differences, everything, execution, key, output
+from tests.rig import saved
 
 BYTES = (HERE / "demo.bin").read_bytes()
 
@@ -160,3 +162,40 @@ def test_a_reset_boots_the_guest_again() -> None:
     assert output(machine)[before:] == output(machine)[: len(output(machine)) - before]
     assert output(machine)[before:].startswith(b"\r\nThe guest that comes with chkpt")
     machine.close()
+
+
+# -- guests that go wrong in its place --------------------------------------------------------------------------------
+
+NO_IDT = "0f011e0006"  # lidt [600h]: limit 0, so whatever happens next is a triple fault
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "reason"),
+    [
+        (NO_IDT + "cc", Outcome.SHUTDOWN, "triple fault (vector 3), at 0000:"),
+        (NO_IDT + "0f01c1", Outcome.SHUTDOWN, "triple fault (vector 6), at 0000:8005"),  # vmcall
+        ("faf4", Outcome.DEAD, "halted with interrupts off"),
+        (
+            NO_IDT + "ea1000ffff",
+            Outcome.SHUTDOWN,
+            "it cannot go on: Fetch from non-executable memory",
+        ),  # jmp ffff:10h, behind the RAM
+    ],
+    ids=["triple fault", "unsupported instruction", "halt", "hole"],
+)
+def test_a_guest_that_goes_wrong_can_be_saved_loaded_and_reset(code: str, outcome: Outcome, reason: str) -> None:
+    machine = asked()
+    machine.memory.write(0x600, bytes(6))
+    begin(machine, bytes.fromhex(code))
+    assert machine.run(ticks=execution(machine).cpu.ticks + 1_000_000) is outcome
+    assert execution(machine).stands_still.startswith(reason)
+    other = demo()
+    other.load(loads(dumps(saved(machine))))
+    assert other.run() is outcome
+    assert execution(other).stands_still == execution(machine).stands_still
+    assert not list(differences(everything(other), everything(machine)))
+    other.reset()
+    assert other.run() is Outcome.IDLE
+    assert key(other, "q") is Outcome.DEAD
+    for each in (machine, other):
+        each.close()

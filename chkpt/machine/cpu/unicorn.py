@@ -48,6 +48,9 @@ ADDRESS_BITS: Final = 36
 
 _TSC_AUX: Final = 0xC000_0103
 
+_MOST_EXCEPTIONS: Final = 4096
+"""So many exceptions one after the other, with no block of code between them, and the processor shuts down."""
+
 
 class UnicornCpu:
     """See `chkpt.machine.cpu.contract.Cpu`."""
@@ -84,6 +87,8 @@ class UnicornCpu:
         self._stale = False
         self.activity = Activity.ACTIVE
         self.reason = ""
+        self._in_a_row = 0  # exceptions, at the same tick
+        self._ticks_of_exception = -1
         self._hook()
         self._map()
         memory.watch(written=self.invalidate, rearranged=self._map)
@@ -287,12 +292,24 @@ class UnicornCpu:
         if self.activity is Activity.SHUTDOWN:
             return
         registers = self._pull()
-        if vector > 0xFF:
+        if self._is_stuck():
+            self._shut_down(f"nothing runs but exceptions (vector {vector}), {_MOST_EXCEPTIONS} in a row")
+        elif vector > 0xFF:
             self._shut_down(f"the engine raised {vector:#x}, which is no exception of a processor")
         elif registers.is_software:
             self._deliver(Event(vector, Cause.SOFTWARE), registers.eip - self._length_of_int(vector))
         else:
             self._deliver(Event(vector, Cause.EXCEPTION, registers.error_code if vector in WITH_ERROR else None))
+
+    def _is_stuck(self) -> bool:
+        """Count an exception; tell whether too many have come without a block of code between them.
+
+        A handler whose first byte cannot be fetched raises the next one, for ever, and without a tick no run ends.
+        """
+        ticks = self.ticks
+        self._in_a_row = self._in_a_row + 1 if ticks == self._ticks_of_exception else 0
+        self._ticks_of_exception = ticks
+        return self._in_a_row > _MOST_EXCEPTIONS
 
     def _length_of_int(self, vector: int) -> int:
         """Return the length of the INT instruction that has just been run: of INT3 and INTO, 1."""
@@ -433,6 +450,7 @@ class UnicornCpu:
         self._ticks = state.ticks
         self._budget.begin(0)
         self.activity, self.reason = state.activity, state.reason
+        self._in_a_row, self._ticks_of_exception = 0, -1
         self._stale = True
 
     def close(self) -> None:

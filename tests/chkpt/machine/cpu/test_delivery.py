@@ -3,6 +3,7 @@
 The sources, `tests/guests/protected.asm` and `long.asm`, tell what a record holds, and have the cases in this order.
 """
 
+import dataclasses
 import shutil
 import struct
 
@@ -163,3 +164,18 @@ def test_the_bytes_of_a_guest_are_those_of_its_source(source: object) -> None:
         pytest.skip("nasm is not installed")
     path = next(each for each in sources() if each == source)
     assert assembled(path, nasm) == path.with_suffix(".bin").read_bytes()
+
+
+def test_exceptions_without_end_and_without_an_instruction_shut_the_processor_down() -> None:
+    """A page fault whose handler's page is not there, on a stack that wraps: a real processor would never stop."""
+    machine = computer()
+    pages = b"".join(struct.pack("<I", (page << 12 | 3) if page != 9 else 0) for page in range(64))
+    machine.memory.write(0x1000, struct.pack("<I", 0x2003))  # page directory
+    machine.memory.write(0x2000, pages)
+    machine.memory.write(14 * 4, struct.pack("<HH", 0x9000, 0))  # the handler of #PF is on page 9
+    begin(machine, b"\xea\x00\x90\x00\x00")  # jmp 0:9000h
+    state = execution(machine).save()
+    stack = dataclasses.replace(state.ss, selector=0x1000, base=0x10000)
+    execution(machine).load(dataclasses.replace(state, cr0=state.cr0 | 1 << 31, cr3=0x1000, ss=stack))
+    assert machine.run(ticks=1_000_000) is Outcome.SHUTDOWN
+    assert execution(machine).cpu.reason.startswith("nothing runs but exceptions (vector 14), 4096 in a row, at 0000:")

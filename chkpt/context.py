@@ -4,15 +4,22 @@ Palacios' checkpoint store knows contexts with tags (`vmm_checkpoint.c`); these 
 it knows no device, no file and no encoding, so that it can be looked at when the device's class is gone.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 Value: TypeAlias = "bool | int | float | str | bytes | Sequence[Value] | Mapping[str, Value] | None"
 """What a tag may hold. Integers are at most 64 bits wide, signed or unsigned."""
 
 MAX_PIECE_SIZE = 1 << 20
 """Bytes in the largest piece of a blob."""
+
+MAX_KEY: Final = 255
+"""Characters in a name, in a tag, and in any other key of a map."""
+
+_ALIKE: Final = ("LATIN ", "GREEK ", "CYRILLIC ")
+"""How Unicode's names of letters begin in the three scripts that share most of their shapes (UTS 39)."""
 
 
 class Blob(Protocol):
@@ -81,3 +88,30 @@ class Checkpoint:
 
     header: dict[str, Value] = field(default_factory=dict)
     contexts: MutableMapping[str, Context] = field(default_factory=dict)
+
+
+def name_problem(name: object) -> str | None:
+    """Return why `name` cannot be a context's: a phrase that follows the name; None where it can.
+
+    Names are compared code point by code point, so each must have one spelling and show what it is
+    (docs/decisions/0019-names-in-a-hostile-file.md).
+    """
+    if not isinstance(name, str):
+        return "is not text"
+    if not name or "/" in name or name in {".", ".."}:
+        return "is empty, has a /, or would be a step of a path"
+    if len(name) > MAX_KEY:
+        return f"has more than {MAX_KEY} characters"
+    if not name.isprintable():
+        return "has characters that do not show"
+    return None if name.isascii() else _likeness(name)
+
+
+def _likeness(name: str) -> str | None:
+    """Return in which way a name could be taken for another one."""
+    if unicodedata.normalize("NFKC", name) != name:
+        return "has another spelling that looks the same (NFKC)"
+    scripts = {script for char in name for script in _ALIKE if unicodedata.name(char, "").startswith(script)}
+    if len(scripts) > 1:
+        return f"mixes letters of {' and '.join(sorted(script.strip().title() for script in scripts))}"
+    return None

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from chkpt.seal import TrustedKeys
     from chkpt.snapshot import Reader, StoredBlob
     from chkpt.snapshot.describe import Found
+
+MAX_HEADER: Final = 1000
+"""So many values of a header are shown; --json has all."""
 
 
 def inspect(
@@ -125,9 +129,8 @@ def _show_overview(reader: "Reader", keys: "TrustedKeys | None") -> None:
     show(f"digest: {reader.root_digest.hex()}")
     for line in signed_lines(reader, keys):
         show(plain(f"signature: {line}"))
-    for key, value in reader.header.items():
-        for name, item in flat(key, value):
-            show(plain(f"{name}: {shown(item)}"))
+    for name, item in _header(reader):
+        show(plain(f"{name}: {shown(item)}"))
     show("")
     rows = [
         ("/".join(entry.path), entry.type or "-", str(entry.version), str(entry.stored_size), str(entry.content_size))
@@ -141,6 +144,17 @@ def _show_overview(reader: "Reader", keys: "TrustedKeys | None") -> None:
             for blob in reader.blobs
         ]
         show_columns(("BLOB", "STORED", "CONTENT", "PIECES"), blobs)
+
+
+def _header(reader: "Reader") -> Iterator[tuple[str, Value]]:
+    """Yield the values in the header, each with the way to it; of a header that is no machine's, only the first.
+
+    A name is the way to each value below it, so that what is shown may be many times longer than the header.
+    """
+    items = (item for key, value in reader.header.items() for item in flat(key, value))
+    yield from islice(items, MAX_HEADER)
+    if next(items, None) is not None:
+        yield "...", f"the header has more than {MAX_HEADER} values; --json shows all"
 
 
 def _found_lines(found: "Found") -> Iterator[str]:
@@ -207,9 +221,8 @@ def _overview_tree(reader: "Reader", keys: "TrustedKeys | None") -> "Tree":
     header.add(_leaf("digest", reader.root_digest.hex()))
     for line in signed_lines(reader, keys):
         header.add(_leaf("signature", line))
-    for key, value in reader.header.items():
-        for name, item in flat(key, value):
-            header.add(_leaf(name, shown(item)))
+    for name, item in _header(reader):
+        header.add(_leaf(name, shown(item)))
     places: dict[tuple[str, ...], Tree] = {(): tree}
     for entry in reader.sections:
         sizes = f"{size(entry.content_size)}, {size(entry.stored_size)} stored"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from chkpt.context import Context
+from chkpt.context import Context, name_problem
 from chkpt.errors import CorruptError, UsageError
 
 NAME_SIZE = 32
@@ -13,13 +13,16 @@ MAX_DEVICES = 65536
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError unless `name` is 1 to 31 bytes of printable UTF-8 without `/`."""
+    """Raise UsageError unless `name` is 1 to 31 bytes of printable UTF-8 without `/`, and can be a context's."""
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
         size = 0
     if not 0 < size < NAME_SIZE or not name.isprintable() or "/" in name:
         raise UsageError(f"{name!a} is no name for a device: 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /")
+    problem = name_problem(name)
+    if problem is not None:
+        raise UsageError(f"{name!a} is no name for a device: it {problem}")
 
 
 def pack_names(names: Iterable[str]) -> bytes:

@@ -19,7 +19,7 @@ from typing import Final, NoReturn, TypeAlias
 import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import zstandard
 
-from chkpt.context import Value
+from chkpt.context import MAX_KEY, Value
 from chkpt.errors import CorruptError, LimitError
 
 Plain: TypeAlias = "bool | int | float | str | bytes | list[Plain] | dict[str, Plain] | None"
@@ -174,15 +174,22 @@ def check_map(values: Mapping[str, Value], depth: int) -> None:
 
     Raises:
         TypeError: a key that is not text, or a value of another kind; the message says which.
-        LimitError: the values nest deeper than `MAX_DEPTH`.
+        LimitError: the values nest deeper than `MAX_DEPTH`, or a key is longer than `MAX_KEY`.
     """
     try:
-        "".join(values)  # the quickest way to see that every key is text
+        if len("".join(values)) > MAX_KEY:  # the quickest way to see that every key is text
+            _check_keys(values)
     except TypeError:
         keys: Collection[object] = values
         key = next(key for key in keys if not isinstance(key, str))
         raise TypeError(f"the key {key!r} is not text") from None
     _check_items(values.values(), depth)
+
+
+def _check_keys(values: Mapping[str, Value]) -> None:
+    longest = max(map(len, values))
+    if longest > MAX_KEY:
+        raise LimitError(f"a key of {longest} characters; the limit is {MAX_KEY}")
 
 
 def _check_items(items: Collection[Value], depth: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from chkpt.context import MAX_PIECE_SIZE
+from chkpt.context import MAX_KEY, MAX_PIECE_SIZE, name_problem
 from chkpt.errors import CorruptError, LimitError, VersionError
 from chkpt.snapshot.codec import Plain, byte_string_head, check_length, frame_bound
 
@@ -48,11 +48,17 @@ Path: TypeAlias = tuple[str, ...]
 
 
 def check_name(name: object) -> None:
-    """Raise ValueError where `name` cannot be a context's: it is text, not empty, and has no `/`."""
-    if not isinstance(name, str):
-        raise ValueError(f"the name {name!r} of a context is not text")  # noqa: TRY004  a fault of the data, not of a call
-    if not name or "/" in name:
-        raise ValueError(f"a context cannot be named {name!r}")
+    """Raise ValueError where `name` cannot be a context's; see `chkpt.context.name_problem`."""
+    problem = name_problem(name)
+    if problem is not None:
+        shown = ascii(name) if len(ascii(name)) <= MAX_KEY else f"{ascii(name)[:MAX_KEY]}..."
+        raise ValueError(f"a context cannot be named {shown}: the name {problem}")
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise LimitError where a tag or a type is longer than `MAX_KEY`."""
+    if len(text) > MAX_KEY:
+        raise LimitError(f"{what} of {len(text)} characters; the limit is {MAX_KEY}")
 
 
 def is_zero(piece: bytes | memoryview) -> bool:
@@ -269,6 +275,7 @@ def _decode_sections(value: Plain, offset: int) -> tuple[SectionEntry, ...]:
             raise CorruptError(f"section {'/'.join(path)} is listed without a section {DEVICES}")
         if not 0 <= version <= MAX_VERSION:
             raise CorruptError(f"section {'/'.join(path)} has version {version}")
+        check_text(kind, "a type")
         _check_frame(stored_size, content_size, digest, path)
         entries.append(SectionEntry(path, kind, version, offset, stored_size, content_size, digest))
         offset += stored_size
@@ -297,6 +304,7 @@ def _decode_blobs(value: Plain, sections: set[Path], pieces: PieceTable) -> tupl
         row: _BlobRow = _row(item, "blob", _BLOB_ROW)
         path_value, tag, size, piece_size, indexes, numbers = row
         path = _decode_path(path_value)
+        check_text(tag, "a tag")
         name = blob_name(path, tag)
         if section_of(path) not in sections:
             raise CorruptError(f"blob {name} is in no section")

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from chkpt.context import Blob, Context
 from chkpt.errors import CorruptError, LimitError, StateError
 from chkpt.snapshot.codec import MAX_DEPTH, Plain, check_map
-from chkpt.snapshot.layout import DEVICES, MAX_VERSION, Path, SectionEntry, blob_name, check_name
+from chkpt.snapshot.layout import DEVICES, MAX_VERSION, Path, SectionEntry, blob_name, check_name, check_text
 
 _KEYS: Final[dict[str, type]] = {"type": str, "version": int, "values": dict, "contexts": dict}
 _SHAPES: Final = {keys: tuple(_KEYS[key] for key in keys) for count in range(5) for keys in combinations(_KEYS, count)}
@@ -45,6 +45,7 @@ def _encode(
     try:
         if type(kind) is not str or type(version) is not int or not 0 <= version <= MAX_VERSION:
             _refuse_kind(context)
+        check_text(kind, "a type")
         if kind:
             value["type"] = kind
         if version:
@@ -78,6 +79,7 @@ def _check_tags(context: Context) -> None:
     for tag in context.blobs:
         if not isinstance(tag, str):
             raise TypeError(f"the tag {tag!r} is not text")
+        check_text(tag, "a tag")
         if tag in context.values:
             raise ValueError(f"the tag {tag!r} has a value and a blob")
 
@@ -123,6 +125,7 @@ def _decode(value: Any, path: Path, depth: int, blobs: dict[Path, Mapping[str, B
     kind, version, values, children = get("type", ""), get("version", 0), get("values"), get("contexts")
     if not 0 <= version <= MAX_VERSION:
         raise CorruptError(f"{'/'.join(path)} has version {version}")
+    check_text(kind, "a type")
     contexts: dict[str, Context] = {}
     context = Context(kind, version, values or {}, {}, contexts)
     try:

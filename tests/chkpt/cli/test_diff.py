@@ -174,7 +174,7 @@ def test_nothing_in_a_file_reaches_the_terminal_as_it_is(tmp_path: Path, capsys:
 
     def hostile(checkpoint: Checkpoint) -> None:
         checkpoint.header |= {bad: bad, "machine": bad}
-        checkpoint.contexts[bad] = Context()
+        checkpoint.contexts["other"] = Context(bad)
         checkpoint.contexts["memory"].type = bad
         checkpoint.contexts["memory"].values |= {bad: bad, "size": {bad: bad}}
         checkpoint.contexts["memory"].blobs[f"b{bad}"] = SparseBlob(1, 1)

@@ -30,8 +30,17 @@ def hostile() -> Checkpoint:
     inner = Context(ESCAPE, 1, {ESCAPE: ESCAPE, "map": {ESCAPE: [ESCAPE]}}, {f"b{ESCAPE}": SparseBlob(9, 9)})
     return Checkpoint(
         {"machine": ESCAPE, ESCAPE: "x", "config": {ESCAPE: {"deep": ESCAPE}}},
-        {"a": Context(ESCAPE, 1, {}, {}, {ESCAPE: inner}), ESCAPE: Context()},
+        {"a": Context(ESCAPE, 1, {}, {}, {"b": inner})},  # a name cannot hold it
     )
+
+
+def test_a_header_without_end_is_shown_in_part(tmp_path: Path, capsys: Capture) -> None:
+    """A long key with many values below it would be repeated for each of them: a bomb of many gigabytes of lines."""
+    config: dict[str, Value] = {"k" * 255: {str(at): at for at in range(20_000)}}
+    ended = chkpt(capsys, "inspect", str(write(tmp_path / "a.zst", Checkpoint({"config": config}))))
+    assert ended.status == 0
+    assert len(ended.out) < 400_000
+    assert '...: "the header has more than 1000 values; --json shows all"' in ended.out
 
 
 # -- the overview -----------------------------------------------------------------------------------------------------
@@ -349,8 +358,9 @@ def test_nothing_in_a_file_reaches_the_terminal_as_it_is(arguments: list[str], t
 def test_an_error_about_a_hostile_file_is_harmless(tmp_path: Path, capsys: Capture) -> None:
     path = write(tmp_path / "a.zst", hostile())
     assert is_harmless(chkpt(capsys, "inspect", str(path), "a/no").err)
-    flip_section(path, ESCAPE)
-    ended = chkpt(capsys, "inspect", str(path), ESCAPE)
+    assert is_harmless(chkpt(capsys, "inspect", str(path), ESCAPE).err)
+    flip_section(path, "a")
+    ended = chkpt(capsys, "inspect", str(path), "a")
     assert ended.status == 4
     assert is_harmless(ended.err)
     assert ended.err.count("\n") == 1

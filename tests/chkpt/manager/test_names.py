@@ -4,19 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkpt.context import Context, Value
+from chkpt.context import Context, Value, name_problem
 from chkpt.errors import CorruptError, UsageError
 from chkpt.manager.names import MAX_DEVICES, NAME_SIZE, check_name, pack_names, unpack_names
 
 printable = st.characters(exclude_categories=("C", "Z"), exclude_characters="/")
-names = st.text(printable, min_size=1, max_size=31).filter(lambda name: len(name.encode()) < NAME_SIZE)
+names = st.text(printable, min_size=1, max_size=31).filter(
+    lambda name: len(name.encode()) < NAME_SIZE and name_problem(name) is None
+)
 
 
 def table(count: Value, content: Value) -> Context:
     return Context(values={"num_devs": count, "names": content})
 
 
-@pytest.mark.parametrize("name", ["a", "com1", "ide0.1", "a b", "ÄÖÜ", "时钟", "x" * 31, "é" * 15 + "x", "..", "-"])
+@pytest.mark.parametrize("name", ["a", "com1", "ide0.1", "a b", "ÄÖÜ", "时钟", "x" * 31, "é" * 15 + "x", "...", "-"])
 def test_1_to_31_bytes_of_printable_utf_8_without_slash_are_a_name(name: str) -> None:
     check_name(name)
 
@@ -44,6 +46,20 @@ def test_1_to_31_bytes_of_printable_utf_8_without_slash_are_a_name(name: str) ->
 )
 def test_anything_else_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is no name for a device: 1 to 31 bytes of printable UTF-8 without /"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("..", "would be a step of a path"),
+        ("e\u0301", "another spelling"),
+        ("\u0440ic", "mixes letters of Cyrillic and Latin"),
+    ],
+    ids=ascii,
+)
+def test_a_name_that_looks_like_another_is_refused(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
         check_name(name)
 
 

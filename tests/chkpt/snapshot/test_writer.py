@@ -243,12 +243,21 @@ CONTEXTS_REFUSED: dict[str, tuple[Context, str]] = {
         Context(contexts={"b": Context(values={"x": 1 << 70})}),
         "a/b.x: an integer is wider than 64 bits",
     ),
-    "an empty name": (Context(contexts={"": Context()}), "a: a context cannot be named ''"),
-    "a name with a slash": (Context(contexts={"b/c": Context()}), "a: a context cannot be named 'b/c'"),
-    "half a surrogate pair in a name": (Context(contexts={"\ud800": Context()}), f"a: {SURROGATE}"),
+    "an empty name": (
+        Context(contexts={"": Context()}),
+        "a: a context cannot be named '': the name is empty, has a /, or would be a step of a path",
+    ),
+    "a name with a slash": (
+        Context(contexts={"b/c": Context()}),
+        "a: a context cannot be named 'b/c': the name is empty, has a /, or would be a step of a path",
+    ),
+    "half a surrogate pair in a name": (
+        Context(contexts={"\ud800": Context()}),
+        r"a: a context cannot be named '\ud800': the name has characters that do not show",
+    ),
     "a name that is a number": (
         Context(contexts=cast("dict[str, Context]", {3: Context()})),
-        "a: the name 3 of a context is not text",
+        "a: a context cannot be named 3: the name is not text",
     ),
     "a negative version": (Context("t", -1), "a: a context cannot have the type 't' and the version -1"),
     "a version too great": (

@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+FUZZ_SECONDS ?= 1800
 
-.PHONY: demo test test-long oracle reliability check bench coverage mutants format clean help
+.PHONY: demo test test-long oracle reliability fuzz check bench coverage mutants format clean help
 
 help:
 	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
@@ -15,6 +16,7 @@ help:
 	@echo "make oracle     hold 200,000 random commands with a live QEMU and compare every answer (ARGS=\"--seed random\")"
 	@echo "make reliability  break files, memory and processes under it and write down what came of that; takes minutes;"
 	@echo "                ARGS=\"saves --sample\" for one part, or for a quick look"
+	@echo "make fuzz       fuzz the reader, the commands and every load with atheris; FUZZ_SECONDS=1800 for all of them together"
 	@echo "make check      lint, types, import rules"
 	@echo "make bench      print times beside their baselines"
 	@echo "make coverage   run the tests and tell what they do not reach"
@@ -41,6 +43,10 @@ oracle: $(READY)
 
 reliability: $(READY)
 	$(BIN)/python -m reliability $(ARGS)
+
+fuzz: $(READY)
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check

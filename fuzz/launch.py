@@ -1,6 +1,7 @@
 """One target with atheris, in this process: `python -m fuzz.launch TARGET [libFuzzer's options] CORPUS`."""
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def main() -> None:
         def mutator(data: bytes, max_size: int, seed: int) -> bytes:
             return changed(data, max_size, seed, atheris.Mutate)
 
-    atheris.Setup([sys.argv[0], *sys.argv[2:]], targets()[name], custom_mutator=mutator)
+    again = f"{shlex.quote(sys.executable)} -m fuzz.launch {name}"  # for a shell of libFuzzer's
+    atheris.Setup([again, *sys.argv[2:]], targets()[name], custom_mutator=mutator)
     atheris.Fuzz()
 
 

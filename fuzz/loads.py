@@ -27,6 +27,10 @@ from fuzz.states import damaged, state_of
 WARM: Final = 40
 """Steps at most before the state is taken that the loaded one is near to."""
 
+WILD: Final = (2, 10, 40, 100)
+CAREFUL: Final = (1, 2, 5, 50)
+"""Of 100 fields, how many are drawn anew. The fewer, the more often the state is accepted."""
+
 
 def setups(name: str) -> list[Setup]:
     """Return the machines for a device type, as `chkpt prove` has them."""
@@ -66,7 +70,7 @@ def load_any(setup: Setup, draws: Draws, steps: int, *, whole: bool = False) -> 
     cls = bench.machine.devices.entry(device).type.state
     assert cls is not None
     base = from_context(devices.contexts[device], cls, device)
-    changed = (2, 10, 40, 100)[draws.integer(0, 3)]
+    changed = (CAREFUL if whole else WILD)[draws.integer(0, 3)]
     state = state_of(cls, draws, base, changed, bench.machine.clock.now)
     context = to_context(state, devices.contexts[device].type)
     if not whole:
@@ -127,7 +131,7 @@ def load_cpu(draws: Draws) -> bool:
         checkpoint = Checkpoint()
         machine.save(checkpoint)
         context = checkpoint.contexts["cpu"]
-        state = state_of(CpuState, draws, from_context(context, CpuState, "cpu"), (2, 10, 40, 100)[draws.integer(0, 3)])
+        state = state_of(CpuState, draws, from_context(context, CpuState, "cpu"), WILD[draws.integer(0, 3)])
         checkpoint.contexts["cpu"] = damaged(to_context(state, "cpu"), draws)
         code = draws.data(64)
         machine.memory.write(0x100, code)

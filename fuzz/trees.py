@@ -18,7 +18,7 @@ def unpack(data: bytes) -> object:
     try:
         value: object = msgpack.unpackb(data, strict_map_key=False, max_ext_len=0)
     except (ValueError, TypeError, msgpack.StackError) as exc:  # a map as a key, an extension
-        raise ValueError(str(exc)) from exc
+        raise ValueError(f"no msgpack: {exc!r}") from exc
     return value
 
 

@@ -23,8 +23,10 @@ STRIDE = 8
 """Every so many kept inputs are tried in `make test`; all in `make test-long`."""
 
 
-def test_every_target_has_kept_inputs_and_they_are_of_no_other() -> None:
-    assert set(INPUTS) == set(targets.targets())
+def test_the_kept_inputs_are_of_targets_that_there_are() -> None:
+    """A device that is new has seeds only, until somebody runs the fuzzer."""
+    assert set(INPUTS) <= set(targets.targets())
+    assert len(INPUTS) >= 16
 
 
 @pytest.mark.parametrize("name", sorted(targets.targets()))

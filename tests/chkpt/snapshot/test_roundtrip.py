@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chkpt.context import Checkpoint, Context
 from chkpt.snapshot import Reader, dumps, loads
 from tests.chkpt.snapshot.checkpoints import checkpoints, plain, plain_value, small
+
+BUSY = [HealthCheck.too_slow]  # what it looks like on a host that does something else
 
 
 @given(checkpoints())
@@ -17,7 +19,7 @@ def test_any_checkpoint_comes_back(checkpoint: Checkpoint) -> None:
     assert {key: loaded.header[key] for key in checkpoint.header} == plain_value(checkpoint.header)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=BUSY)
 @given(checkpoints())
 def test_what_is_written_passes_verification(checkpoint: Checkpoint) -> None:
     reader = Reader(dumps(checkpoint))
@@ -25,7 +27,7 @@ def test_what_is_written_passes_verification(checkpoint: Checkpoint) -> None:
     assert reader.header["chkpt"] == 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=BUSY)
 @given(checkpoints())
 def test_rewriting_what_was_read_gives_the_same_bytes(checkpoint: Checkpoint) -> None:
     data = dumps(checkpoint)
@@ -36,7 +38,7 @@ def reordered(contexts: Mapping[str, Context], data: st.DataObject) -> dict[str,
     return {name: contexts[name] for name in data.draw(st.permutations(list(contexts)))}
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=BUSY)
 @given(checkpoints(), st.data())
 def test_the_order_of_the_sections_does_not_matter(checkpoint: Checkpoint, data: st.DataObject) -> None:
     checkpoint.header["created"] = "2026-11-23T00:00:00Z"

@@ -13,6 +13,7 @@ from threading import Thread
 import pytest
 
 from chkpt.machine import Machine
+from chkpt.machine.cpu.unicorn import UnicornCpu
 from chkpt.machine.loop import RunLoop
 from chkpt.service.client import MachineClient
 from chkpt.snapshot import dumps
@@ -46,9 +47,17 @@ def test_the_uncut_run_has_done_its_work(uncut: tuple[Ending, int]) -> None:
 # -- determinism ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["unicorn", "unicorn-portable"])
-def test_two_runs_are_one(model: str, uncut: tuple[Ending, int]) -> None:
-    machine = asked(model)
+@pytest.mark.parametrize(
+    ("model", "bulk"),
+    [("unicorn", True), ("unicorn", False), ("unicorn-portable", True)],
+    ids=["twice", "no bulk", "py"],
+)
+def test_two_runs_are_one(model: str, bulk: bool, uncut: tuple[Ending, int]) -> None:
+    machine = demo(model)
+    cpu = execution(machine).cpu
+    assert isinstance(cpu, UnicornCpu)
+    cpu.bulk = bulk
+    machine.run()
     key(machine, KEY)
     assert ending(machine) == uncut[0]
     machine.close()

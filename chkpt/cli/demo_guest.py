@@ -126,7 +126,7 @@ def _run_and_kill(
 
 def _read_rounds(machine: TerminalMachine, count: int) -> None:
     """Read until the guest has gone its first round that many times."""
-    machine.read_to(lambda text: text.count(b"round 1:") >= count)
+    machine.read_to(lambda text: text.count(b"round 1:") >= count and b"\n" in text.rpartition(b"round 1:")[2])
 
 
 def _half_moved(path: Path) -> str | None:

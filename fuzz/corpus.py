@@ -12,10 +12,12 @@ from chkpt.snapshot import dumps
 from fuzz.snapshots import parts_of
 from fuzz.trees import pack
 from tests.chkpt.snapshot.checkpoints import small
-from tests.snapshots.make_format_1 import PATH
 
 KEPT: Final = Path(__file__).parent / "corpus.zip"
 """The kept inputs: `TARGET/NAME`, where the name is a digest of the input."""
+
+SNAPSHOTS: Final = Path(__file__).parents[1] / "tests" / "snapshots"
+"""The kept files of every format."""
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # so that equal inputs give an equal file
 
@@ -23,7 +25,8 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # so that equal inputs give an equal file
 def seeds(target: str) -> list[bytes]:
     """Return what a fresh run of a target begins with."""
     if target in {"snapshot", "commands"}:
-        return [parts_of(dumps(small())), parts_of(PATH.read_bytes()), PATH.read_bytes(), pack({"header": 0})]
+        files = [path.read_bytes() for path in sorted(SNAPSHOTS.glob("*.zst"))]
+        return [parts_of(dumps(small())), *map(parts_of, files), *files, pack({"header": 0})]
     if target == "codec":
         return [pack({"path": ["a"], "values": {"x": [1, -1, 0.5, None, True, b"b", "t"]}}), dumps(small())[4:80]]
     if target == "configuration":

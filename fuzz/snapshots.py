@@ -4,12 +4,14 @@ Behind a BLAKE3 digest and a zstd frame a fuzzer that changes bytes of a file fi
 parts before they are compressed and digested, in msgpack:
 
     {"header": value, "sections": [[path, type, version, value]], "blobs": [row of the index], "pieces": [bytes],
-     "index": {key: value}}          # "index" replaces what the file's own index says
+     "index": {key: value},          # "index" replaces what the file's own index says
+     "signatures": bytes}            # keys and signatures, which make it a file of format 2
 
 A part that is a byte string is a frame's content as it is. An input of another shape is a file.
 """
 
 import struct
+import zlib
 from typing import Any
 
 from fuzz.trees import pack, unpack
@@ -31,7 +33,7 @@ def mended(data: bytes) -> bytes:
         return data
     body, end = data[:-TRAILER_SIZE], data[-TRAILER_SIZE:]
     number, size, offset = struct.unpack_from("<IIQ", end, 16)
-    index = body[len(body) - size :] if 0 < size <= len(body) else body
+    index = body[offset : offset + size] or body
     return body + end[:16] + trailer(offset, index, number=number, size=size)[16:]
 
 
@@ -50,7 +52,18 @@ def _file(parts: dict[Any, Any]) -> bytes:
         return edited | replaced if isinstance(replaced, dict) else edited
 
     header = _content(parts.get("header"))
-    return File(header_content=header, sections=sections, pieces=held, edit=edit).build()
+    file = File(header_content=header, sections=sections, pieces=held, edit=edit).build()
+    signatures = parts.get("signatures")
+    return signed(file, signatures) if isinstance(signatures, bytes) else file
+
+
+def signed(file: bytes, entries: bytes) -> bytes:
+    """Return a file of format 1 as one of format 2, with these keys and signatures."""
+    payload = b"\x89CHKSIG\n" + entries
+    frame = struct.pack("<II", 0x184D2A5B, len(payload) + 4) + payload
+    frame += struct.pack("<I", zlib.crc32(frame))
+    body, (size, offset) = file[:-TRAILER_SIZE], struct.unpack_from("<IQ", file, len(file) - TRAILER_SIZE + 20)
+    return body + frame + trailer(offset, body[offset : offset + size], number=2)
 
 
 def _rows(value: object) -> list[list[Any]]:
@@ -79,7 +92,10 @@ def parts_of(file: bytes) -> bytes:
         numbers = struct.pack(f"<{len(blob.entry.numbers)}I", *blob.entry.numbers)
         blobs.append([[*blob.path], blob.tag, blob.size, blob.piece_size, indexes, numbers])
     header = {**reader.header}
-    return pack({"header": header, "sections": sections, "blobs": blobs, "pieces": [*pieces.values()]})
+    parts: dict[str, object] = {"header": header, "sections": sections, "blobs": blobs, "pieces": [*pieces.values()]}
+    if reader.signatures:
+        parts["signatures"] = b"".join(key + signature for key, signature in reader.signatures)
+    return pack(parts)
 
 
 def _stored(file: bytes, offset: int, size: int) -> bytes:

@@ -56,6 +56,14 @@ def test_the_parts_of_a_snapshot_are_built_into_the_same_snapshot() -> None:
     assert plain(Reader(file).checkpoint().contexts) == plain(small().contexts)
 
 
+def test_the_parts_of_a_signed_snapshot_keep_its_signatures() -> None:
+    for path in corpus.SNAPSHOTS.glob("*.zst"):
+        whole, again = Reader(path.read_bytes()), Reader(built(parts_of(path.read_bytes())))
+        again.verify()
+        assert again.signatures == whole.signatures
+        assert again.format == whole.format
+
+
 @given(st.binary(max_size=300))
 def test_any_input_is_some_file(data: bytes) -> None:
     assert isinstance(built(data), bytes)

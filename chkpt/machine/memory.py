@@ -6,6 +6,7 @@ Where there is neither, reads give ones and writes are dropped.
 import mmap
 from bisect import insort
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,6 +26,9 @@ PIECE_SIZE = 64 * 1024
 """RAM is saved in pieces of this size: small enough that a little-used machine has mostly zero pieces."""
 
 _ZEROS = bytes(PIECE_SIZE)
+
+_HUGE = 2 << 20
+"""The pages of x86-64 that the kernel gives at once where it is asked to: one fault in place of 512."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,66 @@ class RamBlob:
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """Yield the pieces that are not all zero."""
-        ram, size = self._ram, self.size
-        for index, start in enumerate(range(0, size, PIECE_SIZE)):
-            piece = bytes(ram[start : start + PIECE_SIZE])
-            if piece != (_ZEROS if len(piece) == PIECE_SIZE else bytes(len(piece))):
-                yield index, piece
+        with memoryview(self._ram) as ram:
+            for index in _held(ram):
+                yield index, bytes(ram[index * PIECE_SIZE : (index + 1) * PIECE_SIZE])
+
+    def copy(self) -> "RamCopy":
+        """Return the present content, which stays as it is. It takes the memory of the pieces that are not all zero."""
+        with memoryview(self._ram) as ram:
+            indexes = _held(ram)
+            held = _zeroed(min(len(indexes) * PIECE_SIZE, self.size))
+            if len(held) >= _HUGE and isinstance(held, mmap.mmap):
+                with suppress(OSError):  # a kernel without them
+                    held.madvise(mmap.MADV_HUGEPAGE)
+            with memoryview(held) as to:
+                for at, index in enumerate(indexes):
+                    piece = ram[index * PIECE_SIZE : (index + 1) * PIECE_SIZE]
+                    to[at * PIECE_SIZE : at * PIECE_SIZE + len(piece)] = piece
+        return RamCopy(self.size, indexes, held)
+
+
+class RamCopy:
+    """What RAM held at a time."""
+
+    __slots__ = ("_held", "_indexes", "piece_size", "size")
+
+    def __init__(self, size: int, indexes: list[int], held: Ram) -> None:
+        self._held = held
+        self._indexes = indexes
+        self.size = size
+        self.piece_size = PIECE_SIZE
+
+    def pieces(self) -> Iterator[tuple[int, memoryview]]:
+        """Yield the pieces that are not all zero."""
+        with memoryview(self._held) as held:
+            for at, index in enumerate(self._indexes):
+                length = min(PIECE_SIZE, self.size - index * PIECE_SIZE)
+                yield index, held[at * PIECE_SIZE : at * PIECE_SIZE + length]
+
+
+class ReadyRam:
+    """RAM that has been read from a blob and is ready to be taken."""
+
+    __slots__ = ("piece_size", "ram", "size")
+
+    def __init__(self, ram: Ram) -> None:
+        self.ram = ram
+        self.size = len(ram)
+        self.piece_size = PIECE_SIZE
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the pieces that are not all zero."""
+        return RamBlob(self.ram).pieces()
+
+
+def _held(ram: memoryview) -> list[int]:
+    """Return the indexes of the pieces that are not all zero; `startswith` compares at the speed of memory."""
+    return [
+        start // PIECE_SIZE
+        for start in range(0, len(ram), PIECE_SIZE)
+        if not _ZEROS.startswith(ram[start : start + PIECE_SIZE])
+    ]
 
 
 class Memory:
@@ -142,7 +201,7 @@ class Memory:
     # -- the whole of it ----------------------------------------------------------------------------------------------
 
     def blob(self) -> RamBlob:
-        """Return RAM as a blob."""
+        """Return RAM as a blob, of which a copy can be made."""
         return RamBlob(self._ram)
 
     def replace(self, ram: Ram) -> None:
@@ -189,10 +248,14 @@ def _nobody() -> None:
 
 def ram_of(blob: Blob) -> Ram:
     """Return new RAM with the content of `blob`, whose every piece has been read and verified by then."""
+    if isinstance(blob, ReadyRam):
+        return blob.ram
     ram = _zeroed(blob.size)
-    for index, piece in blob.pieces():
-        start = index * blob.piece_size
-        ram[start : start + len(piece)] = bytes(piece)
+    if isinstance(ram, mmap.mmap):
+        with memoryview(ram) as view:
+            for index, piece in blob.pieces():
+                start = index * blob.piece_size
+                view[start : start + len(piece)] = piece
     return ram
 
 

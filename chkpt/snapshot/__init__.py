@@ -9,11 +9,12 @@ from chkpt.snapshot.layout import FORMAT, SectionEntry
 from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob
 from chkpt.snapshot.signatures import Signature
 from chkpt.snapshot.source import Source
-from chkpt.snapshot.writer import Sign, Summary, Writable, dump, dumps
+from chkpt.snapshot.writer import Progress, Sign, Summary, Writable, dump, dumps
 
 __all__ = [
     "FORMAT",
     "LazyContexts",
+    "Progress",
     "Reader",
     "SectionEntry",
     "Sign",

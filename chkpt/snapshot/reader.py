@@ -3,6 +3,7 @@
 import os
 import zlib
 from collections.abc import Iterator, MutableMapping, Sequence
+from itertools import groupby
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -20,6 +21,7 @@ from chkpt.snapshot.codec import (
     frame_bound,
     frame_content,
 )
+from chkpt.snapshot.cores import on_all_cores
 from chkpt.snapshot.layout import (
     DEVICES,
     FORMAT,
@@ -334,10 +336,12 @@ class StoredBlob:
             CorruptError: a piece is not what was written.
             StorageError: the file cannot be read, or has been closed.
         """
+        numbers = (number for number, _ in groupby(self.entry.numbers))
+        contents = on_all_cores(self._read, numbers, self.entry.piece_size)
         previous, piece = -1, memoryview(b"")
         for index, number in zip(self.entry.indexes, self.entry.numbers, strict=True):
             if number != previous:
-                previous, piece = number, self._read(number)
+                previous, piece = number, next(contents)
             yield index, piece
 
     def verify(self, read: int = 0) -> int:

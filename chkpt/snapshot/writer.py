@@ -16,6 +16,7 @@ from blake3 import blake3
 from chkpt.context import MAX_PIECE_SIZE, Blob, Checkpoint, Context, Value
 from chkpt.errors import LimitError, StateError, StorageError
 from chkpt.snapshot.codec import byte_string_head, check_map, encode_piece, encode_value
+from chkpt.snapshot.cores import on_all_cores
 from chkpt.snapshot.layout import (
     DEVICES,
     FORMAT,
@@ -41,6 +42,7 @@ GENERATOR: Final = "chkpt 0.1.0"
 
 
 _BLOB: Final = "; put long bytes into a blob"
+_PROGRESS: Final = 64  # pieces between two words of progress
 _FEWER: Final = "; give the blobs larger pieces"
 
 
@@ -64,9 +66,14 @@ class Summary:
 Sign: TypeAlias = Callable[[bytes], bytes]
 """Given the root digest of a snapshot, returns the frame of its signatures (`encode_signatures`)."""
 
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told now and then how many bytes of all blobs have been gone through, and how many there are."""
 
-def dump(checkpoint: Checkpoint, file: Writable, *, sign: Sign | None = None) -> Summary:
-    """Write `checkpoint` to a binary file, in one pass and without seeking.
+
+def dump(
+    checkpoint: Checkpoint, file: Writable, *, sign: Sign | None = None, progress: Progress | None = None
+) -> Summary:
+    """Write `checkpoint` to a binary file, in one pass and without seeking; long blobs on all cores.
 
     What the header lacks of `generator` and `created` (RFC 3339, UTC) is filled in. With `sign` the file is signed.
 
@@ -88,7 +95,7 @@ def dump(checkpoint: Checkpoint, file: Writable, *, sign: Sign | None = None) ->
         if taken == 0 and data:
             raise StorageError(f"{getattr(file, 'name', 'the snapshot')}: the file takes no more")
 
-    return _Writer(write).write(checkpoint, sign)
+    return _Writer(write, progress).write(checkpoint, sign)
 
 
 def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
@@ -101,10 +108,12 @@ def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
 class _Writer:
     """The state of one pass."""
 
-    __slots__ = ("_numbers", "_offset", "_pieces", "_put")
+    __slots__ = ("_done", "_numbers", "_offset", "_pieces", "_progress", "_put", "_total")
 
-    def __init__(self, put: Callable[[bytes], None]) -> None:
+    def __init__(self, put: Callable[[bytes], None], progress: Progress | None = None) -> None:
         self._put = put
+        self._progress = progress
+        self._done = self._total = 0  # bytes of blobs
         self._offset = 0
         self._pieces = PieceTable()
         self._numbers: dict[bytes, int] = {}  # digest of a piece's content -> its number
@@ -117,6 +126,7 @@ class _Writer:
         if content_size > MAX_SECTIONS_SIZE:
             raise LimitError(f"{content_size} bytes of content in all sections; the limit is {MAX_SECTIONS_SIZE}")
         blobs.sort(key=lambda held: (held.path, held.tag))
+        self._total = sum(held.blob.size for held in blobs)
         entries = tuple(self._write_blob(*held) for held in blobs)
         index_offset = self._offset
         frame = self._frame(encode_index(Index(header, sections, entries, self._pieces)), "the index", _FEWER)[0]
@@ -182,32 +192,55 @@ class _Writer:
         if not 0 <= size <= MAX_BLOB_SIZE or not 1 <= piece_size <= MAX_PIECE_SIZE:
             raise StateError(f"{blob_name(path, tag)}: {size} bytes in pieces of {piece_size}")
         indexes, numbers = array("Q"), array("I")
-        last, rest = divmod(size, piece_size)
-        previous = -1
-        for index, piece in blob.pieces():
-            length = piece_size if index < last else rest
-            if not previous < index <= last or not length or len(piece) != length:
-                raise StateError(f"{blob_name(path, tag)}: piece {index} of {len(piece)} bytes after piece {previous}")
-            previous = index
-            if not is_zero(piece):
-                indexes.append(index)
-                numbers.append(self._write_piece(piece))
+        pieces = _checked(blob, blob_name(path, tag), indexes)
+        for encoded in on_all_cores(self._encode, pieces, piece_size):
+            numbers.append(self._write_piece(encoded))
+            if self._progress is not None and not len(numbers) % _PROGRESS:
+                self._progress(self._done + indexes[len(numbers) - 1] * piece_size, self._total)
+        self._done += size
+        if self._progress is not None:
+            self._progress(self._done, self._total)
         return BlobEntry(path, tag, size, piece_size, indexes, numbers)
 
-    def _write_piece(self, piece: bytes | memoryview) -> int:
-        """Write a piece, unless an equal one has been written, and return its number."""
+    def _encode(self, piece: bytes | memoryview) -> tuple[bytes, bytes | None, int]:
+        """Return the digest of a piece, its frame unless an equal piece has been written, and its length.
+
+        Several threads do this at once. Two may encode two pieces that are equal: the second frame is then not used.
+        """
         head = byte_string_head(len(piece))
-        content = b"".join(
-            (head, piece)
-        )  # a copy, so that what is digested is what is written, whatever runs meanwhile
+        # A copy, so that what is digested is what is written, whatever runs meanwhile.
+        content = b"".join((head, piece))
         digest = blake3(memoryview(content)[len(head) :]).digest()
+        return digest, None if digest in self._numbers else encode_piece(content), len(piece)
+
+    def _write_piece(self, encoded: tuple[bytes, bytes | None, int]) -> int:
+        """Write a piece, unless an equal one has been written, and return its number."""
+        digest, frame, length = encoded
         number = self._numbers.get(digest)
         if number is None:
-            frame = encode_piece(content)
+            assert frame is not None  # what was in the table then is in it now
             number = self._numbers[digest] = len(self._pieces)
-            self._pieces.add(self._offset, len(frame), len(piece), zlib.crc32(frame), digest)
+            self._pieces.add(self._offset, len(frame), length, zlib.crc32(frame), digest)
             self._write(frame)
         return number
+
+
+def _checked(blob: Blob, name: str, indexes: "array[int]") -> Iterator[bytes | memoryview]:
+    """Yield the pieces of a blob that are not all zero, and put their indexes into `indexes`.
+
+    Raises:
+        StateError: a piece that cannot be, or is out of its place.
+    """
+    last, rest = divmod(blob.size, blob.piece_size)
+    previous = -1
+    for index, piece in blob.pieces():
+        length = blob.piece_size if index < last else rest
+        if not previous < index <= last or not length or len(piece) != length:
+            raise StateError(f"{name}: piece {index} of {len(piece)} bytes after piece {previous}")
+        previous = index
+        if not is_zero(piece):
+            indexes.append(index)
+            yield piece
 
 
 def _sections(checkpoint: Checkpoint) -> Iterator[tuple[Path, Context]]:

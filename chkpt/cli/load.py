@@ -1,6 +1,6 @@
 """`chkpt load`: load a running machine from a snapshot."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +16,12 @@ from chkpt.cli.options import (
     trusted,
 )
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
+from chkpt.cli.progress import watched
 from chkpt.errors import UsageError
 from chkpt.service.client import find
+
+if TYPE_CHECKING:
+    from chkpt.service.messages import LoadReply
 
 
 def load(
@@ -56,9 +60,13 @@ def load(
     require = None if keys is None else {raw.hex(): key.name for raw, key in keys.items()}
     secret = None if identity is None else identity.absolute()
     running = find(machine)
-    reply = running.load(
-        path, only=only or (), skip=skip or (), rename=names, strict=strict, identity=secret, require=require
-    )
+
+    def call() -> "LoadReply":
+        return running.load(
+            path, only=only or (), skip=skip or (), rename=names, strict=strict, identity=secret, require=require
+        )
+
+    reply = watched(running, "load", call, quiet=as_json)
     if as_json:
         show_json(reply)
         return

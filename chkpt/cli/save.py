@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,12 @@ from chkpt.cli.options import (
     stamped_name,
 )
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
+from chkpt.cli.progress import watched
 from chkpt.errors import ExistsError, UsageError
 from chkpt.service.client import find
+
+if TYPE_CHECKING:
+    from chkpt.service.messages import SaveReply
 
 
 def save(
@@ -63,7 +67,11 @@ def save(
         if os.path.lexists(other):
             raise ExistsError(f"{other}: there is a snapshot of that name already; choose another, or chkpt rm it")
     key = None if sign is None else sign.absolute()
-    reply = running.save(path, force=force, sign=key, recipients=recipients)
+
+    def call() -> "SaveReply":
+        return running.save(path, force=force, sign=key, recipients=recipients)
+
+    reply = watched(running, "save", call, quiet=as_json)
     if as_json:
         show_json(reply)
         return

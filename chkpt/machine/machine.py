@@ -17,7 +17,7 @@ from chkpt.machine.cpu.contract import CpuState
 from chkpt.machine.execution import Execution, Outcome
 from chkpt.machine.firmware import Firmware, FirmwareState, open_firmware
 from chkpt.machine.irq import INTR, LINES, IrqLines
-from chkpt.machine.memory import Memory, Ram, ram_of
+from chkpt.machine.memory import Memory, Ram, ReadyRam, ram_of
 from chkpt.machine.msrs import MsrBus
 from chkpt.machine.ports import PortBus
 from chkpt.machine.requests import Requests
@@ -282,10 +282,11 @@ class Machine:
 
     # -- save and load ------------------------------------------------------------------------------------------------
 
-    def save(self, checkpoint: Checkpoint) -> SaveReport:
+    def save(self, checkpoint: Checkpoint, *, copy: bool = False) -> SaveReport:
         """Put the whole machine into `checkpoint`: header, `clock`, `cpu`, `lines`, `firmware`, `memory`, `devices`.
 
-        The blob of RAM is a view of live memory: write the snapshot before the machine runs on.
+        The blob of RAM is a view of live memory: write the snapshot before the machine runs on. With `copy` it is a
+        copy, and the machine may run on at once; that takes as much memory as the guest uses.
 
         Raises:
             SaveError: a device could not be saved; `checkpoint` is unchanged.
@@ -301,9 +302,25 @@ class Machine:
         checkpoint.contexts["lines"] = to_context(LinesState(self.irq.outside), "lines")
         if self.firmware is not None:
             checkpoint.contexts["firmware"] = to_context(self.firmware.state, "firmware")
-        checkpoint.contexts["memory"] = to_context(MemoryState(self.memory.size, self.memory.blob()), "memory")
+        ram = self.memory.blob()
+        state = MemoryState(self.memory.size, ram.copy() if copy else ram)
+        checkpoint.contexts["memory"] = to_context(state, "memory")
         checkpoint.contexts["devices"] = devices
         return report
+
+    def prepare(self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read what takes long of a whole load, the RAM, into `checkpoint`; the machine may run on meanwhile.
+
+        The only method that another thread may call. What does not fit is left to `load`, which refuses it.
+
+        Raises:
+            RefusedError: the snapshot is damaged.
+            StorageError: it cannot be read.
+        """
+        memory = checkpoint.contexts.get("memory")
+        ram = None if memory is None else memory.blobs.get("ram")
+        if memory is not None and ram is not None and ram.size == self.config.memory:
+            memory.blobs["ram"] = ReadyRam(ram_of(ram, progress))
 
     def load(
         self,

@@ -27,6 +27,8 @@ PIECE_SIZE = 64 * 1024
 
 _ZEROS = bytes(PIECE_SIZE)
 
+_PROGRESS = 64  # pieces between two words of progress
+
 _HUGE = 2 << 20
 """The pages of x86-64 that the kernel gives at once where it is asked to: one fault in place of 512."""
 
@@ -246,8 +248,11 @@ def _nobody() -> None:
     """Nobody watches."""
 
 
-def ram_of(blob: Blob) -> Ram:
-    """Return new RAM with the content of `blob`, whose every piece has been read and verified by then."""
+def ram_of(blob: Blob, progress: Callable[[int, int], None] | None = None) -> Ram:
+    """Return new RAM with the content of `blob`, whose every piece has been read and verified by then.
+
+    `progress` is told now and then how many bytes have been gone through, and how many there are.
+    """
     if isinstance(blob, ReadyRam):
         return blob.ram
     ram = _zeroed(blob.size)
@@ -256,6 +261,8 @@ def ram_of(blob: Blob) -> Ram:
             for index, piece in blob.pieces():
                 start = index * blob.piece_size
                 view[start : start + len(piece)] = piece
+                if progress is not None and not index % _PROGRESS:
+                    progress(start, blob.size)
     return ram
 
 

@@ -41,6 +41,14 @@ class CpuInfo(TypedDict):
     pace: str
 
 
+class WorkInfo(TypedDict):
+    """A save or a load that is at work: `done` of `total` bytes of RAM and disks have been gone through."""
+
+    what: str
+    done: int
+    total: int
+
+
 class MachineInfo(TypedDict):
     """The machine as a whole. `clock_ns` is its virtual clock, `qtest` where qtest comes from, as it was given."""
 
@@ -49,6 +57,7 @@ class MachineInfo(TypedDict):
     paused: bool
     clock_ns: int
     cpu: CpuInfo | None
+    work: list[WorkInfo]
     qtest: str | None
     devices: list[str]
     version: str

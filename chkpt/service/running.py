@@ -5,8 +5,9 @@ waiting for the disk, is done by whoever asks.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from chkpt.service.messages import (
     SaveReply,
     SkipInfo,
     StepReply,
+    WorkInfo,
 )
 from chkpt.service.requests import LoadRequest, SaveRequest, StepRequest
 from chkpt.service.tap import Tap
@@ -58,6 +60,7 @@ class RunningMachine:
         self._qtest = qtest
         self._trusted = trusted
         self._version = version("chkpt")
+        self._work: dict[object, WorkInfo] = {}  # what takes long now, each by a key of its own
 
     # -- what is done between two rounds ------------------------------------------------------------------------------
 
@@ -136,6 +139,7 @@ class RunningMachine:
             paused=self.loop.paused,
             clock_ns=self._machine.clock.now,
             cpu=self._cpu(),
+            work=[*self._work.values()],
             qtest=self._qtest,
             devices=[entry.name for entry in self._machine.devices],
             version=self._version,
@@ -190,10 +194,23 @@ class RunningMachine:
             backend=BackendInfo(type=backend.type, path=path if isinstance(path, str) else None),
         )
 
+    @contextmanager
+    def _working(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Show how far a save or a load has come; yield what is to be told that."""
+        key = object()
+
+        def progress(done: int, total: int) -> None:
+            self._work[key] = WorkInfo(what=what, done=done, total=total)
+
+        try:
+            yield progress
+        finally:
+            self._work.pop(key, None)
+
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self, request: SaveRequest) -> SaveReply:
-        """Save the machine to a file. It stands still only until the bytes have been handed to the system.
+        """Save the machine to a file. It stands still only while its state and RAM are copied.
 
         Raises:
             ExistsError: there is such a file, and `force` is not given.
@@ -206,13 +223,17 @@ class RunningMachine:
         paths.check_save(request.path, force=request.force, own=self._files())
         seal = sealing(None if request.sign is None else Path(request.sign), request.recipients)
 
-        def encode(file: Writable) -> tuple[Summary, SaveReport, int]:
+        def capture() -> tuple[Checkpoint, SaveReport, int]:
             checkpoint = Checkpoint()
-            report = self._machine.save(checkpoint)
-            return dump(checkpoint, file, sign=seal.sign), report, self._machine.clock.now
+            return checkpoint, self._machine.save(checkpoint, copy=True), self._machine.clock.now
+
+        def encode(file: Writable) -> tuple[Summary, SaveReport, int]:
+            checkpoint, report, clock_ns = self.loop.submit(capture).result()
+            with self._working("save") as progress:
+                return dump(checkpoint, file, sign=seal.sign, progress=progress), report, clock_ns
 
         def write(file: Writable) -> tuple[int | None, tuple[Summary, SaveReport, int]]:
-            return seal.write(file, lambda plain: self.loop.submit(lambda: encode(plain)).result())
+            return seal.write(file, encode)
 
         size, (summary, report, clock_ns) = publish(Path(request.path), write, force=request.force)
         return SaveReply(
@@ -243,6 +264,9 @@ class RunningMachine:
         with open_snapshot(request.path, identity=identity, trusted=self._trusted) as reader:
             signed_by = [] if request.require is None else trusted_ids(reader, request.require)
             checkpoint = reader.checkpoint()
+            if not request.only and not request.skip:
+                with self._working("load") as progress:
+                    self._machine.prepare(checkpoint, progress)
 
             def call() -> tuple[LoadReport, int]:
                 report = self._machine.load(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chkpt.context import MAX_PIECE_SIZE, SparseBlob, blob_bytes
 from chkpt.errors import StorageError
-from chkpt.machine.memory import PIECE_SIZE, Memory, ram_of
+from chkpt.machine.memory import PIECE_SIZE, Memory, ReadyRam, ram_of
 
 SIZE = 8192
 
@@ -258,3 +258,35 @@ def test_replaced_ram_is_seen_and_an_older_blob_keeps_the_old(memory: Memory) ->
     assert memory.read(0, 3) == b"new"
     memory.write(0, b"more")
     assert blob_bytes(old)[:4] == b"old\0"
+
+
+# -- copies -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 4096, PIECE_SIZE, 3 * PIECE_SIZE + 4096, 4 << 20])
+def test_a_copy_of_ram_stays_as_it_is_and_holds_what_is_not_zero(size: int) -> None:
+    memory = Memory(size)
+    for at in range(0, size, 2 * PIECE_SIZE):
+        memory.write(at, b"first")
+    if size:
+        memory.write(size - 5, b"last!")
+    before = blob_bytes(memory.blob())
+    copy = memory.blob().copy()
+    memory.write(0, bytes(size))
+    assert (copy.size, copy.piece_size) == (size, PIECE_SIZE)
+    assert blob_bytes(copy) == before
+    assert [index for index, _ in copy.pieces()] == sorted({*range(0, -(-size // PIECE_SIZE), 2), *_last(size)})
+
+
+def _last(size: int) -> list[int]:
+    return [(size - 1) // PIECE_SIZE] if size else []
+
+
+def test_ram_that_is_ready_is_taken_as_it_is() -> None:
+    memory = Memory(2 * PIECE_SIZE)
+    memory.write(PIECE_SIZE + 1, b"here")
+    told: list[tuple[int, int]] = []
+    ready = ReadyRam(ram_of(memory.blob(), lambda done, total: told.append((done, total))))
+    assert ram_of(ready) is ready.ram
+    assert blob_bytes(ready) == blob_bytes(memory.blob())
+    assert all(total == 2 * PIECE_SIZE for _, total in told)

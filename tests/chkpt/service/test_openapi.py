@@ -34,6 +34,7 @@ REPLIES = [
     messages.SaveReply,
     messages.LoadReply,
     messages.CpuInfo,
+    messages.WorkInfo,
     messages.StepReply,
     messages.StopReply,
     messages.ErrorReply,

@@ -1,0 +1,109 @@
+"""The bar while a machine saves or loads."""
+
+import os
+import pty
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from chkpt.cli import progress
+from chkpt.cli.progress import watched
+from chkpt.service.client import MachineClient
+from chkpt.service.messages import MachineInfo
+from tests.chkpt.cli.processes import PATIENCE
+from tests.chkpt.service.served import COM1, launch, serving
+
+
+class Slow(MachineClient):
+    """A machine that is in the midst of a save."""
+
+    def __init__(self) -> None:
+        super().__init__("slow", Path("nowhere"))
+        self.asked = threading.Event()
+
+    def machine(self, timeout: float | None = None) -> MachineInfo:
+        self.asked.set()
+        work = [{"what": "save", "done": 3 << 20, "total": 10 << 20}]
+        return {"work": work}  # type: ignore[typeddict-item]  # nothing else is looked at
+
+
+@contextmanager
+def terminal() -> Iterator[bytearray]:
+    """Let stderr be a terminal; yield what it shows. Not a fixture: pytest takes stderr back between the phases."""
+    master, slave = pty.openpty()
+    seen = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # the other end is closed
+            while data := os.read(master, 4096):
+                seen.extend(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(slave, "w") as stream, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", "100")
+        patch.setattr(sys, "stderr", stream)
+        yield seen
+    reader.join()
+    os.close(master)
+
+
+def test_a_bar_is_shown_on_a_terminal_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "AFTER", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+    with terminal() as seen:
+
+        def text() -> bytes:
+            return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", bytes(seen))
+
+        def save() -> str:
+            end = time.monotonic() + PATIENCE
+            while b"3.0/10.0 MiB" not in text() and time.monotonic() < end:
+                time.sleep(0.01)
+            return "saved"
+
+        assert watched(Slow(), "save", save, quiet=False) == "saved"
+        assert b"save slow" in text()
+        assert b"3.0/10.0 MiB" in text()
+
+
+def test_an_error_comes_through_and_the_bar_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "AFTER", 0.0)
+
+    def save() -> None:
+        raise ValueError("no room")
+
+    with terminal():
+        before = threading.active_count()
+        with pytest.raises(ValueError, match="no room"):
+            watched(Slow(), "save", save, quiet=False)
+        assert threading.active_count() == before
+
+
+def test_nothing_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "AFTER", 0.0)
+    machine = Slow()
+    with terminal() as seen:
+        assert watched(machine, "save", lambda: machine.asked.wait(0.3), quiet=True) is False
+    assert seen == b""
+    assert watched(machine, "save", lambda: machine.asked.wait(0.3), quiet=False) is False
+
+
+def test_a_save_that_is_done_at_once_shows_nothing_and_loads_no_rich(home: Path) -> None:
+    with serving(launch(COM1)) as machine, terminal() as seen, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "rich.progress", None)
+        watched(machine, "save", lambda: machine.save(home / "a.zst"), quiet=False)
+    assert seen == b""
+
+
+def test_a_machine_that_does_not_tell_has_a_bar_without_an_end(home: Path) -> None:
+    with serving(launch(COM1)) as machine:
+        assert progress._done(machine, "save") == (0, 0)
+    assert progress._done(machine, "save") == (0, 0)

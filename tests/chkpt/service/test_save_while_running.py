@@ -1,0 +1,127 @@
+"""A guest that is saved while it runs is the guest that never was; and what takes long is told."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from chkpt.context import Checkpoint
+from chkpt.machine import Machine
+from chkpt.machine.config import parse
+from chkpt.service import running as running_module
+from chkpt.service.client import find
+from chkpt.service.messages import WorkInfo
+from chkpt.service.server import Launch, serve
+from chkpt.service.until import Until
+from chkpt.snapshot import Reader, dump, dumps
+from tests.chkpt.service.served import COM1, launch, serving
+from tests.guests import busy, output
+from tests.rig import saved
+
+ROUNDS = 300
+END = 20_000_000
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Path:
+    path = tmp_path / "begin.zst"
+    path.write_bytes(dumps(saved(busy(rounds=ROUNDS))))
+    return path
+
+
+def test_a_guest_saved_many_times_while_it_runs_ends_as_one_never_saved(begin: Path, tmp_path: Path) -> None:
+    saves: list[int] = []
+
+    def save_often() -> None:
+        client = find("machine")
+        while not over.is_set():
+            try:
+                client.save(tmp_path / "again.zst", force=True)
+                with Reader.open(tmp_path / "again.zst") as reader:
+                    reader.verify()
+                saves.append(1)
+            except Exception:  # noqa: BLE001  the machine has reached its end meanwhile
+                return
+
+    def begin_saving() -> None:
+        for saver in savers:
+            saver.start()
+
+    over = threading.Event()
+    savers = [threading.Thread(target=save_often) for _ in range(2)]
+    with (tmp_path / "out").open("wb") as out:
+        until = Until(ticks=END, save=tmp_path / "end.zst")
+        end = serve(
+            Launch(busy().config, load=begin, until=until, output=out.fileno()),
+            lambda *_: begin_saving(),
+        )
+        over.set()
+    for saver in savers:
+        saver.join()
+    plain = busy(rounds=ROUNDS)
+    plain.run(ticks=END)
+    assert len(saves) > 3
+    assert end.why == "reached"
+    assert (tmp_path / "out").read_bytes() == output(plain)
+    with Reader.open(tmp_path / "end.zst") as reader:
+        never = Reader(dumps(saved(plain)))
+        assert reader.sections == never.sections
+        assert [[*blob.digests()] for blob in reader.blobs] == [[*blob.digests()] for blob in never.blobs]
+
+
+def test_the_snapshot_is_of_the_moment_though_the_machine_has_run_on() -> None:
+    machine, other = busy(), busy()
+    machine.run(ticks=30_000)
+    other.run(ticks=30_000)
+    checkpoint = Checkpoint()
+    machine.save(checkpoint, copy=True)
+    machine.run(ticks=90_000)
+    checkpoint.header["created"] = "then"
+    plain = saved(other)
+    plain.header["created"] = "then"
+    assert dumps(checkpoint) == dumps(plain)
+
+
+def test_a_save_that_takes_long_leaves_the_machine_running_and_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[WorkInfo]] = []
+
+    def slow(*args: object, **more: object) -> object:
+        client = find("m")
+        more["progress"](5, 10)  # type: ignore[operator]  # as in the middle of it
+        before = client.machine()
+        told.append(before["work"])
+        while client.machine()["clock_ns"] == before["clock_ns"]:
+            pass
+        return dump(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running_module, "dump", slow)
+    with serving(launch(COM1)) as client:
+        client.save(tmp_path / "a.zst")
+        assert told == [[{"what": "save", "done": 5, "total": 10}]]
+        assert client.machine()["work"] == []
+
+
+def test_a_load_reads_the_ram_while_the_machine_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[list[WorkInfo]] = []
+    prepare = Machine.prepare
+
+    def slow(machine: Machine, checkpoint: Checkpoint, progress: object) -> None:
+        prepare(machine, checkpoint, progress)  # type: ignore[arg-type]
+        told.append(find("m").machine()["work"])
+
+    monkeypatch.setattr(Machine, "prepare", slow)
+    with serving(Launch(parse({"name": "m", "memory": "16M", "device": [COM1]}))) as client:
+        client.save(tmp_path / "a.zst")
+        assert client.load(tmp_path / "a.zst")["loaded"] == ["com1"]
+    assert told in ([[]], [[{"what": "load", "done": 0, "total": 16 << 20}]])
+
+
+def test_a_load_of_ram_of_another_size_is_refused_as_before(tmp_path: Path) -> None:
+    machine = Machine(parse({"memory": "8M", "device": [COM1]}))
+    machine.memory.write(0, os.urandom(1 << 20))
+    (tmp_path / "a.zst").write_bytes(dumps(saved(machine)))
+    with serving(launch(COM1)) as client, pytest.raises(Exception, match="this machine has 4096 bytes of RAM"):
+        client.load(tmp_path / "a.zst")

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 
 from chkpt.context import Checkpoint
 from chkpt.device import FrontendKind
@@ -61,6 +62,7 @@ class RunningMachine:
         self._trusted = trusted
         self._version = version("chkpt")
         self._work: dict[object, WorkInfo] = {}  # what takes long now, each by a key of its own
+        self._one = Lock()
 
     # -- what is done between two rounds ------------------------------------------------------------------------------
 
@@ -196,16 +198,20 @@ class RunningMachine:
 
     @contextmanager
     def _working(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """Show how far a save or a load has come; yield what is to be told that."""
+        """Show how far a save or a load has come; yield what is to be told that. They come one after the other.
+
+        Each takes as much memory as the guest's RAM.
+        """
         key = object()
 
         def progress(done: int, total: int) -> None:
             self._work[key] = WorkInfo(what=what, done=done, total=total)
 
-        try:
-            yield progress
-        finally:
-            self._work.pop(key, None)
+        with self._one:
+            try:
+                yield progress
+            finally:
+                self._work.pop(key, None)
 
     # -- save and load ------------------------------------------------------------------------------------------------
 
@@ -228,8 +234,8 @@ class RunningMachine:
             return checkpoint, self._machine.save(checkpoint, copy=True), self._machine.clock.now
 
         def encode(file: Writable) -> tuple[Summary, SaveReport, int]:
-            checkpoint, report, clock_ns = self.loop.submit(capture).result()
             with self._working("save") as progress:
+                checkpoint, report, clock_ns = self.loop.submit(capture).result()
                 return dump(checkpoint, file, sign=seal.sign, progress=progress), report, clock_ns
 
         def write(file: Writable) -> tuple[int | None, tuple[Summary, SaveReport, int]]:

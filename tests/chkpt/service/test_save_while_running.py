@@ -53,7 +53,7 @@ def test_a_guest_saved_many_times_while_it_runs_ends_as_one_never_saved(begin: P
     with (tmp_path / "out").open("wb") as out:
         until = Until(ticks=END, save=tmp_path / "end.zst")
         end = serve(
-            Launch(busy().config, load=begin, until=until, output=out.fileno()),
+            Launch(busy().config, load=Reader.open(begin), until=until, output=out.fileno()),
             lambda *_: begin_saving(),
         )
         over.set()

@@ -472,6 +472,18 @@ class Loads(Protocol[S_contra]):
         """
 
 
+@runtime_checkable
+class KeepsDate(Protocol):
+    """A device whose date goes on while the machine is off, as from a battery."""
+
+    def advance_date(self, seconds: int, /) -> None:
+        """Show the date of so many seconds later. Called right after a `load`, where the user wants it.
+
+        Nothing else happens: no interrupt, no alarm, no tick of the machine's clock; the machine was off. Where the
+        device does not count now, as it has been stopped, its date stays.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceType(Generic[C, S]):
     """A kind of device: its name, how one is made, and the dataclasses of its configuration and its state.

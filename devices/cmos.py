@@ -181,6 +181,14 @@ class Cmos:
         self._follow_chain()
         self._follow_irq()
 
+    def advance_date(self, seconds: int) -> None:
+        """Show the date of so many seconds later, unless SET or a divider chain in reset holds the updates.
+
+        No flag is set: what an alarm would have done meanwhile is lost, as it was on a machine that was off.
+        """
+        if not self._b & B_SET and self._chain_start is not None:
+            self._calendar.skip(seconds, self._modes)
+
     # -- the ports ----------------------------------------------------------------------------------------------------
 
     def _write_index(self, value: int) -> None:

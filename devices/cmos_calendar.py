@@ -6,10 +6,13 @@ on until they meet one of its ends.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 DAYS_IN_MONTH: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+DAY: Final = 24 * 60 * 60
+EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001  the calendar has no zone
+CENTURY_DAYS: Final = 36_525  # of a hundred years of which every fourth is a leap year
 PM: Final = 0x80  # of the hours in 12-hour mode
 
 SECONDS, MINUTES, HOURS, DAY_OF_WEEK, DAY_OF_MONTH, MONTH, YEAR = range(7)  # places in `Calendar.bytes`
@@ -59,6 +62,42 @@ class Calendar:
             self._carry(DAY_OF_WEEK, 1, 7, modes)
             if self._carry(DAY_OF_MONTH, 1, self._days(modes), modes) and self._carry(MONTH, 1, 12, modes):
                 self._carry(YEAR, 0, 99, modes)
+
+    def skip(self, seconds: int, modes: Modes) -> None:
+        """Go on by so many seconds at once. Bytes that are no date stay as they are."""
+        date = self._date(modes)
+        if date is None:
+            return
+        since = (date - EPOCH) // timedelta(seconds=1)
+        later = EPOCH + timedelta(seconds=(since + seconds) % (CENTURY_DAYS * DAY))
+        days = (since % DAY + seconds) // DAY
+        shown = self.bytes[DAY_OF_WEEK]
+        day_of_week = modes.decode(shown)
+        self.set(later, modes)
+        if not modes.hours_24:
+            self.bytes[HOURS] = modes.encode((later.hour - 1) % 12 + 1) | (PM if later.hour >= 12 else 0)
+        self.bytes[DAY_OF_WEEK] = modes.encode((day_of_week - 1 + days) % 7 + 1) if 1 <= day_of_week <= 7 else shown
+
+    def _date(self, modes: Modes) -> datetime | None:
+        """Return the date that is shown, of the years 2000 to 2099; None where the bytes are none."""
+        values = [modes.decode(byte) for byte in self.bytes]
+        if not modes.hours_24:
+            pm, hours = self.bytes[HOURS] & PM, modes.decode(self.bytes[HOURS] & ~PM)
+            if not 1 <= hours <= 12:
+                return None
+            values[HOURS] = hours % 12 + (12 if pm else 0)
+        try:
+            date = datetime(  # noqa: DTZ001  the calendar has no zone
+                2000 + values[YEAR],
+                values[MONTH],
+                values[DAY_OF_MONTH],
+                values[HOURS],
+                values[MINUTES],
+                values[SECONDS],
+            )
+        except ValueError:
+            return None
+        return date if values[YEAR] <= 99 else None
 
     def _carry(self, place: int, first: int, last: int, modes: Modes) -> bool:
         """Advance one byte, and tell whether it has gone from its last value to its first."""

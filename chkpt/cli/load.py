@@ -7,6 +7,7 @@ import typer
 from chkpt.cli.options import (
     DEFAULT_STORE,
     AsJson,
+    Dates,
     Identity,
     MachineName,
     RequireSignature,
@@ -43,6 +44,7 @@ def load(
     ] = None,
     identity: Identity = None,
     require_signature: RequireSignature = None,
+    time: Dates = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -50,6 +52,9 @@ def load(
 
     Devices are loaded by name. What the machine or the snapshot lacks is skipped and told. With --only or --skip the
     machine's clock and RAM stay as they are.
+
+    The guest's time goes on from where it was saved. With --time wall the date of its battery-backed clock (cmos) is
+    later by the time since the snapshot was created, as if the machine had been off; nothing else is.
 
     With --require-signature nothing is loaded but what one of the keys has signed; the machine itself checks it, on the
     file that it loads.
@@ -63,18 +68,25 @@ def load(
 
     def call() -> "LoadReply":
         return running.load(
-            path, only=only or (), skip=skip or (), rename=names, strict=strict, identity=secret, require=require
+            path,
+            only=only or (),
+            skip=skip or (),
+            rename=names,
+            strict=strict,
+            identity=secret,
+            require=require,
+            time=time or "freeze",
         )
 
     reply = watched(running, "load", call, quiet=as_json)
     if as_json:
         show_json(reply)
         return
+    later = f", its date {reply['dates_advanced_s']} s later" if reply["dates_advanced_s"] else ""
     signed = "".join(f", signed with key {key}" for key in reply["signed_by"])
     devices = ", ".join(reply["loaded"]) or "no devices"
-    show(
-        plain(f"loaded machine {running.name} at {seconds(reply['clock_ns'])} from {reply['path']}: {devices}{signed}")
-    )
+    at = seconds(reply["clock_ns"])
+    show(plain(f"loaded machine {running.name} at {at} from {reply['path']}: {devices}{later}{signed}"))
     show_skipped("skipped", reply["skipped"])
     show_skipped("left as it was", reply["left"])
     for tag in reply["unknown"]:

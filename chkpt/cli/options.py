@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import typer
 
@@ -66,6 +66,14 @@ Store: TypeAlias = Annotated[
 _SNAPSHOT: Final = "A file, if it has a / or ends in .zst or .zst.age; else a name in the store."
 
 Snapshot: TypeAlias = Annotated[str, typer.Argument(autocompletion=_snapshots, metavar="SNAPSHOT", help=_SNAPSHOT)]
+
+Dates: TypeAlias = Annotated[
+    Literal["freeze", "wall"] | None,
+    typer.Option(
+        "--time",
+        help="The date of the guest's battery-backed clock: as it was saved (the default), or later by the time since.",
+    ),
+]
 
 OptionalSnapshot: TypeAlias = Annotated[
     str | None, typer.Argument(autocompletion=_snapshots, metavar="[SNAPSHOT]", help=_SNAPSHOT)

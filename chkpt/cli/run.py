@@ -11,6 +11,7 @@ import typer
 from chkpt.cli.options import (
     DEFAULT_STORE,
     AsJson,
+    Dates,
     Identity,
     RequireSignature,
     Store,
@@ -90,6 +91,7 @@ def run(
     ] = None,
     identity: Identity = None,
     require_signature: RequireSignature = None,
+    time: Dates = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -116,6 +118,8 @@ def run(
     """
     from chkpt.interop import chardev
 
+    if time is not None and load is None:
+        raise UsageError("--time goes with --load")
     saved = None if save is None else new_path(save, store, encrypted=False)
     goal = parse_until(until, port=port, timeout=timeout, save=saved, force=force)
     if goal is not None and qtest is not None:
@@ -154,6 +158,7 @@ def run(
         launch = Launch(
             config,
             load=reader,
+            dates_advance=time == "wall",
             trusted=keys,
             paused=paused,
             qtest=client,

@@ -330,12 +330,14 @@ class Machine:
         skip: Collection[str] = (),
         rename: Mapping[str, str] | None = None,
         strict: bool = False,
+        seconds: int = 0,
     ) -> LoadReport:
         """Become the machine in `checkpoint`, whole or not at all.
 
         With `only`, or a device of this machine in `skip`, the load is partial: clock, CPU, lines and RAM stay as they
         are, and each time in the loaded states is shifted by the difference between this machine's clock and the saved
         one.
+        The dates that devices keep go on by `seconds`, as if the machine had been off for so long: 0 to freeze them.
         What the snapshot has beside them and the devices is skipped, logged and reported like a device.
 
         Raises:
@@ -352,13 +354,14 @@ class Machine:
         )
         parts.tell(strict=strict)
         if parts.partial:
-            report = plan.apply(shift=0 if parts.clock is None else self.clock.now - parts.clock.now)
+            shift = 0 if parts.clock is None else self.clock.now - parts.clock.now
+            report = plan.apply(shift=shift, seconds=seconds)
         else:
-            report = self._load_whole(plan, parts)
+            report = self._load_whole(plan, parts, seconds)
         skipped, unknown = (*parts.skipped, *report.skipped), (*parts.unknown, *report.unknown)
         return LoadReport(report.loaded, skipped, report.left, unknown)
 
-    def _load_whole(self, plan: LoadPlan, parts: "_Parts") -> LoadReport:
+    def _load_whole(self, plan: LoadPlan, parts: "_Parts", seconds: int) -> LoadReport:
         ram = None if parts.memory is None else self._ram(parts.memory)
         if self.firmware is not None and parts.firmware is not None:
             self.firmware.check(parts.firmware)
@@ -368,7 +371,7 @@ class Machine:
         with self._cpu_loaded(parts.cpu), self.irq.frozen(), self.a20.frozen():
             try:
                 self.irq.outside = outside if parts.lines is None else parts.lines.outside
-                report = plan.apply(now=None if parts.clock is None else parts.clock.now)
+                report = plan.apply(now=None if parts.clock is None else parts.clock.now, seconds=seconds)
             except BaseException:
                 self.irq.outside = outside
                 raise

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chkpt.device import Device
+from chkpt.device import Device, KeepsDate
 from chkpt.manager.host import DeviceHost
 from chkpt.manager.types import AnyDeviceType
 
@@ -33,3 +33,9 @@ class DeviceEntry:
         """Load a state into the device; only where it `loads`."""
         device: Any = self.device
         device.load(state)
+
+    def load_later(self, state: object, seconds: int) -> None:
+        """Load a state; where the device keeps a date, that goes on by so many seconds."""
+        self.load(state)
+        if seconds and isinstance(self.device, KeepsDate):
+            self.device.advance_date(seconds)

@@ -41,12 +41,13 @@ class LoadPlan:
         self._steps = steps
         self._left = left
 
-    def apply(self, *, now: int | None = None, shift: int = 0) -> LoadReport:
+    def apply(self, *, now: int | None = None, shift: int = 0, seconds: int = 0) -> LoadReport:
         """Load every device of the plan.
 
         Args:
             now: where the clock is set to. The devices left as they were keep their distance from it.
             shift: nanoseconds added to each time of the loaded states, for a clock that stays where it is.
+            seconds: how far the dates of the loaded devices go on, see `chkpt.device.KeepsDate`.
 
         Raises:
             StateError: a device's `load` refused its state. Every device, the clock and the lines are as they were.
@@ -56,7 +57,7 @@ class LoadPlan:
         """
         clock = self._platform.clock
         before = clock.now
-        actions = [*self._loads(shift), *(() if now is None or now == before else self._moves(now - before))]
+        actions = [*self._loads(shift, seconds), *(() if now is None or now == before else self._moves(now - before))]
         # A device that cannot be put back comes last, so that nothing can fail after it.
         actions.sort(key=lambda action: action.undo is None)
         done: list[Action] = []
@@ -77,11 +78,11 @@ class LoadPlan:
             log.info("%s: loaded", name)
         return self.report
 
-    def _loads(self, shift: int) -> Iterator[Action]:
+    def _loads(self, shift: int, seconds: int) -> Iterator[Action]:
         for step in self._steps:
             state = _shifted(step.state, shift, f"devices/{step.source}") if shift else step.state
             undo = partial(step.entry.load, _saved(step.entry)) if step.entry.saves else None
-            yield Action(step.entry, partial(step.entry.load, state), undo)
+            yield Action(step.entry, partial(step.entry.load_later, state, seconds), undo)
 
     def _moves(self, jump: int) -> Iterator[Action]:
         """Keep the devices that are left as they were at the same distance from a clock that jumps."""

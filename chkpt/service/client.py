@@ -69,11 +69,13 @@ class MachineClient:
         strict: bool = False,
         identity: Path | None = None,
         require: Mapping[str, str] | None = None,
+        time: str = "freeze",
     ) -> LoadReply:
         """Load the machine from the file at `path`, which is absolute. See `chkpt.machine.Machine.load`.
 
         `identity` is the absolute path of the identity that opens an encrypted file, `require` are public keys in
-        hexadecimal with their names: one of them must have signed.
+        hexadecimal with their names: one of them must have signed. With `time` "wall" the dates that devices keep go on
+        by the time since the snapshot was created.
         """
         request: dict[str, object] = {
             "path": str(path),
@@ -81,6 +83,7 @@ class MachineClient:
             "only": list(only),
             "skip": list(skip),
             "rename": dict(rename or {}),
+            "time": time,
         }
         if identity is not None:
             request["identity"] = str(identity)

@@ -123,6 +123,7 @@ class LoadReply(TypedDict):
     left: list[SkipInfo]
     unknown: list[str]
     signed_by: list[str]
+    dates_advanced_s: int
 
 
 class StepReply(TypedDict):

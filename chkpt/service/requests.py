@@ -36,7 +36,8 @@ class LoadRequest:
     """Load the machine from the file at an absolute path. See `chkpt.machine.Machine.load`.
 
     `identity` is the absolute path of the identity that opens an encrypted file. `require` are public keys, in
-    hexadecimal, each with what it is called; one of them must have signed.
+    hexadecimal, each with what it is called; one of them must have signed. With `time` "wall" the dates that devices
+    keep go on by the time since the snapshot was created.
     """
 
     path: str
@@ -46,6 +47,7 @@ class LoadRequest:
     rename: Mapping[str, str] = field(default_factory=dict)
     identity: str | None = None
     require: Mapping[str, str] | None = None
+    time: str = "freeze"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,10 @@ def _names(value: object) -> str | None:
     return None if isinstance(value, list) and all(isinstance(name, str) for name in value) else "not a list of names"
 
 
+def _time(value: object) -> str | None:
+    return None if isinstance(value, str) and value in {"freeze", "wall"} else "neither freeze nor wall"
+
+
 def _renames(value: object) -> str | None:
     if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()):
         return None
@@ -144,6 +150,7 @@ CHECKS: Final[Mapping[type, Mapping[str, Check]]] = {
         "rename": _renames,
         "identity": _or_null(_path),
         "require": _or_null(_keys),
+        "time": _time,
     },
     StepRequest: {"ticks": _number, "blocks": _number, "ns": _number},
     EmptyRequest: {},

@@ -21,6 +21,7 @@ from chkpt.machine.loop import RunLoop
 from chkpt.manager import DeviceEntry, LoadReport, SaveReport, Skip
 from chkpt.seal import PublicKey, TrustedKeys, Verdict, open_snapshot, require, sealing
 from chkpt.service import paths
+from chkpt.service.elapsed import seconds_since
 from chkpt.service.messages import (
     BackendInfo,
     CpuInfo,
@@ -270,6 +271,7 @@ class RunningMachine:
         with open_snapshot(request.path, identity=identity, trusted=self._trusted) as reader:
             signed_by = [] if request.require is None else trusted_ids(reader, request.require)
             checkpoint = reader.checkpoint()
+            seconds = seconds_since(reader) if request.time == "wall" else 0
             if not request.only and not request.skip:
                 with self._working("load") as progress:
                     self._machine.prepare(checkpoint, progress)
@@ -281,6 +283,7 @@ class RunningMachine:
                     skip=request.skip,
                     rename=request.rename,
                     strict=request.strict,
+                    seconds=seconds,
                 )
                 self.loop.end_step()
                 self.loop.rebase()
@@ -300,6 +303,7 @@ class RunningMachine:
             left=_skips(report.left),
             unknown=list(report.unknown),
             signed_by=signed_by,
+            dates_advanced_s=seconds,
         )
 
     def _files(self) -> list[str]:

@@ -26,6 +26,7 @@ from chkpt.service import directory
 from chkpt.service.app import application
 from chkpt.service.connections import KEEP_ALIVE_SECONDS, MAX_HEAD, Connection, quiet
 from chkpt.service.consoles import Consoles
+from chkpt.service.elapsed import seconds_since
 from chkpt.service.messages import MachineInfo
 from chkpt.service.running import RunningMachine
 from chkpt.service.tap import Tap, tapped
@@ -42,7 +43,8 @@ GRACE_SECONDS: Final = 5
 class Launch:
     """What to run: a machine's configuration, and how it begins.
 
-    `load` is the snapshot it begins from, open; it is closed once it is loaded. `trusted` are the keys of which one
+    `load` is the snapshot it begins from, open; it is closed once it is loaded. With `dates_advance` the dates that its
+    devices keep go on by the time since it was created. `trusted` are the keys of which one
     must have signed what is loaded later, None where none need have. `qtest` is where its qtest client is and
     `qtest_text` the same as it was given; `until` is where it ends by itself, and `output` the descriptor that then
     gets what the serial port sends. `pace` is taken in place of the configuration's.
@@ -50,6 +52,7 @@ class Launch:
 
     config: MachineConfig
     load: Reader | None = None
+    dates_advance: bool = False
     trusted: TrustedKeys | None = None
     paused: bool = False
     qtest: Chardev | None = None
@@ -82,7 +85,8 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
         taps = _taps(machine)
         if launch.load is not None:
             with launch.load as reader:
-                machine.load(reader.checkpoint())
+                seconds = seconds_since(reader) if launch.dates_advance else 0
+                machine.load(reader.checkpoint(), seconds=seconds)
         loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_pace(launch))
         output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
         watched = None if launch.until is None else UntilRun(loop, taps, launch.until, output)

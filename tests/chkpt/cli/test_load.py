@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from chkpt.context import Checkpoint
+from chkpt.machine import Machine
+from chkpt.machine.config import parse
 from chkpt.snapshot import Reader, dumps
 from tests.chkpt.cli.processes import chkpt, refused
-from tests.chkpt.service.served import COM1, launch, serving
+from tests.chkpt.service.served import COM1, launch, serving, table
 
 
 def test_load_by_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,3 +91,17 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert chkpt(capsys, "save", "b").status == 0
         same = chkpt(capsys, "diff", "a", "b")
         assert same.status == 0, same
+
+
+def test_the_date_goes_on_where_it_is_asked_to(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(launch({"type": "cmos"})) as machine:
+        checkpoint = Checkpoint()
+        other = Machine(parse(table({"type": "cmos"})))
+        other.save(checkpoint)
+        checkpoint.header["created"] = "2026-01-01T00:00:00Z"
+        (home / "a.zst").write_bytes(dumps(checkpoint))
+        assert chkpt(capsys, "load", "a.zst").out.endswith(": cmos\n")
+        assert re.search(r": cmos, its date \d{7,} s later\n", chkpt(capsys, "load", "a.zst", "--time", "wall").out)
+        assert chkpt(capsys, "load", "a.zst", "--time", "noon").status == 2
+        assert machine.machine()["devices"] == ["cmos"]
+    assert refused(chkpt(capsys, "run", "--time", "wall"), 2) == "--time goes with --load"

@@ -50,7 +50,7 @@ class QtestSession:
         self._machine = machine
         self._tell = tell
         self._answering = False
-        self._partial = b""
+        self._partial = bytearray()
         self._waiting: deque[bytes] = deque()
         self._lines: list[bytes] = []
         self._told: dict[int, bool] = {}
@@ -89,12 +89,17 @@ class QtestSession:
         again, with nothing if need be.
         """
         if self._partial:
-            data = self._partial + data
+            if b"\n" not in data:  # a long command, which must not be copied for each of its pieces
+                self._partial += data
+                data = b""
+            else:
+                data = bytes(self._partial) + data
+                self._partial = bytearray()
         if data.endswith(b"\n"):
-            self._partial = b""
             lines = data[:-1].split(b"\n")
         else:
-            *lines, self._partial = data.split(b"\n")
+            *lines, rest = data.split(b"\n")
+            self._partial += rest
         if len(lines) == 1 and not self._waiting:
             return self.command(lines[0])
         self._waiting.extend(lines)

@@ -39,6 +39,7 @@ class Pty(HostLine):
         except OSError as exc:
             raise StorageError(f"no pseudo-terminal to be had: {exc.strerror}; is /dev/pts mounted?") from exc
         self.path = os.ttyname(slave)
+        os.fchmod(slave, 0o600)  # the system lets its group `tty` write, which would be typing
         tty.setraw(slave)
         os.close(slave)
         os.set_blocking(self._master, False)

@@ -1,5 +1,6 @@
 """The backend `socket`: a Unix or TCP stream, listening or connecting."""
 
+import errno
 import os
 import select
 import socket
@@ -53,6 +54,7 @@ class Socket(HostLine):
         self._own: tuple[int, int] | None = None  # device and inode of the Unix socket that we made
         self._path = config.path
         self._readiness = Readiness()
+        self._reserve = Reserve()
         check(config)
         if not config.listen:
             self._peer = connect(config)
@@ -61,6 +63,7 @@ class Socket(HostLine):
             return
         self._listener = listen(config)
         self._listener.setblocking(False)
+        self._reserve.fill()
         self.address = shown(self._listener.getsockname())
         if self._path is not None:
             self._own = identity(self._path)
@@ -104,8 +107,9 @@ class Socket(HostLine):
     def poll(self) -> None:
         """Accept a peer, or let go one that has ended; send what waits; read what there is room for."""
         if self._peer is None and self._listener is not None:
-            with suppress(OSError):  # nobody there, or gone again
-                self._take(self._listener.accept()[0])
+            peer = self._reserve.accept(self._listener)
+            if peer is not None:
+                self._take(peer)
         if self._peer is not None and has_ended(self._peer):
             self._hold_rest(self._peer)
         if self._peer is not None:
@@ -124,6 +128,7 @@ class Socket(HostLine):
     def close(self) -> None:
         """Close the connection, and remove the Unix socket if it is still ours. A second call does nothing."""
         self._readiness.close()
+        self._reserve.close()
         for each in (self._peer, self._listener):
             if each is not None:
                 each.close()
@@ -175,6 +180,41 @@ class Socket(HostLine):
             self._peer.close()
             self._peer = None
         self._unblock()
+
+
+class Reserve:
+    """A descriptor to turn a peer away with when the process has no other left.
+
+    A peer that is left waiting would keep the listening socket ready, and the run loop spinning.
+    """
+
+    def __init__(self) -> None:
+        self._spare: int | None = None
+
+    def fill(self) -> None:
+        """Take the descriptor, if there is one to be had."""
+        if self._spare is None:
+            with suppress(OSError):
+                self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+    def accept(self, listener: socket.socket) -> socket.socket | None:
+        """Return a peer, or None where there is none, or nothing to hold it with."""
+        self.fill()
+        try:
+            return listener.accept()[0]
+        except OSError as exc:
+            if exc.errno in {errno.EMFILE, errno.ENFILE} and self._spare is not None:
+                self.close()
+                with suppress(OSError):
+                    listener.accept()[0].close()
+                self.fill()
+            return None
+
+    def close(self) -> None:
+        """Give the descriptor back. A second call does nothing."""
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
 
 def has_ended(peer: socket.socket) -> bool:

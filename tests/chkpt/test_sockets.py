@@ -1,7 +1,6 @@
 """A Unix socket is this user's alone, from its first moment, under any umask, and with no descriptor left."""
 
 import os
-import resource
 import select
 import socket
 import stat
@@ -16,6 +15,7 @@ import pytest
 
 from chkpt import sockets
 from chkpt.errors import StorageError
+from tests.descriptors import few_descriptors
 
 NOBODY = 65534
 
@@ -97,26 +97,6 @@ def test_another_user_is_turned_away_even_where_the_modes_let_it_in(tmp_path: Pa
                 assert child.communicate()[0] == b"b''\n"
         finally:
             path.unlink()
-
-
-@contextmanager
-def few_descriptors() -> Iterator[list[int]]:
-    """Leave this process without a descriptor; what is closed of the list is free again."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    top = os.open("/dev/null", os.O_RDONLY)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (top + 20, hard))
-    taken = [top]
-    try:
-        while True:
-            try:
-                taken.append(os.open("/dev/null", os.O_RDONLY))
-            except OSError:
-                break
-        yield taken
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_connection_is_turned_away_while_no_descriptor_is_left(

@@ -1,6 +1,7 @@
 """`pty`: readers that come, go, come back, and do not read."""
 
 import os
+import stat
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,10 @@ def test_bytes_go_both_ways_unchanged(pty: Pty) -> None:
     assert read_exactly(slave, 256) == every
     settle(pty)
     os.close(slave)
+
+
+def test_the_terminal_is_its_owners_alone(pty: Pty) -> None:
+    assert stat.S_IMODE(Path(pty.path).stat().st_mode) == 0o600
 
 
 def test_the_terminal_is_raw(pty: Pty) -> None:

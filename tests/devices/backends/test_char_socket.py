@@ -1,5 +1,6 @@
 """`socket`: peers that come, go, come back, and do not read; Unix and TCP, listening and connecting."""
 
+import os
 import signal
 import socket
 import struct
@@ -10,6 +11,7 @@ import pytest
 
 from chkpt.errors import ConfigError, StorageError
 from devices.backends.char_socket import HELD_SIZE, Socket, SocketConfig
+from tests.descriptors import few_descriptors
 from tests.devices.backends.terminal import Terminal, is_awake, run, settle
 
 
@@ -306,6 +308,27 @@ def test_a_socket_in_use_is_not_taken_away(config: SocketConfig) -> None:
         Socket(again)
     dial(first).close()
     first.close()
+
+
+def test_a_peer_is_turned_away_while_no_descriptor_is_left(line: Socket) -> None:
+    assert not is_awake(line)
+    with few_descriptors() as taken:
+        os.close(taken.pop())
+        with dial(line) as peer:
+            assert is_awake(line)
+            line.poll()
+            assert peer.recv(1) == b""
+            assert not is_awake(line)  # nobody is left waiting, who would keep the run loop spinning
+    with dial(line) as peer:
+        line.poll()
+        assert line.write(b"x") == 1
+        assert receive(peer, 1) == b"x"
+
+
+def test_the_descriptor_kept_for_that_is_given_back(config: SocketConfig) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    Socket(config).close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_file_in_the_way_is_not_touched(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from benchmarks.conversation import conversation
 from benchmarks.devices import memory, ports
 from benchmarks.durable import durable
 from benchmarks.figure import Figure
+from benchmarks.firmware import firmware
 from benchmarks.guest import guest
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -18,6 +19,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "qtest": conversation,
     "commands": commands,
     "guest": guest,
+    "firmware": firmware,
 }
 
 

@@ -279,6 +279,7 @@ class Execution:
     def load(self, state: CpuState) -> None:
         """Let the processor become the one in `state`, which has been checked."""
         self.cpu.load(state)
+        self._told = None  # it may stand still for the same reason, and who has loaded it wants to know
         self._sync = state.sync
 
     def resync(self, state: CpuState) -> None:

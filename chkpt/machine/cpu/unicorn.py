@@ -20,7 +20,12 @@ from unicorn import (  # noqa: TID253  only a machine with such a CPU imports th
     UcError,
     x86_const,
 )
-from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH  # noqa: TID253
+from unicorn.unicorn_const import (  # noqa: TID253
+    UC_CTL_IO_WRITE,
+    UC_CTL_TLB_FLUSH,
+    UC_ERR_FETCH_PROT,
+    UC_ERR_FETCH_UNMAPPED,
+)
 from unicorn.unicorn_py3 import unicorn as binding  # noqa: TID253
 from unicorn.unicorn_py3.arch.intel import HOOK_INSN_CPUID_CFUNC  # noqa: TID253
 
@@ -246,7 +251,8 @@ class UnicornCpu:
             if not self._budget.stopped and self.activity is Activity.ACTIVE:
                 self.activity = Activity.HALTED
         except UcError as exc:
-            self._shut_down(f"it cannot go on: {exc}")
+            hole = exc.errno in {UC_ERR_FETCH_PROT, UC_ERR_FETCH_UNMAPPED}
+            self._shut_down("no memory to run code from" if hole else f"it cannot go on: {exc}")
         finally:
             self._ticks += self._budget.ticks
             self._budget.begin(0)

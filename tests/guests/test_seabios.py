@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from chkpt.machine import Machine
+from chkpt.machine.config import read
 from chkpt.machine.execution import Outcome
 from tests.guests import execution
-from tests.guests.board import SECOND, board, end_of, plain, run_until, said
+from tests.guests.board import ROOT, SECOND, bios, board, end_of, plain, run_until, said
 from tests.guests.media import boot_cdrom, boot_disk
 
 DISK: dict[str, object] = {"unit": 0, "media": "disk", "size": "1M"}
@@ -107,3 +108,16 @@ def test_two_boots_are_one_whatever_counts_the_blocks() -> None:
         ends.append((end_of(machine) | {"saved": None}, said(machine, "debugcon")))
         machine.close()
     assert ends[0] == ends[1] == ends[2]
+
+
+def test_it_boots_on_the_machine_of_the_documentation(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "GUESTS.md").read_text()
+    toml = tmp_path / "pc.toml"
+    toml.write_text(text.split("```toml\n")[1].split("```")[0].replace("/usr/share/seabios/bios.bin", str(bios())))
+    machine = Machine(read(toml))
+    log_file = tmp_path / "seabios.log"
+    run_until(machine, lambda: log_file.exists() and b"No bootable device" in log_file.read_bytes())
+    machine.close()
+    promised = text.split("SeaBIOS (version")[1].split("```")[0].splitlines()[1:]
+    lines = log_file.read_text().splitlines()
+    assert [line for line in promised if line != "..." and line not in lines] == []

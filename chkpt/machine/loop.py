@@ -71,7 +71,8 @@ class RunLoop:
         self._runs = machine.execution is not None  # the processor may have more to do
         self._lock = RLock()  # around the end and what must not follow it; a signal handler may call `stop` anywhere
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._host = HostTime(machine.clock, quiet=pace is Pace.WALL)
+        # a processor may be slower than the host's clock for as long as the guest has work for it
+        self._host = HostTime(machine.clock, quiet=machine.execution is not None)
         self.rebase = self._host.rebase
 
     # -- from any thread ----------------------------------------------------------------------------------------------

@@ -102,6 +102,19 @@ def test_at_the_pace_of_the_wall_clock_a_busy_guest_is_held_back(host: Host) -> 
 
 
 @pytest.mark.parametrize("pace", list(Pace))
+def test_a_guest_that_has_more_work_than_time_is_no_news(
+    pace: Pace, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = SleepingLoop(guest(WORKING), host, pace)
+    told: list[Outcome | None] = []
+    loop.aim(Goal(told.append, ticks=150_000))
+    while not told:
+        host.now += 3 * MAX_LAG
+        loop._follow()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("pace", list(Pace))
 def test_no_pace_changes_what_the_guest_does(pace: Pace, host: Host) -> None:
     plain, machine = busy(), busy()
     plain.run(ticks=150_000)

@@ -178,7 +178,7 @@ NO_IDT = "0f011e0006"  # lidt [600h]: limit 0, so whatever happens next is a tri
         (
             NO_IDT + "ea1000ffff",
             Outcome.SHUTDOWN,
-            "it cannot go on: Fetch from non-executable memory",
+            "no memory to run code from, at ffff:10",
         ),  # jmp ffff:10h, behind the RAM
     ],
     ids=["triple fault", "unsupported instruction", "halt", "hole"],

@@ -66,6 +66,8 @@ def perform_guest(name: str, store: Path, *, replace: bool, keep: bool) -> None:
         path = Path(snapshot[2], f"{name}.zst")
         second.read_to(lambda text: QUESTION in text)
         twin.read_to(lambda text: text.count(QUESTION) == saved.keys + 1)
+        for machine in (second, twin):
+            machine.sleep()
         _compare(stage, twin, second, first.text[: _sent(path)])
         show(
             f"start {first.process.seconds:.2f} s, save {saved.seconds:.2f} s ({path.stat().st_size} bytes), "
@@ -105,6 +107,7 @@ def _run_and_kill(
             first.read_to(lambda text: text.endswith(QUESTION))
             twin.read_to(lambda text: text.endswith(QUESTION))
             for machine in (first, twin):
+                machine.sleep()
                 machine.type(KEY)
             keys += 1
             _read_rounds(first, keys)

@@ -141,8 +141,12 @@ class MachineProcess:
 
     def wait_for(self, file: int, what: str) -> None:
         """Wait until there is something to read. Raise ChkptError where the process ends before, or takes too long."""
+        self.wait_until(lambda: bool(select.select([file], [], [], TICK)[0]), what)
+
+    def wait_until(self, true: Callable[[], bool], what: str) -> None:
+        """Ask until it is true. Raise ChkptError where the process ends before, or takes too long."""
         end = time.monotonic() + PATIENCE
-        while not select.select([file], [], [], TICK)[0]:
+        while not true():
             self._stage.check()
             assert self._process is not None
             if self._process.poll() is not None:

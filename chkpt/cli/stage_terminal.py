@@ -28,7 +28,6 @@ class TerminalMachine:
         self.process = MachineProcess(stage)
         self.client = MachineClient(name, (home or stage.directory) / "chkpt" / name)
         self.text = b""
-        self._stage = stage
         self._home = home
         self._show = show
         self._shown = 0
@@ -63,6 +62,20 @@ class TerminalMachine:
             self.process.wait_for(self._stream.fileno(), "answer")
             if not self._receive():
                 raise self.process.failed("has closed the connection")
+
+    def sleep(self) -> None:
+        """Wait until the guest sleeps and no time passes: until then, when a key comes is a matter of the host's time.
+
+        Raises:
+            ChkptError: the machine has ended, or its time goes on.
+        """
+        seen = [-1]
+
+        def stands_still() -> bool:  # between two requests a processor that is not asleep runs on
+            seen.append(self.client.machine()["clock_ns"])
+            return seen[-1] == seen[-2]
+
+        self.process.wait_until(stands_still, "come to rest")
 
     def read_now(self) -> None:
         """Read what is there."""

@@ -150,8 +150,9 @@ def _header(reader: "Reader") -> Iterator[tuple[str, Value]]:
     """Yield the values in the header, each with the way to it; of a header that is no machine's, only the first.
 
     A name is the way to each value below it, so that what is shown may be many times longer than the header.
+    The schemas are for chkpt compat and for --json.
     """
-    items = (item for key, value in reader.header.items() for item in flat(key, value))
+    items = (item for key, value in reader.header.items() if key != "schemas" for item in flat(key, value))
     yield from islice(items, MAX_HEADER)
     if next(items, None) is not None:
         yield "...", f"the header has more than {MAX_HEADER} values; --json shows all"

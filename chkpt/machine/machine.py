@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, TypeVar, cast
 
 from chkpt.context import Blob, Checkpoint, Value
 from chkpt.device import U16, U64, FrontendKind, IrqLine, OfMachine, Range, Timer
@@ -32,7 +32,7 @@ from chkpt.manager import (
     installed_backend_types,
     installed_device_types,
 )
-from chkpt.state import from_context, from_table, printable, to_context
+from chkpt.state import from_context, from_table, pack_schemas, printable, to_context
 
 log = logging.getLogger("chkpt.machine")
 
@@ -65,6 +65,16 @@ class MemoryState:
 
     size: U64
     ram: Blob
+
+
+PARTS: Final[Mapping[str, type]] = {
+    "clock": ClockState,
+    "cpu": CpuState,
+    "firmware": FirmwareState,
+    "lines": LinesState,
+    "memory": MemoryState,
+}
+"""What a machine saves beside its devices: the context's name, which is its type, and its state."""
 
 
 class MachinePlatform:
@@ -305,6 +315,7 @@ class Machine:
         ram = self.memory.blob()
         state = MemoryState(self.memory.size, ram.copy() if copy else ram)
         checkpoint.contexts["memory"] = to_context(state, "memory")
+        checkpoint.header["schemas"] = self._schemas(checkpoint.contexts, report.saved)
         checkpoint.contexts["devices"] = devices
         return report
 
@@ -321,6 +332,15 @@ class Machine:
         ram = None if memory is None else memory.blobs.get("ram")
         if memory is not None and ram is not None and ram.size == self.config.memory:
             memory.blobs["ram"] = ReadyRam(ram_of(ram, progress))
+
+    def _schemas(self, parts: Collection[str], devices: Collection[str]) -> bytes:
+        """Return what the states in a snapshot declare, by their types: it outlives their classes (decision 0023)."""
+        states = {name: PARTS[name] for name in parts if name in PARTS}
+        for name in devices:
+            device_type = self.devices.entry(name).type
+            if device_type.state is not None:
+                states[device_type.name] = device_type.state
+        return pack_schemas({name: states[name] for name in sorted(states)})
 
     def load(
         self,

@@ -1,8 +1,8 @@
 """What differs between two checkpoints: contexts, tags, bytes of blobs.
 
 Two saves of one machine in one state do not differ: what the header says about the writing of the file (`generator`,
-`created`) is not compared. Blobs of two files are compared by the digests in their indexes first, so that a blob is
-read only where it differs.
+`created`, `schemas`) is not compared. Blobs of two files are compared by the digests in their indexes first, so that a
+blob is read only where it differs.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias, TypeGuard, runtime_checkable
 from chkpt.context import Blob, Checkpoint, Context, Value
 from chkpt.snapshot.layout import Path
 
-WRITING: Final = frozenset({"chkpt", "generator", "created"})
+WRITING: Final = frozenset({"chkpt", "generator", "created", "schemas"})
 """The header's keys that tell about the file, not about the machine."""
 
 GAP: Final = 16

@@ -13,15 +13,19 @@ check per field. The same rules read a configuration table, where fields may be 
 """
 
 from chkpt.state.contexts import from_context, schema, shift_times, to_context
+from chkpt.state.declared import declared, pack_schemas, unpack_schemas
 from chkpt.state.kinds import printable
 from chkpt.state.tables import from_table, refuse_unknown
 
 __all__ = [
+    "declared",
     "from_context",
     "from_table",
+    "pack_schemas",
     "printable",
     "refuse_unknown",
     "schema",
     "shift_times",
     "to_context",
+    "unpack_schemas",
 ]

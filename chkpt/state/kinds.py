@@ -5,14 +5,17 @@ import enum
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
 from operator import attrgetter
-from typing import Annotated, Union, cast
+from typing import Annotated, TypeAlias, Union, cast
 
 from chkpt.context import Blob, Value
 from chkpt.device import Length, MachineTime, Range
 from chkpt.errors import StateError
+
+Shape: TypeAlias = "Sequence[str | int | Shape]"
+"""What a field may hold, as JSON has it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Kind:
     optional: bool = False
     shift: Callable[[typing.Any, int], object] | None = None  # adds nanoseconds to the times in it; None: has none
     test: str | None = None  # a Python expression: whether `{0}` passes `check` and is the field's value itself
+    shape: "Shape" = ()  # the same in data, see `chkpt.state.declared`; of a context, its own dataclass says it
 
     @property
     def is_branch(self) -> bool:
@@ -62,7 +66,8 @@ def _integer(least: int, greatest: int, *, time: bool) -> Kind:
         return check(value + delta)
 
     test = f"type({{0}}) is int and {int(least)} <= {{0}} <= {int(greatest)}"
-    return Kind(f"integer {least}..{greatest}", check, shift=shift if time else None, test=test)
+    shape = ("time" if time else "int", int(least), int(greatest))
+    return Kind(f"integer {least}..{greatest}", check, shift=shift if time else None, test=test, shape=shape)
 
 
 def _boolean() -> Kind:
@@ -71,7 +76,7 @@ def _boolean() -> Kind:
             raise StateError(f"is {shown(value)}, not true or false")
         return value
 
-    return Kind("bool", check, test="type({0}) is bool")
+    return Kind("bool", check, test="type({0}) is bool", shape=("bool",))
 
 
 def _run(kind: type, length: Length) -> Kind:
@@ -84,7 +89,8 @@ def _run(kind: type, length: Length) -> Kind:
         return value
 
     test = f"type({{0}}) is {kind.__name__} and {int(length.least)} <= len({{0}}) <= {int(length.greatest)}"
-    return Kind(f"{kind.__name__} of length {length.least}..{length.greatest}", check, test=test)
+    shape = (kind.__name__, int(length.least), int(length.greatest))
+    return Kind(f"{kind.__name__} of length {length.least}..{length.greatest}", check, test=test, shape=shape)
 
 
 def _enumeration(kind: type[enum.Enum]) -> Kind:
@@ -95,7 +101,8 @@ def _enumeration(kind: type[enum.Enum]) -> Kind:
             return members[value]
         raise StateError(f"is {shown(value)}, not one of {', '.join(map(str, members))}")
 
-    return Kind(f"one of {', '.join(map(str, members))}", check, encode=attrgetter("_value_"))
+    shape = ("one of", tuple(cast("Mapping[str | int, object]", members)))
+    return Kind(f"one of {', '.join(map(str, members))}", check, encode=attrgetter("_value_"), shape=shape)
 
 
 def _not_a_value(value: Value) -> object:
@@ -148,6 +155,7 @@ def _tuple_of_values(name: str, items: Sequence[Kind], least: int, greatest: int
         check,
         encode=encode if any(kind.encode is not None for kind in items) else None,
         shift=shift if any(kind.shift is not None for kind in items) else None,
+        shape=("list", int(least), int(greatest), tuple(kind.shape for kind in items)),
     )
 
 
@@ -164,6 +172,7 @@ def _optional(inner: Kind) -> Kind:
         shift=None if shift is None else lambda value, delta: None if value is None else shift(value, delta),
         optional=True,
         test=None if inner.test is None else f"({{0}} is None or {inner.test})",
+        shape=("or nil", inner.shape) if inner.shape else (),
     )
 
 
@@ -193,7 +202,7 @@ def _class_kind(cls: type, length: Length | None) -> Kind:
     if cls is bool:
         kind = _boolean()
     elif cls is Blob:
-        kind = Kind("blob", _not_a_value, blob=True)
+        kind = Kind("blob", _not_a_value, blob=True, shape=("blob",))
     elif cls in {bytes, str} and length is not None:
         kind = _run(cls, length)
     elif issubclass(cls, enum.Enum):

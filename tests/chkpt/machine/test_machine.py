@@ -27,6 +27,7 @@ from chkpt.errors import (
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.manager import BackendTypes, LoadReport, Skip
+from chkpt.state import unpack_schemas
 from tests.contract import plain_checkpoint
 from tests.rig import saved
 from tests.small import CellState, Closable, ControllerConfig, Disk, Line, Panel, cell, machine, types
@@ -220,6 +221,9 @@ def test_a_save_has_header_clock_lines_memory_and_devices() -> None:
     checkpoint = Checkpoint()
     report = board.save(checkpoint)
     assert report.saved == ("controller", "a")
+    schemas = unpack_schemas(checkpoint.header.pop("schemas"))
+    assert [*schemas] == sorted(schemas)
+    assert schemas["clock"] == {"version": 1, "fields": {"now": ["int", 0, (1 << 63) - 1]}}
     assert checkpoint.header == {"machine": "small", "clock_ns": 1234, "config": board.config.table}
     assert list(checkpoint.contexts) == ["clock", "lines", "memory", "devices"]
     assert checkpoint.contexts["clock"] == Context("clock", 1, {"now": 1234})

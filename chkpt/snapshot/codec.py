@@ -29,6 +29,8 @@ MAX_CONTENT: Final = 16 << 20
 """Bytes of content in the longest frame."""
 MAX_ITEMS: Final = 1 << 17
 """Values in one content, a key counted as one."""
+MAX_VALUES: Final = 1 << 18
+"""Values in the contents of all sections together: who reads them all holds them all."""
 MAX_TEXT: Final = 1 << 20
 """Bytes of text in one content. Text may take four times its length in memory, bytes do not."""
 MAX_DEPTH: Final = 64
@@ -146,6 +148,27 @@ def decode_value(content: bytes) -> Plain:
         _unpack(content, _refuse_twice)
         raise CorruptError("a value is not in the shortest msgpack encoding")
     return value
+
+
+class ValueCount:
+    """The values in the sections of one file, counted as the sections are read, or written."""
+
+    __slots__ = ("_counted", "_needed", "_total")
+
+    def __init__(self, content_size: int) -> None:
+        """Count nothing where all contents together, of `content_size` bytes, are too short to hold too many values."""
+        self._needed = content_size > MAX_VALUES
+        self._counted: set[tuple[str, ...]] = set()
+        self._total = 0
+
+    def add(self, path: tuple[str, ...], content: bytes) -> None:
+        """Count a section once, however often it is read. Raise LimitError where there are more than `MAX_VALUES`."""
+        if not self._needed or path in self._counted:
+            return
+        self._counted.add(path)
+        self._total += _walk(content)
+        if self._total > MAX_VALUES:
+            raise LimitError(f"more than {MAX_VALUES} values in the sections together")
 
 
 # -- what both sides check --------------------------------------------------------------------------------------------
@@ -272,8 +295,8 @@ def _first_bytes() -> list[tuple[int, int, int]]:
 _FIRST_BYTES: Final = _first_bytes()
 
 
-def _walk(content: bytes) -> None:
-    """Raise LimitError where `content` has too many values, too much text or too much depth.
+def _walk(content: bytes) -> int:
+    """Return how many values `content` has. Raise LimitError where they, its text or its depth are too much.
 
     What is no msgpack at all ends the walk: to unpack it will fail at the same place.
     """
@@ -286,7 +309,7 @@ def _walk(content: bytes) -> None:
             continue
         waiting[-1] -= 1
         if at >= end:
-            return
+            break
         kind, width, length = _FIRST_BYTES[content[at]]
         at += 1
         if width:
@@ -298,7 +321,7 @@ def _walk(content: bytes) -> None:
             at += length
             text += length
         elif kind == _OTHER:
-            return
+            break
         else:
             length *= kind  # a map holds two values, its key and its value, where an array holds one
             claimed += length
@@ -307,3 +330,4 @@ def _walk(content: bytes) -> None:
                 raise LimitError(_too_deep())
         if claimed > MAX_ITEMS or text > MAX_TEXT:
             raise LimitError(f"more than {MAX_ITEMS} values or {MAX_TEXT} bytes of text in one frame")
+    return claimed

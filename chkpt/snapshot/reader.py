@@ -15,6 +15,7 @@ from chkpt.snapshot.codec import (
     FRAME_MAGIC,
     MAX_CONTENT,
     Plain,
+    ValueCount,
     byte_string_head,
     check_map,
     decode_value,
@@ -71,6 +72,7 @@ class Reader:
         "_blobs",
         "_index_end",
         "_source",
+        "_values",
         "blobs",
         "format",
         "header",
@@ -235,6 +237,7 @@ class Reader:
             value = self._read_value(offset, trailer.index_size, None, trailer.root_digest)
             index = decode_index(value, offset)
             self.sections = index.sections
+            self._values = ValueCount(sum(entry.content_size for entry in index.sections))
             self.blobs = tuple(StoredBlob(self._source, index.pieces, entry) for entry in index.blobs)
             self._blobs: dict[Path, dict[Path, dict[str, Blob]]] = {}
             for blob in self.blobs:
@@ -244,18 +247,22 @@ class Reader:
         except (RefusedError, MemoryError) as exc:
             raise _placed(exc, self.name, what, offset) from exc
 
-    def _read_value(self, offset: int, stored_size: int, content_size: int | None, digest: bytes) -> Plain:
+    def _read_value(
+        self, offset: int, stored_size: int, content_size: int | None, digest: bytes, path: Path | None = None
+    ) -> Plain:
         stored = self._source.read(offset, stored_size)
         if blake3(stored).digest() != digest:
             raise CorruptError("the stored bytes do not match their digest")
         content = frame_content(stored, content_size)
         del stored  # as long as the content, at the worst
+        if path is not None:
+            self._values.add(path, content)
         return decode_value(content)
 
     def _read_section(self, entry: SectionEntry) -> Context:
         path, _, _, offset, stored_size, content_size, digest = entry
         try:
-            value = self._read_value(offset, stored_size, content_size, digest)
+            value = self._read_value(offset, stored_size, content_size, digest, path)
             context = decode_section(value, entry, self._blobs.get(path, {}))
         except (RefusedError, MemoryError) as exc:
             raise _placed(exc, self.name, f"section {'/'.join(path)}", offset) from exc

@@ -15,7 +15,15 @@ from blake3 import blake3
 
 from chkpt.context import MAX_PIECE_SIZE, Blob, Checkpoint, Context, Value
 from chkpt.errors import LimitError, StateError, StorageError
-from chkpt.snapshot.codec import byte_string_head, check_map, encode_piece, encode_value
+from chkpt.snapshot.codec import (
+    MAX_VALUES,
+    ValueCount,
+    byte_string_head,
+    check_map,
+    encode_piece,
+    encode_value,
+    frame_content,
+)
 from chkpt.snapshot.cores import on_all_cores
 from chkpt.snapshot.layout import (
     DEVICES,
@@ -125,6 +133,8 @@ class _Writer:
         content_size = sum(entry.content_size for entry in sections)
         if content_size > MAX_SECTIONS_SIZE:
             raise LimitError(f"{content_size} bytes of content in all sections; the limit is {MAX_SECTIONS_SIZE}")
+        if content_size > MAX_VALUES:
+            self._count_values(checkpoint, content_size)
         blobs.sort(key=lambda held: (held.path, held.tag))
         self._total = sum(held.blob.size for held in blobs)
         entries = tuple(self._write_blob(*held) for held in blobs)
@@ -178,6 +188,16 @@ class _Writer:
         offset = self._offset
         self._write(frame)
         return SectionEntry(path, context.type, context.version, offset, len(frame), size, blake3(frame).digest())
+
+    def _count_values(self, checkpoint: Checkpoint, content_size: int) -> None:
+        """Raise LimitError where the sections hold more values than a reader takes; only long ones can."""
+        values = ValueCount(content_size)
+        for path, context in _sections(checkpoint):
+            frame, size = self._frame(encode_section(path, context, []), "/".join(path))
+            try:
+                values.add(path, frame_content(frame, size))
+            except LimitError as exc:
+                raise LimitError(f"{'/'.join(path)}: {exc}{_BLOB}") from exc
 
     def _find_fault(self, path: Path, context: Context) -> None:
         """Raise StateError with the tag of the value in `context` that cannot be encoded, if it is one."""

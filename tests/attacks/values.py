@@ -1,9 +1,10 @@
 """Attacks on the msgpack inside the frames."""
 
+from dataclasses import replace
 from typing import Final
 
 from chkpt.errors import LimitError
-from tests.attacks.parts import CLOCK, Attack, child, clock, good, in_header, in_value, later
+from tests.attacks.parts import CLOCK, GOOD, Attack, Make, child, clock, good, in_header, in_value, later
 from tests.chkpt.snapshot.handmade import File, pack, section
 
 MIB: Final = 1 << 20
@@ -28,6 +29,19 @@ def a_million_contexts() -> bytes:
         + b"".join(b"\xa5" + b"%05x" % number + b"\x80" for number in range(1_000_000))
     )
 
+
+def many(*places: int) -> Make:
+    """Return the good file with a tag in some of its sections that has 131000 empty arrays, nearly all that it may."""
+    sections = [*GOOD.sections]
+    for place in places:
+        content = sections[place].content
+        at = content.index(b"\xa6values") + 7
+        more = bytes([content[at] + 1]) + content[at + 1 :] + b"\xa1x" + pack([[]] * 131_000)
+        sections[place] = replace(sections[place], content=content[:at] + more)
+    return good(sections=sections)
+
+
+TOGETHER: Final = "more than 262144 values in the sections together"
 
 ENCODING: Final = (
     Attack(13, "garbage", in_value(b"\xc1"), "not one msgpack value"),
@@ -84,6 +98,8 @@ LIMITS: Final = (
         "bytes of content in all sections; the limit is 67108864",
         LimitError,
     ),
+    Attack(61, "in three sections", later(lambda: many(0, 3, 4)), TOGETHER, LimitError),
+    Attack(61, "in a device", later(lambda: many(0, 1, 2)), TOGETHER, LimitError),
     Attack(34, "a key", in_value(pack({"k" * 256: 1})), "a key of 256 characters; the limit is 255", LimitError),
     Attack(34, "a tag", in_value(b"\x01", pack("k" * 256)), "a key of 256 characters; the limit is 255", LimitError),
     Attack(34, "in the header", in_header(pack("k" * 256), b"\x01"), "a key of 256 characters", LimitError),

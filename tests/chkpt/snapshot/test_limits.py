@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chkpt.context import Checkpoint, Context
 from chkpt.errors import LimitError
-from chkpt.snapshot import Reader
+from chkpt.snapshot import Reader, dumps
 from tests.chkpt.snapshot.handmade import Blob, File, Piece, Section, frame, pack, section
 from tests.chkpt.snapshot.test_hostile import in_section, in_value, index
 
@@ -27,6 +28,29 @@ def test_contexts_nest_as_deep_as_the_limit_and_no_deeper() -> None:
     Reader(in_section(pack({"path": ["a"]} | nested(31)))()).verify()
     with pytest.raises(LimitError, match=r"contexts nest deeper than 64 maps"):
         Reader(in_section(pack({"path": ["a"]} | nested(32)))()).verify()
+
+
+def filled(sections: int, values: int) -> Checkpoint:
+    return Checkpoint({}, {f"s{number:03}": Context("", 0, {"x": [[]] * values}) for number in range(sections)})
+
+
+def test_the_values_of_all_sections_together_are_limited_for_reader_and_writer() -> None:
+    """Each of them is short enough not to be looked at for itself; a section that is read again is counted once."""
+    data = dumps(
+        filled(128, 2040)
+    )  # and eight around them in each: two keys and the tag, the name, two maps, two arrays
+    reader = Reader(data)
+    reader.verify()
+    reader.verify()
+    with pytest.raises(
+        LimitError, match=r"more than 262144 values in the sections together; put long bytes into a blob"
+    ):
+        dumps(filled(128, 2041))
+    parts = [section(f"s{number:03}", values={"x": [[]] * 2041}) for number in range(128)]
+    with pytest.raises(
+        LimitError, match=r"section s127 at offset .*: more than 262144 values in the sections together"
+    ):
+        Reader(File(sections=parts).build()).verify()
 
 
 # -- what a hostile file costs ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from benchmarks.durable import durable
 from benchmarks.figure import Figure
 from benchmarks.firmware import firmware
 from benchmarks.guest import guest
+from benchmarks.whole import whole
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "memory": memory,
@@ -20,6 +21,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "commands": commands,
     "guest": guest,
     "firmware": firmware,
+    "whole": whole,
 }
 
 

@@ -61,6 +61,7 @@ def _connected(running: MachineClient, port: str | None) -> socket.socket:
 def _converse(stream: socket.socket, signalled: int) -> None:
     """Carry bytes both ways until Ctrl-] is typed or the machine ends."""
     source, sink = sys.stdin.fileno(), sys.stdout.fileno()
+    terminal = os.isatty(source)
     typing = True
     while True:
         ready, _, _ = select.select([stream, signalled, *([source] if typing else [])], [], [])
@@ -75,7 +76,14 @@ def _converse(stream: socket.socket, signalled: int) -> None:
                 return
             _write(sink, data)
         if source in ready:
-            data = os.read(source, CHUNK)
+            try:
+                data = os.read(source, CHUNK)
+            except OSError:
+                if not terminal:
+                    raise
+                data = b""
+            if terminal and not data:  # no key makes an end of input on a raw terminal: it has gone
+                return
             typed, leave, _ = data.partition(bytes([LEAVE]))
             with suppress(ConnectionError):  # the next read from the stream tells
                 stream.sendall(typed)

@@ -1,9 +1,11 @@
 """`chkpt console`: a terminal, or a pipe, at a serial port."""
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import termios
 import time
 from collections.abc import Iterator
@@ -102,6 +104,40 @@ def test_terminal_is_restored_after_a_signal(machine: MachineClient, number: sig
         time.sleep(0.01)
     terminal.process.send_signal(number)
     assert terminal.close() == 128 + number
+
+
+def test_a_resize_does_no_harm(machine: MachineClient) -> None:
+    terminal = Terminal()
+    terminal.read_until(b"leaves")
+    for rows in range(20, 60):
+        fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("4H", rows, 80, 0, 0))
+        terminal.process.send_signal(signal.SIGWINCH)  # it is not the terminal's own session, which the kernel tells
+        os.write(terminal.master, b"a")
+    seen = terminal.read_until(b"A")
+    while seen.count(b"A") < 40:
+        seen += terminal.read_until(b"A")
+    os.write(terminal.master, b"\x1d")
+    assert terminal.close() == 0
+
+
+def test_the_end_of_input_that_a_terminal_makes_is_for_the_guest(machine: MachineClient) -> None:
+    terminal = Terminal()
+    terminal.read_until(b"leaves")
+    while termios.tcgetattr(terminal.slave) == terminal.before:
+        time.sleep(0.01)
+    os.write(terminal.master, b"\x04x")
+    assert b"\x04X" in terminal.read_until(b"X")
+    os.write(terminal.master, b"\x1d")
+    assert terminal.close() == 0
+
+
+def test_a_terminal_that_goes_away_ends_it(machine: MachineClient) -> None:
+    terminal = Terminal()
+    terminal.read_until(b"leaves")
+    os.close(terminal.slave)
+    os.close(terminal.master)
+    assert terminal.process.wait(PATIENCE) is not None
+    assert machine.machine()["name"] == "m"
 
 
 def test_pipe(machine: MachineClient) -> None:

@@ -39,8 +39,8 @@ def console(
     if sys.__stdin__ is None:  # it was closed when the interpreter started; sys.stdin is /dev/null by now
         raise ChkptError("standard input is closed")
     running = find(machine)
-    with _connected(running, port) as stream, _raw(running.name), _signalled() as signalled:
-        _converse(stream, signalled)
+    with _connected(running, port) as stream, _raw(running.name) as terminal, _signalled() as signalled:
+        _converse(stream, signalled, terminal=terminal)
 
 
 def _connected(running: MachineClient, port: str | None) -> socket.socket:
@@ -58,10 +58,9 @@ def _connected(running: MachineClient, port: str | None) -> socket.socket:
     return running.console(wanted)
 
 
-def _converse(stream: socket.socket, signalled: int) -> None:
+def _converse(stream: socket.socket, signalled: int, *, terminal: bool) -> None:
     """Carry bytes both ways until Ctrl-] is typed or the machine ends."""
     source, sink = sys.stdin.fileno(), sys.stdout.fileno()
-    terminal = os.isatty(source)
     typing = True
     while True:
         ready, _, _ = select.select([stream, signalled, *([source] if typing else [])], [], [])
@@ -114,11 +113,14 @@ def _signalled() -> Iterator[int]:
 
 
 @contextmanager
-def _raw(name: str) -> Iterator[None]:
-    """Let the terminal pass every key on, and restore it whatever ends the command. A pipe needs nothing."""
+def _raw(name: str) -> Iterator[bool]:
+    """Let the terminal pass every key on, and restore it whatever ends the command. A pipe needs nothing.
+
+    Yields whether it is a terminal: one that goes away is none any more.
+    """
     source = sys.stdin.fileno()
     if not os.isatty(source):
-        yield
+        yield False
         return
     import termios
     import tty
@@ -130,8 +132,11 @@ def _raw(name: str) -> Iterator[None]:
     handlers = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     typer.echo(f"console of machine {name}; Ctrl-] leaves", err=True)
     try:
-        tty.setraw(source, termios.TCSADRAIN)  # what has been typed ahead is for the guest
-        yield
+        try:
+            tty.setraw(source, termios.TCSADRAIN)  # what has been typed ahead is for the guest
+        except termios.error as exc:
+            raise ChkptError("the terminal has gone") from exc
+        yield True
     finally:
         with suppress(termios.error):  # the terminal has gone
             termios.tcsetattr(source, termios.TCSADRAIN, before)

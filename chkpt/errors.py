@@ -18,7 +18,8 @@
     ├── DeviceError                 1  a device failed
     │   ├── ConflictError              two owners of one port, MSR, address or line
     │   ├── SaveError                  a device's `save` raised
-    │   └── LoadError                  a device's `load` failed; the machine is as it was
+    │   └── LoadError                  a load failed; the machine is as it was
+    │       └── HalfLoadedError            and could not be taken back; a served machine ends
     └── StorageError                1  the operating system refused a read or a write
 
 A message names the file, the path of the context and the offset where it knows them, and says what to do.
@@ -110,7 +111,11 @@ class SaveError(DeviceError):
 
 
 class LoadError(DeviceError):
-    """A device could not be loaded; every device is as it was before."""
+    """A device could not be loaded; every device is as it was before, unless it is a HalfLoadedError."""
+
+
+class HalfLoadedError(LoadError):
+    """A load failed, and what it had done could not be undone: the machine is neither, and must not run on."""
 
 
 class StorageError(ChkptError):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from threading import RLock
 from typing import Protocol, TypeVar
 
-from chkpt.errors import ChkptError, NoMachineError, UsageError
+from chkpt.errors import ChkptError, HalfLoadedError, NoMachineError, UsageError
 from chkpt.machine.cpu.contract import Activity
 from chkpt.machine.execution import Execution, Outcome
 from chkpt.machine.goal import Goal, nearest
@@ -196,6 +196,8 @@ class RunLoop:
         if self._calls:
             while self._calls:
                 self._calls.popleft()()
+                if self.machine.half_loaded:
+                    raise HalfLoadedError("a load has failed, and could not be undone; its caller was told more")
             still = self._pollables()  # a call may have paused the machine, or taken a channel away
             ready = [channel for channel in ready if channel in still]
         for channel in ready:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar, cast
 
 from chkpt.context import Blob, Checkpoint, Value
 from chkpt.device import U16, U64, FrontendKind, IrqLine, OfMachine, Range, Timer
-from chkpt.errors import ChkptError, ConfigError, StateError, StrictError
+from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, SaveError, StateError, StrictError
 from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
 from chkpt.machine.clock import MachineClock
@@ -183,6 +183,8 @@ class Machine:
         types = installed_device_types() if device_types is None else device_types
         self.devices = DeviceManager(MachinePlatform(self), types)
         self._backend_types = backend_types
+        self.half_loaded = False
+        """Whether a load has failed in a way that could not be undone: the machine is good for nothing but its end."""
         self.execution: Execution | None = None
         self.firmware: Firmware | None = None
         try:
@@ -299,8 +301,10 @@ class Machine:
         copy, and the machine may run on at once; that takes as much memory as the guest uses.
 
         Raises:
-            SaveError: a device could not be saved; `checkpoint` is unchanged.
+            SaveError: a device could not be saved, or the machine is half loaded; `checkpoint` is unchanged.
         """
+        if self.half_loaded:
+            raise SaveError(f"machine {self.name} is half loaded, as a load has failed; it cannot be saved, so end it")
         report = self.devices.save(checkpoint)
         checkpoint.header["machine"] = self.name
         checkpoint.header["clock_ns"] = self.clock.now
@@ -364,6 +368,9 @@ class Machine:
             RefusedError: the snapshot cannot be taken. Nothing has changed.
             NotFoundError, UsageError: see `DeviceManager.plan_load`. Nothing has changed.
             LoadError: a device's `load` raised. Everything is as it was.
+            HalfLoadedError: the same, but not everything could be put back: `half_loaded` is set. Where memory has run
+                out, MemoryError can come of that, too.
+            StorageError: the host has no memory for the RAM. Nothing has changed.
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
         here = {"cpu": self.execution is not None, "firmware": self.firmware is not None}
@@ -373,54 +380,88 @@ class Machine:
             here={name for name, has in here.items() if has},
         )
         parts.tell(strict=strict)
+        found = plan.report  # all that is told of it is made before anything changes, as memory may run out
+        skipped, unknown = (*parts.skipped, *found.skipped), (*parts.unknown, *found.unknown)
+        result = LoadReport(found.loaded, skipped, found.left, unknown)
         if parts.partial:
             shift = 0 if parts.clock is None else self.clock.now - parts.clock.now
-            report = plan.apply(shift=shift, seconds=seconds)
+            self._load_part(plan, shift=shift, seconds=seconds)
         else:
-            report = self._load_whole(plan, parts, seconds)
-        skipped, unknown = (*parts.skipped, *report.skipped), (*parts.unknown, *report.unknown)
-        return LoadReport(report.loaded, skipped, report.left, unknown)
+            self._load_whole(plan, parts, seconds)
+        try:
+            plan.tell()
+        except MemoryError:  # the load is done, and nobody may think otherwise
+            pass
+        return result
 
-    def _load_whole(self, plan: LoadPlan, parts: "_Parts", seconds: int) -> LoadReport:
+    def _load_part(self, plan: LoadPlan, *, shift: int, seconds: int) -> None:
+        self.half_loaded = True
+        try:
+            plan.apply(shift=shift, seconds=seconds)
+        except BaseException as exc:
+            plan.revert(exc)  # which is done already, but where the lines were told their levels
+            self.half_loaded = False
+            raise
+        self.half_loaded = False
+
+    def _load_whole(self, plan: LoadPlan, parts: "_Parts", seconds: int) -> None:
         ram = None if parts.memory is None else self._ram(parts.memory)
         if self.firmware is not None and parts.firmware is not None:
             self.firmware.check(parts.firmware)
         if self.execution is not None and parts.cpu is not None:
             self.execution.cpu.check(parts.cpu)
-        outside = self.irq.outside
-        with self._cpu_loaded(parts.cpu), self.irq.frozen(), self.a20.frozen():
-            try:
-                self.irq.outside = outside if parts.lines is None else parts.lines.outside
-                report = plan.apply(now=None if parts.clock is None else parts.clock.now, seconds=seconds)
-            except BaseException:
-                self.irq.outside = outside
-                raise
-        if ram is not None:
-            self.memory.replace(ram)
+        before = _Before(self)
+        self.half_loaded = True
+        try:
+            self._become(plan, parts, ram, before, seconds)
+        except BaseException as exc:
+            if not before.restored:
+                with self.irq.frozen(), self.a20.frozen():
+                    self._put_back(before, plan, exc)
+            if self.execution is not None and before.cpu is not None:
+                self.execution.resync(before.cpu)
+            self.half_loaded = False
+            raise
         self.requests.forget()
-        return report
+        self.half_loaded = False
 
-    @contextmanager
-    def _cpu_loaded(self, state: CpuState | None) -> Iterator[None]:
-        """Load the processor, and put it back where the rest of the load fails.
+    def _become(self, plan: LoadPlan, parts: "_Parts", ram: Ram | None, before: "_Before", seconds: int) -> None:
+        """Change every part of the machine. What fails before the lines are told their levels is put back here.
 
-        An interrupt line that is told its level looks like a new interrupt, so what the processor knows of those is
-        loaded once more behind it.
+        An interrupt line that is told its level looks like a new interrupt to the processor, so what it knows of those
+        is loaded once more behind it.
         """
         execution = self.execution
-        if execution is None:
-            yield
-            return
-        before = execution.save()
-        after = before if state is None else state
+        cpu = before.cpu if parts.cpu is None else parts.cpu
+        with self.irq.frozen(), self.a20.frozen():
+            try:
+                if execution is not None and parts.cpu is not None:
+                    execution.load(parts.cpu)
+                if parts.lines is not None:
+                    self.irq.outside = parts.lines.outside
+                plan.apply(now=None if parts.clock is None else parts.clock.now, seconds=seconds)
+                if ram is not None:
+                    self.memory.replace(ram)
+            except BaseException as exc:
+                self._put_back(before, plan, exc)
+                raise
+        if execution is not None and cpu is not None:
+            execution.resync(cpu)
+
+    def _put_back(self, before: "_Before", plan: LoadPlan, cause: BaseException) -> None:
+        """Make the machine what it was before a load that failed. Raise HalfLoadedError where that fails, too."""
         try:
-            if state is not None:
-                execution.load(state)
-            yield
-        except BaseException:
-            execution.load(before)
+            if self.memory.ram is not before.ram:
+                self.memory.replace(before.ram)
+            plan.revert(cause)
+            self.irq.outside = before.outside
+            if self.execution is not None and before.cpu is not None:
+                self.execution.load(before.cpu)
+            before.restored = True
+        except HalfLoadedError:
             raise
-        execution.resync(after)
+        except Exception as exc:  # noqa: BLE001  whatever it is, the machine is neither what it was nor what it was to be
+            raise HalfLoadedError(f"the load failed ({cause!r}), and so did taking it back ({exc!r})") from cause
 
     def _ram(self, memory: MemoryState) -> Ram:
         if memory.size != self.memory.size:
@@ -428,6 +469,16 @@ class Machine:
         if memory.ram.size != memory.size:
             raise StateError(f"memory.ram has {memory.ram.size} bytes, but memory.size is {memory.size}")
         return ram_of(memory.ram)
+
+
+class _Before:
+    """What a load changes beside the clock and the devices, as it was; the plan knows those."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.ram = machine.memory.ram
+        self.outside = machine.irq.outside
+        self.cpu = None if machine.execution is None else machine.execution.save()
+        self.restored = False
 
 
 class _Parts:

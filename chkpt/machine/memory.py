@@ -252,22 +252,32 @@ def ram_of(blob: Blob, progress: Callable[[int, int], None] | None = None) -> Ra
     """Return new RAM with the content of `blob`, whose every piece has been read and verified by then.
 
     `progress` is told now and then how many bytes have been gone through, and how many there are.
+
+    Raises:
+        StorageError: the host has no memory for it.
     """
     if isinstance(blob, ReadyRam):
         return blob.ram
     ram = _zeroed(blob.size)
-    if isinstance(ram, mmap.mmap):
-        with memoryview(ram) as view:
-            for index, piece in blob.pieces():
-                start = index * blob.piece_size
-                view[start : start + len(piece)] = piece
-                if progress is not None and not index % _PROGRESS:
-                    progress(start, blob.size)
+    try:
+        if isinstance(ram, mmap.mmap):
+            with memoryview(ram) as view:
+                for index, piece in blob.pieces():
+                    start = index * blob.piece_size
+                    view[start : start + len(piece)] = piece
+                    if progress is not None and not index % _PROGRESS:
+                        progress(start, blob.size)
+    except MemoryError as exc:
+        raise _no_memory(blob.size, exc) from exc
     return ram
+
+
+def _no_memory(size: int, exc: Exception) -> StorageError:
+    return StorageError(f"{size} bytes of RAM are more than this host gives: {str(exc) or type(exc).__name__}")
 
 
 def _zeroed(size: int) -> Ram:
     try:
         return mmap.mmap(-1, size) if size else bytearray()
-    except (OSError, OverflowError) as exc:
-        raise StorageError(f"{size} bytes of RAM are more than this host gives: {exc}") from exc
+    except (OSError, OverflowError, MemoryError) as exc:
+        raise _no_memory(size, exc) from exc

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from chkpt.errors import ChkptError, LoadError, RefusedError, SaveError, StateError
+from chkpt.errors import ChkptError, HalfLoadedError, LoadError, RefusedError, SaveError, StateError
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import Platform
 from chkpt.manager.reports import LoadReport
@@ -40,6 +41,9 @@ class LoadPlan:
         self._platform = platform
         self._steps = steps
         self._left = left
+        self._before = 0  # where the clock was
+        self._done: list[Action] = []
+        self._begun = False  # something may have changed, and has not been put back
 
     def apply(self, *, now: int | None = None, shift: int = 0, seconds: int = 0) -> LoadReport:
         """Load every device of the plan.
@@ -51,32 +55,74 @@ class LoadPlan:
 
         Raises:
             StateError: a device's `load` refused its state. Every device, the clock and the lines are as they were.
-            LoadError: a device's `load` failed otherwise. Everything is as it was, but for what the message names.
+            LoadError: a device's `load` failed otherwise. Everything is as it was.
+            HalfLoadedError: the same, but the devices that the message names could not be put back.
             SaveError: a device could not be saved beforehand. Nothing has changed.
             StateError: a time cannot be shifted that far. Nothing has changed.
         """
         clock = self._platform.clock
-        before = clock.now
+        self._before = before = clock.now
         actions = [*self._loads(shift, seconds), *(() if now is None or now == before else self._moves(now - before))]
         # A device that cannot be put back comes last, so that nothing can fail after it.
         actions.sort(key=lambda action: action.undo is None)
-        done: list[Action] = []
+        done = self._done
+        done.clear()
         with self._platform.frozen_lines():
             try:
+                self._begun = True
                 if now is not None:
                     clock.set(now)
                 for action in actions:
                     done.append(action)
                     action.do()
             except BaseException as exc:
-                clock.set(before)
-                lost = _put_back(done, exc)
-                if not isinstance(exc, Exception):
+                failed = done[-1].entry if done else None
+                lost = self._put_back(exc)
+                if failed is None or not isinstance(exc, Exception):
                     raise
-                self._refuse(done[-1].entry, lost, exc)
+                self._refuse(failed, lost, exc)
+        return self.report
+
+    def tell(self) -> None:
+        """Log what has been loaded, once the whole machine has been."""
         for name in self.report.loaded:
             log.info("%s: loaded", name)
-        return self.report
+
+    def revert(self, cause: BaseException) -> None:
+        """Take back what `apply` has done, because of what failed after it. What it has put back itself stays so.
+
+        Raises:
+            HalfLoadedError: a device could not be put back.
+        """
+        if not self._begun:
+            return
+        with self._platform.frozen_lines():
+            lost = self._put_back(cause)
+        if lost:
+            raise HalfLoadedError(f"the load failed ({cause!r}); not put back: {', '.join(lost)}") from cause
+
+    def _put_back(self, cause: BaseException) -> list[str]:
+        """Undo what was done, the last first, and return the names of the devices that could not be put back.
+
+        It may be for want of memory that this fails, too, wherever it is. Nothing is forgotten before all is undone, so
+        it can be tried again.
+        """
+        self._platform.clock.set(self._before)
+        lost: list[str] = []
+        failing = self._done[-1] if self._done else None
+        for action in reversed(self._done):
+            if action.undo is None:
+                if action is not failing or not isinstance(cause, StateError):  # raised before it has changed
+                    lost.append(action.entry.name)
+                continue
+            try:
+                action.undo()
+            except Exception:
+                lost.append(action.entry.name)
+                with suppress(MemoryError):
+                    log.exception("%s: could not be put back", action.entry.name)
+        self._begun = bool(lost)
+        return lost
 
     def _loads(self, shift: int, seconds: int) -> Iterator[Action]:
         for step in self._steps:
@@ -102,9 +148,9 @@ class LoadPlan:
         message = f"device {entry.name} cannot be loaded from devices/{source}: {reason}; {outcome}"
         if isinstance(exc, RefusedError) and not lost:
             raise StateError(message) from exc
-        if isinstance(exc, ChkptError):
-            raise LoadError(message) from exc
-        raise LoadError(f"{message} ({type(exc).__name__} in the device)") from exc
+        if not isinstance(exc, ChkptError):
+            message = f"{message} ({type(exc).__name__} in the device)"
+        raise (HalfLoadedError if lost else LoadError)(message) from exc
 
 
 def _saved(entry: DeviceEntry) -> object:
@@ -129,19 +175,3 @@ def _moving_timers(entry: DeviceEntry, delta: int) -> Callable[[], None]:
                 timer.arm(timer.deadline + delta)
 
     return move
-
-
-def _put_back(done: Sequence[Action], cause: BaseException) -> list[str]:
-    """Undo what was done, the last first, and return the names of the devices that could not be put back."""
-    lost: list[str] = []
-    for action in reversed(done):
-        if action.undo is None:
-            if action is not done[-1] or not isinstance(cause, StateError):  # which a device raises before it changes
-                lost.append(action.entry.name)
-            continue
-        try:
-            action.undo()
-        except Exception:
-            log.exception("%s: could not be put back", action.entry.name)
-            lost.append(action.entry.name)
-    return lost

@@ -259,9 +259,11 @@ class DeviceManager:
         strict: bool = False,
         shift: int = 0,
     ) -> LoadReport:
-        """Load the devices of `checkpoint` by name: `plan_load`, then `LoadPlan.apply`."""
+        """Load the devices of `checkpoint` by name: `plan_load`, then `LoadPlan.apply` and `tell`."""
         plan = self.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
-        return plan.apply(shift=shift)
+        report = plan.apply(shift=shift)
+        plan.tell()
+        return report
 
     def plan_load(
         self,

@@ -262,6 +262,7 @@ class RunningMachine:
             RefusedError: the snapshot cannot be taken, or is not signed by whom the request or this machine trusts.
             KeyFileError: the identity cannot be used.
             LoadError: a device cannot be loaded.
+            HalfLoadedError: the same, and not everything could be put back. The machine ends.
             StorageError: the file cannot be read.
             NoMachineError: the machine has ended.
             UsageError: there are no snapshots in that place, see `chkpt.service.paths`.

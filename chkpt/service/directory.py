@@ -91,8 +91,14 @@ def claim(name: str) -> MachineDirectory:
         with _locked(base):
             _sweep(base)
             path = base / name
-            _make(path)
-            lock = _take(path, name)
+            try:
+                _make(path)
+                lock = _take(path, name)
+            except BaseException:
+                with suppress(OSError):
+                    if not _is_alive(path):  # whose it is, where the name is taken
+                        _clear(path)
+                raise
     except OSError as exc:
         raise _refused(exc, base) from exc
     return MachineDirectory(path, lock)

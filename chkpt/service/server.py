@@ -74,10 +74,10 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
     Raises:
         ChkptError: the machine could not be started, and nothing of it is left; or it failed while it ran.
     """
-    with ExitStack() as stack:
-        ending = stack.enter_context(_signals())
-        claimed = directory.claim(launch.config.name)
-        stack.callback(claimed.remove)
+    with _signals() as ending, _taken_down(ending) as stack:
+        with ending.held():
+            claimed = directory.claim(launch.config.name)
+            stack.callback(claimed.remove)
         if launch.load is not None:
             stack.callback(launch.load.close)
         machine = Machine(launch.config, backend_types=tapped(installed_backend_types()))
@@ -93,14 +93,16 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
         if launch.paused:
             loop.pause()
         for name, tap in taps.items():
-            listener = sockets.listen(claimed.path / f"{name}{directory.CONSOLE}")
-            consoles = Consoles(listener, tap, paused=lambda: loop.paused)
-            stack.callback(consoles.close)
+            with ending.held():
+                listener = sockets.listen(claimed.path / f"{name}{directory.CONSOLE}")
+                consoles = Consoles(listener, tap, paused=lambda: loop.paused)
+                stack.callback(consoles.close)
             loop.add(consoles)
-        if launch.qtest is not None:
-            stack.callback(_add_qtest(loop, launch.qtest))
         path = claimed.path / directory.API
-        listener = stack.enter_context(sockets.listen(path))
+        with ending.held():
+            if launch.qtest is not None:
+                stack.callback(_add_qtest(loop, launch.qtest))
+            listener = stack.enter_context(sockets.listen(path))
         running = RunningMachine(loop, qtest=launch.qtest_text, trusted=launch.trusted)
         info = running.describe()
         _serve(running, listener, ending, lambda: ready(info, path))
@@ -165,18 +167,44 @@ class _FirstClient:
 
 
 class _Ending:
-    """What a signal does: while the machine is being made, an exception; later, a word to the server."""
+    """What a signal does: while the machine is being made, an exception; later, a word to the server.
+
+    An exception comes only where nothing can be half made by it: it waits for the end of `held`.
+    """
 
     def __init__(self) -> None:
         self.server: uvicorn.Server | None = None
-        self._told = False
+        self.over = False
+        self._holds = False
+        self._number = 0
 
     def __call__(self, number: int, _: FrameType | None) -> None:
-        told, self._told = self._told, True
+        told, self._number = self._number, self._number or number
         if self.server is not None:
             self.server.should_exit = True
-        elif not told:
+        elif not told and not self._holds and not self.over:
             raise SystemExit(128 + number)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the exception back, to the end of what makes something and tells how to undo it."""
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+        if self._number:
+            raise SystemExit(128 + self._number)
+
+
+@contextmanager
+def _taken_down(ending: _Ending) -> Iterator[ExitStack]:
+    """Yield a stack. While it takes things down at its end, no signal disturbs it."""
+    with ExitStack() as stack:
+        try:
+            yield stack
+        finally:
+            ending.over = True
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Where machines are found: one owner a name, nobody else's eyes, nothing left of the dead."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -389,3 +390,28 @@ def test_lock_on_all_directories_that_was_replaced_is_taken_anew(runtime: Path) 
                 time.sleep(0.05)
                 assert not claimed.done()
             claimed.result().remove()
+
+
+@pytest.mark.parametrize("call", ["chmod", "fchmod", "ftruncate", "write"])
+def test_claim_that_fails_leaves_no_directory(runtime: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    directory.claim("other").remove()  # so that the directory of all machines is there
+    refused: list[str] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        refused.append(call)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(StorageError):
+            directory.claim("m")
+    assert refused
+    assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
+
+
+def test_claim_of_a_taken_name_leaves_its_machine_alone(runtime: Path) -> None:
+    claimed = directory.claim("m")
+    with pytest.raises(ExistsError):
+        directory.claim("m")
+    assert sorted(path.name for path in (runtime / "chkpt" / "m").iterdir()) == ["lock"]
+    claimed.remove()

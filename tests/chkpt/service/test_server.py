@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from chkpt.context import Checkpoint
-from chkpt.errors import ChkptError, ConfigError, DeviceError, ExistsError, NoMachineError, NotFoundError, RefusedError
+from chkpt.errors import (
+    ChkptError,
+    ConfigError,
+    DeviceError,
+    ExistsError,
+    NoMachineError,
+    NotFoundError,
+    RefusedError,
+    StorageError,
+)
 from chkpt.interop.chardev import parse as parse_chardev
 from chkpt.machine import Machine, MachineConfig
 from chkpt.machine.config import parse
@@ -182,6 +191,42 @@ def test_signal_while_the_machine_is_made_leaves_nothing(
         serve(launch(), never)
     assert ended.value.code == 128 + number
     assert signal.getsignal(number) is before
+    assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
+
+
+def test_signal_while_the_directory_is_made_waits_until_it_can_be_removed(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = directory.claim
+
+    def interrupted(name: str) -> directory.MachineDirectory:
+        claimed = claim(name)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return claimed
+
+    monkeypatch.setattr(directory, "claim", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        serve(launch(), never)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
+
+
+def test_signal_while_a_failed_start_is_taken_down_does_not_disturb_it(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = directory.MachineDirectory.remove
+
+    def interrupted(claimed: directory.MachineDirectory) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        remove(claimed)
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError("no")
+
+    monkeypatch.setattr(directory.MachineDirectory, "remove", interrupted)
+    monkeypatch.setattr(server, "Machine", fail)
+    with pytest.raises(StorageError, match=r"^no$"):
+        serve(launch(), never)
     assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
 
 

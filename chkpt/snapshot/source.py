@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from io import FileIO
 from typing import Protocol
 
@@ -91,8 +92,9 @@ class FileSource:
         return data
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. It was only read, so an error of that is nobody's concern."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -336,3 +336,11 @@ def test_the_rest_of_a_damaged_file_can_be_read() -> None:
     assert checkpoint.contexts["devices"].contexts["ide0"].values == {"irq": False}
     with pytest.raises(CorruptError, match=r"section devices/pit at offset"):
         checkpoint.contexts["devices"].contexts["pit"]
+
+
+def test_a_file_that_fails_to_close_has_been_read_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.zst"
+    path.write_bytes(dumps(small()))
+    with Reader.open(path) as reader:
+        reader.verify()
+        os.close(reader._source._file.fileno())  # type: ignore[attr-defined]  # it is a FileSource

@@ -1,10 +1,8 @@
 """Saves that meet: two to one name at once, and a `chkpt save` that is killed while the machine saves."""
 
-import subprocess
 from functools import partial
 from pathlib import Path
 
-from chkpt.cli.stage import COMMAND
 from chkpt.snapshot import Reader
 from reliability import strace
 from reliability.row import Row
@@ -43,17 +41,7 @@ def _both_unharmed(*machines: Served) -> None:
 
 def _race(place: Place, machines: tuple[str, ...]) -> str:
     (place.store / "race.zst").unlink(missing_ok=True)
-    processes = [
-        subprocess.Popen(
-            [*COMMAND, "save", "race", "-m", machine],
-            cwd=place.path,
-            env=place.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for machine in machines
-    ]
+    processes = [place.start("save", "race", "-m", machine) for machine in machines]
     said = [process.communicate(timeout=PATIENCE) for process in processes]
     statuses = [process.returncode for process in processes]
     if sorted(statuses) != [0, 1]:

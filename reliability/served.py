@@ -93,21 +93,31 @@ class Place:
         path.write_text(MACHINE.format(name=name, memory=memory))
         return path
 
-    def chkpt(self, *arguments: object, before: Sequence[str] = ()) -> Ended:
-        """Run a command to its end. `before` is a command that runs it, such as strace."""
-        process = subprocess.run(
+    def start(self, *arguments: object, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
+        """Start a command. `before` is a command that runs it, such as strace."""
+        return subprocess.Popen(
             [*before, *COMMAND, *map(str, arguments)],
             cwd=self.path,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=PATIENCE,
-            check=False,
+            start_new_session=True,
         )
-        if "Traceback" in process.stderr:
-            raise BrokenError(f"chkpt {' '.join(map(str, arguments))} shows a traceback: {process.stderr}")
-        return Ended(process.returncode, process.stdout, process.stderr)
+
+    def chkpt(self, *arguments: object, before: Sequence[str] = ()) -> Ended:
+        """Run a command to its end. `before` is a command that runs it, such as strace."""
+        process = self.start(*arguments, before=before)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        if "Traceback" in err:
+            raise BrokenError(f"chkpt {' '.join(map(str, arguments))} shows a traceback: {err}")
+        return Ended(process.returncode, out, err)
 
     def temporaries(self) -> list[str]:
         """Return the names of the temporary files in the store."""

@@ -82,9 +82,8 @@ def devices_raise(scratch: Path, *, sample: bool) -> Row:
         "Where a device's `load` fails, every device, RAM, the clock, the lines and the processor are as they were",
         "the load of each device raises, before or after its own work, at each place in the order; snapshots of before"
         " and after compared byte by byte, and with a twin that never loaded",
-        firecracker="the process ends where a load fails [doc]",
-        qemu="a `loadvm` that fails leaves the machine half loaded and stopped; some assertions end it [run]",
-        restic="no devices",
+        firecracker="the process ends where a load fails (documentation)",
+        qemu="an assertion may end the process in `loadvm` (7.2, tried with `-M isapc`)",
     )
 
 
@@ -154,9 +153,7 @@ def parts_raise(scratch: Path, *, sample: bool) -> Row:
     return tally.row(
         "The same where RAM, the clock, the interrupt lines or the processor fail, after all devices have been loaded",
         "each of them raises after its own step of a whole load; the same comparison",
-        firecracker="the process ends [doc]",
-        qemu="says nothing",
-        restic="no devices",
+        firecracker="the process ends where a load fails (documentation)",
     )
 
 
@@ -219,9 +216,6 @@ def no_memory(scratch: Path, *, sample: bool) -> Row:
     return tally.row(
         promise,
         f"{tried} (of some {total:,})",
-        firecracker="a process whose allocation fails aborts [doc]",
-        qemu="glib aborts the process where an allocation fails [doc]",
-        restic="a Go process whose allocation fails ends",
     )
 
 

@@ -92,9 +92,9 @@ def failing(scratch: Path, *, sample: bool) -> Row:
         "A save that fails leaves the name as it was, or says that the new snapshot is there; the machine goes on;"
         " the next save leaves no temporary file",
         "each system call of a save on the store's files fails with EIO, ENOSPC, EINTR (strace), new and `--force`",
-        firecracker="the file is truncated first, then written and fsynced: a failure leaves it broken [src]",
-        qemu="`savevm` deletes a partial internal snapshot; `migrate file:` leaves what was written [src]",
-        restic="temporary file, fsync, rename, fsync of the directory; a failed save removes its file [src]",
+        firecracker="cuts the file short in place, then writes and fsyncs it (source, 81b38b9)",
+        qemu="an I/O error may leak clusters of the image, which `qemu-img check -r` frees (its test 217)",
+        restic="a file is stored whole or not at all (restic#3436)",
     )
 
 
@@ -139,9 +139,8 @@ def killed(scratch: Path, *, sample: bool) -> Row:
         "A machine killed in a save leaves the name as it was, or the new snapshot whole; the next save or"
         " `chkpt verify --repair` removes the temporary file",
         "SIGKILL before each system call of a save and after the last (strace), new and `--force`",
-        firecracker="says nothing; the file is written in place [src]",
-        qemu="qcow2 keeps its tables consistent, a snapshot that was begun takes room until `qemu-img check -r` [doc]",
-        restic="leftover temporary files are not used; `restic prune` removes them [src]",
+        firecracker="cuts the file short in place, then writes and fsyncs it (source, 81b38b9)",
+        restic="the same: no incomplete file stays behind a restic that is killed (restic#3436)",
     )
 
 

@@ -138,9 +138,8 @@ def power_cut(scratch: Path, *, sample: bool) -> Row:
         " new one is there",
         "the recorded calls of saves (into a new store, new, `--force`) and of a removal, cut at each point, with every"
         " loss of what was not synced yet: images of the disk",
-        firecracker="says nothing of power cuts; syncs file and content, not the directory [src]",
-        qemu="says nothing of power cuts in a save; `savevm` flushes the image at its end [src]",
-        restic="the same way of writing: temporary file, fsync, rename, fsync of the directory [src]",
+        firecracker="fsyncs the file (source, 81b38b9)",
+        restic="the same, and tries to sync the directory, too (restic#3436)",
     )
 
 

@@ -28,9 +28,6 @@ def races(scratch: Path, *, sample: bool) -> Row:
     return tally.row(
         "Two saves to one name at once: one wins, whole; the other says so",
         "pairs of `chkpt save NAME` processes started at once, of two machines and of one",
-        firecracker="says nothing; both would write into one file [src]",
-        qemu="one monitor does one save at a time; two images are two files [doc]",
-        restic="a snapshot is named by its content, so two never meet [doc]",
     )
 
 
@@ -79,9 +76,6 @@ def clients(scratch: Path, *, sample: bool) -> Row:
     return tally.row(
         "A `chkpt save` that is killed leaves the name as it was, or the new snapshot whole; the machine goes on",
         "SIGKILL of the client before each of its calls on the machine's socket (strace)",
-        firecracker="the request goes on without its client [src]",
-        qemu="the same [src]",
-        restic="there is no server",
     )
 
 

@@ -68,9 +68,8 @@ def no_room(scratch: Path, *, sample: bool) -> Row:
     return tally.row(
         promise,
         tried,
-        firecracker="the file stays as far as it was written [src]",
-        qemu="`savevm` reports the error; no promise on the image [doc]",
-        restic="a save that fails removes its temporary file [src]",
+        firecracker="cuts the file short in place, then writes and fsyncs it (source, 81b38b9)",
+        restic="a file is stored whole or not at all (restic#3436)",
     )
 
 

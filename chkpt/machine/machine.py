@@ -368,8 +368,7 @@ class Machine:
             RefusedError: the snapshot cannot be taken. Nothing has changed.
             NotFoundError, UsageError: see `DeviceManager.plan_load`. Nothing has changed.
             LoadError: a device's `load` raised. Everything is as it was.
-            HalfLoadedError: the same, but not everything could be put back: `half_loaded` is set. Where memory has run
-                out, MemoryError can come of that, too.
+            HalfLoadedError: not everything could be put back, and `half_loaded` is set; without memory, MemoryError.
             StorageError: the host has no memory for the RAM. Nothing has changed.
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
@@ -388,7 +387,7 @@ class Machine:
             self._load_part(plan, shift=shift, seconds=seconds)
         else:
             self._load_whole(plan, parts, seconds)
-        try:
+        try:  # noqa: SIM105  `suppress` takes memory itself
             plan.tell()
         except MemoryError:  # the load is done, and nobody may think otherwise
             pass
@@ -428,8 +427,7 @@ class Machine:
     def _become(self, plan: LoadPlan, parts: "_Parts", ram: Ram | None, before: "_Before", seconds: int) -> None:
         """Change every part of the machine. What fails before the lines are told their levels is put back here.
 
-        An interrupt line that is told its level looks like a new interrupt to the processor, so what it knows of those
-        is loaded once more behind it.
+        A line that is told its level looks like a new interrupt, so what the processor knows of those is loaded again.
         """
         execution = self.execution
         cpu = before.cpu if parts.cpu is None else parts.cpu
@@ -449,7 +447,7 @@ class Machine:
             execution.resync(cpu)
 
     def _put_back(self, before: "_Before", plan: LoadPlan, cause: BaseException) -> None:
-        """Make the machine what it was before a load that failed. Raise HalfLoadedError where that fails, too."""
+        """Undo a load that failed. Raise HalfLoadedError where that fails, too."""
         try:
             if self.memory.ram is not before.ram:
                 self.memory.replace(before.ram)

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "verify": "chkpt.cli.verify",
     "keygen": "chkpt.cli.keygen",
     "sign": "chkpt.cli.sign",
+    "compat": "chkpt.cli.compat",
     "ps": "chkpt.cli.ps",
     "pause": "chkpt.cli.pause",
     "resume": "chkpt.cli.resume",

@@ -8,6 +8,7 @@ from a snapshot unless the user gives it anew or says that the snapshot is trust
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -87,6 +88,26 @@ class FirmwareConfig:
     rom: Annotated[str, Length(1, 64)] | None = None
 
 
+class Unpack(StrEnum):
+    """Who unpacks a kernel."""
+
+    HOST = "host"
+    GUEST = "guest"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelConfig:
+    """A Linux kernel to boot without a BIOS: the path of a bzImage, of an initrd, and the kernel's command line.
+
+    An empty path stands for a kernel that is not at hand: a machine that was loaded goes on without it.
+    """
+
+    image: Annotated[str, Length(0, 4096)]
+    initrd: Annotated[str, Length(1, 4096)] | None = None
+    cmdline: Annotated[str, Length(0, 0xFFFF)] = ""
+    unpack: Unpack = Unpack.HOST
+
+
 @dataclass(frozen=True, slots=True)
 class MachineConfig:
     """A machine to assemble. `memory` is in bytes; `table` is what it was parsed from, paths made absolute."""
@@ -97,6 +118,7 @@ class MachineConfig:
     table: Table = field(compare=False)
     cpu: CpuConfig | None = None
     firmware: FirmwareConfig | None = None
+    kernel: KernelConfig | None = None
     source: str = field(default="", compare=False)  # the path of the TOML, for messages
 
 
@@ -136,7 +158,7 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     Raises:
         ConfigError: an unknown key, or a value that cannot be.
     """
-    refuse_unknown(table, ("name", "memory", "cpu", "firmware", "device"), "machine")
+    refuse_unknown(table, ("name", "memory", "cpu", "firmware", "kernel", "device"), "machine")
     if directory is not None:
         table = _absolute(table, directory)
     name = table.get("name", "machine")
@@ -155,7 +177,12 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
         raise ConfigError("firmware: give either bios, the path of an image, or rom, the name of a ROM")
     if cpu is not None and memory > MAX_MEMORY_OF_CPU:
         raise ConfigError(f"machine: memory {memory} is more than the {MAX_MEMORY_OF_CPU} bytes that go with a CPU")
-    return MachineConfig(name, memory, tuple(devices), table, cpu, firmware)
+    kernel = _part(table, "kernel", KernelConfig)
+    if kernel is not None and cpu is None:
+        raise ConfigError('kernel: it needs a CPU: give the machine one with [cpu] model = "unicorn"')
+    if kernel is not None and not kernel.cmdline.isprintable():
+        raise ConfigError("kernel: cmdline has characters that are not printable")
+    return MachineConfig(name, memory, tuple(devices), table, cpu, firmware, kernel)
 
 
 def _part(table: Table, name: str, cls: type[P]) -> P | None:
@@ -241,7 +268,7 @@ def _absolute(table: Table, directory: Path) -> dict[str, object]:
             result[key] = _absolute(value, directory)
         elif isinstance(value, list):
             result[key] = [_absolute(item, directory) if isinstance(item, Mapping) else item for item in value]
-        elif key in {"image", "path", "input", "link", "bios"} and isinstance(value, str):
+        elif key in {"image", "path", "input", "link", "bios", "initrd"} and isinstance(value, str):
             result[key] = str(directory / value)
         else:
             result[key] = value
@@ -271,7 +298,7 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
     """Return the configuration without what touches the host, and the frontends that lost something by it.
 
     What installed packages bring, a ROM or a guest's disk, and scratch disks and null backends touch nothing and stay.
-    A BIOS that is lost is named `firmware`.
+    A BIOS that is lost is named `firmware`, the files of a kernel `kernel`.
     """
     table = dict(config.table)
     devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
@@ -279,6 +306,10 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
     if config.firmware is not None and config.firmware.bios is not None:
         del table["firmware"]
         lost.append("firmware")
+    if config.kernel is not None and (config.kernel.image or config.kernel.initrd is not None):
+        kept = {key: value for key, value in _kernel_table(config).items() if key != "initrd"}
+        table["kernel"] = {**kept, "image": ""}
+        lost.append("kernel")
     for frontend, place in _places(devices):
         backend = place.get("backend")
         harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in HARMLESS)
@@ -287,6 +318,11 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
             place.pop("image", None)
             place.pop("backend", None)
     return replace(parse({**table, "device": devices}), source=config.source), tuple(lost)
+
+
+def _kernel_table(config: MachineConfig) -> Table:
+    table = config.table["kernel"]
+    return table if isinstance(table, Mapping) else {}
 
 
 def _places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, object]]]:

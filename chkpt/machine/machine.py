@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Final, TypeVar, cast
 
 from chkpt.context import Blob, Checkpoint, Value
@@ -13,10 +13,11 @@ from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
 from chkpt.machine.clock import MachineClock
 from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
-from chkpt.machine.cpu.contract import CpuState
+from chkpt.machine.cpu.contract import Activity, CpuState
 from chkpt.machine.execution import Execution, Outcome
 from chkpt.machine.firmware import Firmware, FirmwareState, open_firmware
 from chkpt.machine.irq import INTR, LINES, IrqLines
+from chkpt.machine.kernel import Kernel, KernelState, Prepared, start
 from chkpt.machine.memory import Memory, Ram, ReadyRam, ram_of
 from chkpt.machine.msrs import MsrBus
 from chkpt.machine.ports import PortBus
@@ -71,10 +72,14 @@ PARTS: Final[Mapping[str, type]] = {
     "clock": ClockState,
     "cpu": CpuState,
     "firmware": FirmwareState,
+    "kernel": KernelState,
     "lines": LinesState,
     "memory": MemoryState,
 }
 """What a machine saves beside its devices: the context's name, which is its type, and its state."""
+
+OPTIONAL: Final = {"cpu": "execution", "firmware": "firmware", "kernel": "kernel"}
+"""Those that not every machine has, and the machine's attributes for them."""
 
 
 class MachinePlatform:
@@ -158,6 +163,7 @@ class Machine:
         *,
         device_types: DeviceTypes | None = None,
         backend_types: BackendTypes | None = None,
+        boot: bool = True,
     ) -> None:
         """Assemble a machine; what fails leaves nothing open.
 
@@ -165,16 +171,18 @@ class Machine:
             config: what it is made of, the default machine when left out.
             device_types: the types its devices may be of, the installed ones when left out.
             backend_types: the types its backends may be of, the installed ones when left out.
+            boot: put the configured kernel into RAM; a machine that is about to be loaded does not need it.
 
         Raises:
-            ConfigError: the configuration does not describe a machine, or asks for a CPU that is not installed.
+            ConfigError: the configuration does not describe a machine, or asks for a CPU that is not installed, or for
+                a kernel that cannot be booted.
             NotFoundError: an unknown type of device or backend.
             ConflictError: two devices claim the same.
             StorageError: an image or a backend cannot be opened.
         """
         self.config = machine_config.default() if config is None else config
         self.clock = MachineClock()
-        self.requests = Requests(self.reset)
+        self.requests = Requests(self._reset_by_guest)
         self.ports = PortBus(self.requests)
         self.msrs = MsrBus()
         self.memory = Memory(self.config.memory)
@@ -187,6 +195,7 @@ class Machine:
         """Whether a load has failed in a way that could not be undone: the machine is good for nothing but its end."""
         self.execution: Execution | None = None
         self.firmware: Firmware | None = None
+        self.kernel: Kernel | None = None
         try:
             if self.config.cpu is not None:
                 cpu = self.config.cpu
@@ -206,6 +215,12 @@ class Machine:
                 self.devices.create(device.type, device.name, device.options, KEYS_TAKEN, self._facts())
                 for backend in device.backends:
                     self.connect(backend)
+            if self.config.kernel is not None:
+                self.kernel = Kernel(self.config.kernel, self.memory.size)
+                if boot:
+                    self._boot(self.kernel, self.kernel.prepare())
+                else:
+                    self._stand_still("no kernel has been booted or loaded")
         except BaseException as exc:
             self.close()
             if isinstance(exc, ChkptError) and self.config.source:
@@ -271,13 +286,49 @@ class Machine:
     def reset(self) -> None:
         """Reset the processor and every device, as the reset button does. RAM, disks and the clock stay.
 
-        The BIOS below 1 MiB is put there anew.
+        The BIOS below 1 MiB is put there anew; a kernel is read and booted anew.
+
+        Raises:
+            ConfigError, NotFoundError, StorageError: the kernel cannot be booted. Nothing has changed.
         """
+        prepared = None if self.kernel is None else self.kernel.prepare()
+        self._restart()
+        if self.kernel is not None and prepared is not None:
+            self._boot(self.kernel, prepared)
+
+    def _reset_by_guest(self) -> None:
+        """Reset the machine; the guest cannot be told that its kernel is gone, so the processor stands still then."""
+        try:
+            self.reset()
+        except ChkptError as exc:
+            log.error("machine %s: the guest wants a reset, but %s", self.name, exc)  # noqa: TRY400  it is no fault of ours
+            self._restart()
+            self._stand_still(f"reset without a kernel: {exc}")
+
+    def _restart(self) -> None:
         if self.execution is not None:
             self.execution.reset()
         self.devices.reset()
         if self.firmware is not None:
             self.firmware.reset()
+
+    def _boot(self, kernel: Kernel, prepared: Prepared) -> None:
+        """Put a kernel into RAM and the processor, which comes from a reset, before its first instruction."""
+        if not self.a20.level:
+            self.ports.outb(0x92, self.ports.inb(0x92) | 2)  # a boot loader's work
+        if not self.a20.level:
+            raise ConfigError("kernel: address line 20 is disabled, and there is no port 0x92 to enable it")
+        for address, content in prepared.content.items():
+            self.memory.write(address, content)
+        for address, size in prepared.zeros.items():
+            self.memory.write(address, bytes(size))
+        execution = self.processor()
+        execution.load(replace(start(execution.save(), prepared.entry), sync=True))
+        kernel.state = prepared.state
+
+    def _stand_still(self, reason: str) -> None:
+        execution = self.processor()
+        execution.load(replace(execution.save(), activity=Activity.SHUTDOWN, reason=reason[:200]))
 
     def retry(self) -> None:
         """Let every drive try once more what waits for a failed backend."""
@@ -295,7 +346,9 @@ class Machine:
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self, checkpoint: Checkpoint, *, copy: bool = False) -> SaveReport:
-        """Put the whole machine into `checkpoint`: header, `clock`, `cpu`, `lines`, `firmware`, `memory`, `devices`.
+        """Put the whole machine into `checkpoint`: its header, and all of its parts.
+
+        These are `clock`, `cpu`, `lines`, `firmware`, `kernel`, `memory` and `devices`, as far as it has them.
 
         The blob of RAM is a view of live memory: write the snapshot before the machine runs on. With `copy` it is a
         copy, and the machine may run on at once; that takes as much memory as the guest uses.
@@ -316,6 +369,8 @@ class Machine:
         checkpoint.contexts["lines"] = to_context(LinesState(self.irq.outside), "lines")
         if self.firmware is not None:
             checkpoint.contexts["firmware"] = to_context(self.firmware.state, "firmware")
+        if self.kernel is not None and self.kernel.state is not None:
+            checkpoint.contexts["kernel"] = to_context(self.kernel.state, "kernel")
         ram = self.memory.blob()
         state = MemoryState(self.memory.size, ram.copy() if copy else ram)
         checkpoint.contexts["memory"] = to_context(state, "memory")
@@ -372,7 +427,7 @@ class Machine:
             StorageError: the host has no memory for the RAM. Nothing has changed.
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
-        here = {"cpu": self.execution is not None, "firmware": self.firmware is not None}
+        here = {name: getattr(self, part) is not None for name, part in OPTIONAL.items()}
         parts = _Parts(
             checkpoint,
             partial=bool(only) or any(name in self.devices for name in skip),
@@ -422,6 +477,8 @@ class Machine:
             self.half_loaded = False
             raise
         self.requests.forget()
+        if self.kernel is not None and parts.kernel is not None:
+            self.kernel.state = parts.kernel
         self.half_loaded = False
 
     def _become(self, plan: LoadPlan, parts: "_Parts", ram: Ram | None, before: "_Before", seconds: int) -> None:
@@ -491,6 +548,7 @@ class _Parts:
         self.cpu = None if partial or "cpu" not in here else self._read("cpu", CpuState)
         self.lines = None if partial else self._read("lines", LinesState)
         self.firmware = None if partial or "firmware" not in here else self._read("firmware", FirmwareState)
+        self.kernel = None if partial or "kernel" not in here else self._read("kernel", KernelState)
         self.memory = None if partial else self._read("memory", MemoryState)
         if not partial:
             known = {"clock", "lines", "memory", "devices", *here}

@@ -30,7 +30,7 @@ class Setup:
         Raises:
             ChkptError: it cannot be built; see `Machine`.
         """
-        config = replace(self.config, memory=0, cpu=None, firmware=None)
+        config = replace(self.config, memory=0, cpu=None, firmware=None, kernel=None)
         machine = Machine(config, device_types=self.device_types, backend_types=_on_the_bench(self.backend_types))
         devices = machine.devices
         for name in set(devices.ends.char.names) - set(devices.ends.char.backends):

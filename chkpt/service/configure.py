@@ -74,6 +74,12 @@ def _of_snapshot(reader: Reader, given: Mapping[str, Table], *, trust: bool) -> 
     for frontend in lost:
         if frontend in given:
             continue
+        if frontend == "kernel":
+            log.warning(
+                "kernel: its files are not taken from the snapshot: the machine goes on without them, but a reset "
+                "needs the machine's TOML, or --trust-config"
+            )
+            continue
         if frontend in drives:
             raise UsageError(
                 f"{snapshot}: disk {frontend} has an image, which is not taken from a snapshot; "

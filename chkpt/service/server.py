@@ -80,7 +80,7 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
             stack.callback(claimed.remove)
         if launch.load is not None:
             stack.callback(launch.load.close)
-        machine = Machine(launch.config, backend_types=tapped(installed_backend_types()))
+        machine = Machine(launch.config, backend_types=tapped(installed_backend_types()), boot=launch.load is None)
         stack.callback(machine.close)
         taps = _taps(machine)
         if launch.load is not None:

@@ -1,7 +1,7 @@
 """What CPUID tells: the machine's definition is its own, not the engine's (SDM vol. 2A, CPUID).
 
-A plain 64-bit processor with x87, MMX, SSE, SSE2 and SSE3. Without APIC, XSAVE, AVX, MTRRs, MONITOR: nothing is told
-that the engine or the machine lacks, or that would not be in a saved state.
+A plain 64-bit processor with x87, MMX, SSE, SSE2 and SSE3. Without APIC, RDTSCP, XSAVE, AVX, MTRRs, MONITOR: nothing
+is told that the engine or the machine lacks, or that would not be in a saved state.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ BRAND: Final = b"chkpt virtual CPU".ljust(48, b"\0")
 _FPU, _DE, _PSE, _TSC, _MSR, _PAE, _CX8, _SEP, _PGE, _CMOV = (1 << bit for bit in (0, 2, 3, 4, 5, 6, 8, 11, 13, 15))
 _PAT, _PSE36, _CLFLUSH, _MMX, _FXSR, _SSE, _SSE2 = (1 << bit for bit in (16, 17, 19, 23, 24, 25, 26))
 _SSE3, _CX16 = 1, 1 << 13
-_SYSCALL, _NX, _RDTSCP, _LM, _LAHF = 1 << 11, 1 << 20, 1 << 27, 1 << 29, 1
+_SYSCALL, _NX, _LM, _LAHF = 1 << 11, 1 << 20, 1 << 29, 1
 
 Leaf = tuple[int, int, int, int]
 """EAX, EBX, ECX, EDX."""
@@ -36,7 +36,7 @@ def _leaves() -> dict[int, Leaf]:
         0: (1, ebx, ecx, edx),
         1: (0x663, 8 << 8, _SSE3 | _CX16, _LEAF_1_EDX),  # family 6; CLFLUSH takes 8 * 8 bytes
         0x8000_0000: (0x8000_0008, ebx, ecx, edx),
-        0x8000_0001: (0, 0, _LAHF, _NX | _RDTSCP | _LM),
+        0x8000_0001: (0, 0, _LAHF, _NX | _LM),
         0x8000_0002: (brand[0], brand[1], brand[2], brand[3]),
         0x8000_0003: (brand[4], brand[5], brand[6], brand[7]),
         0x8000_0004: (brand[8], brand[9], brand[10], brand[11]),

@@ -51,8 +51,6 @@ _DR7: Final = x86_const.UC_X86_REG_DR7
 ADDRESS_BITS: Final = 36
 """All physical addresses of that width are mapped: an address that is not stops the engine."""
 
-_TSC_AUX: Final = 0xC000_0103
-
 _MOST_EXCEPTIONS: Final = 4096
 """So many exceptions one after the other, with no block of code between them, and the processor shuts down."""
 
@@ -109,25 +107,22 @@ class UnicornCpu:
         uc.hook_add(UC_HOOK_INSN, self._on_syscall, None, 1, 0, x86_const.UC_X86_INS_SYSCALL)
         uc.hook_add(UC_HOOK_INSN, self._on_sysenter, None, 1, 0, x86_const.UC_X86_INS_SYSENTER)
         self._kept: list[object] = []  # callbacks that the binding does not keep
-        for instruction, aux in ((x86_const.UC_X86_INS_RDTSC, False), (x86_const.UC_X86_INS_RDTSCP, True)):
-            self._hook_rdtsc(instruction, aux=aux)
+        self._hook_rdtsc()
 
-    def _hook_rdtsc(self, instruction: int, *, aux: bool) -> None:
+    def _hook_rdtsc(self) -> None:
         """Answer RDTSC, which the binding knows no hook for; the engine calls it as it calls CPUID's."""
 
         @binding.uccallback(self._uc, HOOK_INSN_CPUID_CFUNC)  # type: ignore[untyped-decorator]
-        def call(uc: Uc, _key: int) -> int:
+        def call(_uc: Uc, _key: int) -> int:
             tsc = self._bus.read_tsc()
             registers = self._pull()  # all at once is cheaper than one by one by the binding
             registers[AX], registers[DX] = tsc & 0xFFFF_FFFF, tsc >> 32 & 0xFFFF_FFFF
-            if aux:
-                registers[CX] = uc.reg_read(_MSR, _TSC_AUX) & 0xFFFF_FFFF
             self._push()
             return 1
 
         self._kept.append(call)
         add: Any = getattr(self._uc, "_Uc__do_hook_add")  # noqa: B009  a private name of another class
-        add(UC_HOOK_INSN, call, 1, 0, ctypes.c_int(instruction))
+        add(UC_HOOK_INSN, call, 1, 0, ctypes.c_int(x86_const.UC_X86_INS_RDTSC))
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
@@ -363,6 +358,8 @@ class UnicornCpu:
 
     def _rounds(self, opcode: int, width: int) -> tuple[Repeat | None, int]:
         """Return the rounds that may follow, and how many are over before the limit, and so before any timer."""
+        if self._budget.room <= self._bus.port_cost:
+            return None, 0
         self._pull()
         repeat = self._strings.find(opcode, width)
         if repeat is None:
@@ -476,6 +473,6 @@ class _Physical:
 def _engine() -> Uc:
     """Return a new engine: with a model that has nothing which our CPUID hides and a saved state would lack."""
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
-    uc.ctl_set_cpu_model(x86_const.UC_CPU_X86_CONROE)
+    uc.ctl_set_cpu_model(x86_const.UC_CPU_X86_PENRYN)
     uc.ctl_exits_enabled(True)  # else it walks the guest's page tables after each run, and sets CR2
     return uc

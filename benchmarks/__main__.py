@@ -11,6 +11,7 @@ from benchmarks.durable import durable
 from benchmarks.figure import Figure
 from benchmarks.firmware import firmware
 from benchmarks.guest import guest
+from benchmarks.kernel import kernel
 from benchmarks.whole import whole
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -21,6 +22,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "commands": commands,
     "guest": guest,
     "firmware": firmware,
+    "kernel": kernel,
     "whole": whole,
 }
 

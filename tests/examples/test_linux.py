@@ -15,8 +15,6 @@ from chkpt.snapshot import dumps
 from tests.guests import HERE, SECOND, execution, linux, output
 from tests.rig import saved
 
-PATIENCE = 90 * SECOND  # of the guest's clock; it takes a third of that
-
 
 @dataclass
 class Boot:
@@ -32,7 +30,7 @@ class Boot:
 def run_to(machine: Machine, text: bytes, ticks: int = 0) -> None:
     """Run until the guest has said `text`, and `ticks` more."""
     said: Any = machine.devices.ends.char.backends["com1"]
-    machine.run(until=PATIENCE, enough=lambda: text in said.output)
+    machine.run(until=linux.LATE, enough=lambda: text in said.output)
     assert text in said.output, bytes(said.output[-2000:]).decode(errors="replace")
     machine.run(ticks=execution(machine).cpu.ticks + ticks)
 

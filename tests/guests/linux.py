@@ -8,22 +8,30 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from chkpt.machine import Machine
 from chkpt.machine.config import MachineConfig, parse
 from chkpt.snapshot import loads
-from tests.guests import execution, output, packages
+from tests.guests import SECOND, execution, output, packages
 
 EXAMPLE = Path(__file__).parents[2] / "examples/linux"
 DONE = b"guest: done"
+LATE = 90 * SECOND
+"""Of the guest's clock; it takes a third of that."""
 
 
 def files(target: Path) -> Path:
     """Make kernel, initramfs and disk as the example's reader does; skip where a package cannot be had."""
     packages.tool("mke2fs", "e2fsprogs")
-    trees = [str(packages.package(name)) for name in ("linux-image-cloud-amd64", "busybox-static")]
+    return make(target, lambda name, _: packages.package(name))
+
+
+def make(target: Path, tree: Callable[[str, Path], Path]) -> Path:
+    """Make them of the packages that `tree` finds."""
+    trees = [str(tree(name, packages.CACHE)) for name in ("linux-image-cloud-amd64", "busybox-static")]
     subprocess.run([sys.executable, str(EXAMPLE / "build.py"), *trees, str(target)], check=True, capture_output=True)
     return target
 

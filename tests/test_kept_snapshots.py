@@ -29,7 +29,7 @@ def loaded(path: Path) -> Machine:
     with Reader.open(path) as reader:
         config = reader.header["config"]
         assert isinstance(config, dict)
-        machine = Machine(parse(config))
+        machine = Machine(parse(config), boot=False)  # a kernel's image is not at hand
         report = machine.load(reader.checkpoint(), strict=True)
         assert [*report.loaded] == [
             device["name"] if "name" in device else device["type"] for device in config["device"]

@@ -1,6 +1,7 @@
 """Writes snapshots of whole machines that every later version must load, and beside each what it held (`.json`).
 
-`machine-1.zst` has a device of every type, in the middle of things, and a disk with changes; `cpu-1.zst` a processor.
+`machine-1.zst` has a device of every type, in the middle of things, and a disk with changes; `cpu-1.zst` a processor,
+`kernel-1.zst` a kernel.
 `schemas.json` has a fingerprint of what each type of state declares, by version.
 
 The files are kept as they are. A state that changes gets a new VERSION, and a machine with it a new file here:
@@ -13,16 +14,18 @@ which also records the new version's fingerprint, and touches nothing that was r
 import hashlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from chkpt.context import Checkpoint
 from chkpt.machine import Machine
-from chkpt.machine.config import parse
+from chkpt.machine.config import parse, without_host
 from chkpt.machine.machine import PARTS
 from chkpt.manager import installed_device_types
 from chkpt.snapshot import Reader, dumps
 from chkpt.snapshot.describe import Json, json_context
 from chkpt.state import declared
+from tests.chkpt.machine.kernel.images import bzimage
 
 HERE = Path(__file__).parent
 FINGERPRINTS = HERE / "schemas.json"
@@ -98,6 +101,17 @@ def with_cpu() -> Machine:
     return machine
 
 
+def with_kernel() -> Machine:
+    """Return a machine that was booted with a kernel, whose files the configuration does not name."""
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "vmlinuz").write_bytes(bzimage())
+        kernel = {"image": "vmlinuz", "cmdline": "console=ttyS0"}
+        machine = Machine(parse({**WITH_CPU, "name": "kept-kernel", "memory": "4M", "kernel": kernel}, Path(place)))
+    machine.config = without_host(machine.config)[0]
+    machine.run(ticks=1)
+    return machine
+
+
 def looked_at(machine: Machine) -> list[int]:
     """Return what a guest reads from the ports that the machine has."""
     return [machine.ports.inb(port) for port in LOOKED_AT]
@@ -146,4 +160,5 @@ def write(name: str, machine: Machine) -> None:
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], with_cpu() if sys.argv[1].startswith("cpu") else everything())
+    made = {"cpu": with_cpu, "kernel": with_kernel}.get(sys.argv[1].partition("-")[0], everything)
+    write(sys.argv[1], made())

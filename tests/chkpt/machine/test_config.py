@@ -191,7 +191,7 @@ def test_any_text_is_a_size_or_refused(text: str) -> None:
     [
         ({"nam": "x"}, "machine: unknown key nam; did you mean name?"),
         ({"devices": []}, "machine: unknown key devices; did you mean device?"),
-        ({"zzz": 1}, "machine: unknown key zzz; known are name, memory, cpu, firmware, device"),
+        ({"zzz": 1}, "machine: unknown key zzz; known are name, memory, cpu, firmware, kernel, device"),
         ({"name": ""}, "machine: name '' is not 1 to 64 printable characters without / and leading dot"),
         ({"name": 5}, "machine: name 5 is not 1 to 64 printable"),
         ({"name": "a/b"}, "machine: name 'a/b' is not"),

@@ -114,3 +114,18 @@ def test_header_that_describes_no_machine_is_refused(tmp_path: Path, config: Val
 def test_a_missing_toml_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"absent\.toml"):
         configuration(tmp_path / "absent.toml", None)
+
+
+def test_the_files_of_a_kernel_are_dropped_and_told_and_the_machine_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table: dict[str, Value] = {"name": "far", "memory": "4M", "cpu": {}}
+    table["kernel"] = {"image": "/boot/vmlinuz", "initrd": "/boot/initrd", "cmdline": "quiet"}
+    with caplog.at_level(logging.WARNING):
+        config = configuration(None, snapshot(tmp_path / "s.zst", table))
+    assert config.kernel is not None
+    assert (config.kernel.image, config.kernel.initrd, config.kernel.cmdline) == ("", None, "quiet")
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["kernel"]
+    trusted = configuration(None, snapshot(tmp_path / "s.zst", table), trust=True)
+    assert trusted.kernel is not None
+    assert trusted.kernel.initrd == "/boot/initrd"

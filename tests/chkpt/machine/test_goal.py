@@ -120,7 +120,8 @@ def test_what_a_serial_port_still_sends_after_its_guest_has_halted_counts() -> N
     begin(machine, bytes.fromhex("baf803 b041 ee ee faf4"))  # mov dx, 3f8h; mov al, 'A'; out dx, al; twice; cli; hlt
     machine.devices.disconnect_char("com1").close()
     loop = RunLoop(machine, wall_clock=True)
-    machine.ports.outb(0x3FA, 1)  # with its FIFO
+    for port, value in ((0x3FB, 0x83), (0x3F8, 12), (0x3F9, 0), (0x3FB, 3), (0x3FA, 1)):  # 9600 8N1, with its FIFO
+        machine.ports.outb(port, value)
     tail = Tail(machine, loop, b"AA")
     machine.devices.connect_char("com1", tail)
     loop.run()

@@ -246,6 +246,11 @@ def test_signatures_of_strangers_count_for_nothing(tmp_path: Path, alice: Pair, 
         opened(path, alice, mallory)  # a trusted key in whose name something is forged: not taken at all
 
 
+def test_a_key_that_anyone_could_sign_with_is_no_signer(tmp_path: Path, alice: Pair, mallory: Pair) -> None:
+    with Reader.open(key_of_small_order(signed(tmp_path / "s.zst", alice), mallory)) as reader:
+        assert [each.verdict for each in signers(reader, trust(alice))] == [Verdict.INVALID]
+
+
 def test_a_bad_file_of_signatures_beside_is_refused(tmp_path: Path, alice: Pair) -> None:
     path = signed(tmp_path / "s.zst", alice)
     beside = tmp_path / "s.zst.sig"

@@ -213,7 +213,8 @@ def _locked(base: Path) -> Iterator[None]:
                 yield
                 return
         finally:
-            os.close(lock)
+            with suppress(OSError):  # it is given back all the same (close(2))
+                os.close(lock)
         if time.monotonic() > end:
             raise StorageError(f"{path}: another chkpt has held this for {PATIENCE_SECONDS} s; is it stopped?")
         time.sleep(0.01)

@@ -415,3 +415,17 @@ def test_claim_of_a_taken_name_leaves_its_machine_alone(runtime: Path) -> None:
         directory.claim("m")
     assert sorted(path.name for path in (runtime / "chkpt" / "m").iterdir()) == ["lock"]
     claimed.remove()
+
+
+def test_root_lock_that_fails_to_close_does_not_undo_a_claim(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = os.close
+
+    def fail(file: int) -> None:
+        close(file)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", fail)
+        claimed = directory.claim("m")
+    claimed.remove()
+    assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]

@@ -213,7 +213,8 @@ def _locked(base: Path) -> Iterator[None]:
                 yield
                 return
         finally:
-            with suppress(OSError):  # it is given back all the same (close(2))
+            with suppress(OSError):  # nobody may wait for it, whatever becomes of its closing
+                fcntl.flock(lock, fcntl.LOCK_UN)
                 os.close(lock)
         if time.monotonic() > end:
             raise StorageError(f"{path}: another chkpt has held this for {PATIENCE_SECONDS} s; is it stopped?")

@@ -237,12 +237,13 @@ def test_process_without_descriptors_turns_clients_away_and_recovers(tmp_path: P
             assert "is running" in run.stdout.readline()
             machine = MachineClient("few", directory.root() / "few")
             with ExitStack() as stack:
-                streams = [stack.enter_context(connect(machine)) for _ in range(60)]
-                assert [ended(stream) for stream in streams[-10:]] == [b""] * 10
-                consoles = [stack.enter_context(machine.console("com1")) for _ in range(20)]
+                consoles = [stack.enter_context(machine.console("com1")) for _ in range(60)]  # which may stay for ever
                 assert [ended(stream) for stream in consoles[-10:]] == [b""] * 10
-                streams[0].sendall(GET)
-                assert response(streams[0])[0] == 200
+                streams = [stack.enter_context(connect(machine)) for _ in range(20)]
+                assert [ended(stream) for stream in streams[-10:]] == [b""] * 10
+                consoles[0].setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    consoles[0].recv(1)
             while not (tmp_path / "a.zst").exists():  # until the service has seen that they have gone
                 with suppress(ChkptError):
                     machine.save(tmp_path / "a.zst")
@@ -312,3 +313,11 @@ def test_clients_that_hang_do_not_hold_the_end(
         assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
     assert "Traceback" not in caplog.text
     assert "Exception in ASGI application" not in caplog.text
+
+
+def test_clients_in_mid_request_do_not_even_delay_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "GRACE_SECONDS", 1000)
+    monkeypatch.setattr(connections, "SECONDS", {})
+    with ExitStack() as stack, serving(launch(COM1)) as machine:
+        for begin in (b"", b"GET /v1/ma", GET, b"POST /v1/save HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"):
+            stack.enter_context(connect(machine)).sendall(begin)

@@ -8,8 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -374,22 +373,25 @@ def test_lock_on_all_directories_that_is_never_given_back_is_told(
                 call()
 
 
-def test_lock_on_all_directories_that_was_replaced_is_taken_anew(runtime: Path) -> None:
-    """Who waits for a lock whose file is replaced meanwhile must not go on with the one that nobody else sees."""
+def test_lock_on_all_directories_that_was_replaced_is_taken_anew(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has opened a lock whose file is replaced meanwhile must not go on with one that nobody else sees."""
     directory.claim("m").remove()
     path = runtime / "chkpt" / ".lock"
-    with path.open("w") as old:
-        fcntl.flock(old, fcntl.LOCK_EX)
-        with ThreadPoolExecutor() as pool:
-            claimed = pool.submit(directory.claim, "m")
-            time.sleep(0.05)
+    lock = directory._lock
+    with ExitStack() as stack:
+
+        def replaced(file: int, kind: int) -> bool:
+            monkeypatch.setattr(directory, "_lock", lock)
             path.unlink()
-            with path.open("w") as new:
-                fcntl.flock(new, fcntl.LOCK_EX)
-                fcntl.flock(old, fcntl.LOCK_UN)
-                time.sleep(0.05)
-                assert not claimed.done()
-            claimed.result().remove()
+            fcntl.flock(stack.enter_context(path.open("w")), fcntl.LOCK_EX)  # another chkpt has it by now
+            return lock(file, kind)
+
+        monkeypatch.setattr(directory, "PATIENCE_SECONDS", 0.05)
+        monkeypatch.setattr(directory, "_lock", replaced)
+        with pytest.raises(StorageError, match="another chkpt has held this"):
+            directory.claim("m")
 
 
 @pytest.mark.parametrize("call", ["chmod", "fchmod", "ftruncate", "write"])

@@ -45,7 +45,7 @@ _IDTR: Final = (0, 0x0000_0123_4567_9000, 0xFF7, 0)
 
 
 def buffer_of(context: UcContext) -> memoryview:
-    """Return the bytes of a context behind its header, as live memory."""
+    """Return the bytes of a context behind its header, as live memory. Keep the context as long as they are used."""
     address = ctypes.cast(context.context, ctypes.c_void_p).value
     return memoryview((ctypes.c_ubyte * (context.size - HEADER)).from_address((address or 0) + HEADER)).cast("B")
 
@@ -67,8 +67,8 @@ def discover(uc: Uc) -> Layout:
     uc.reg_write(x86_const.UC_X86_REG_CR2, _CR2)
     uc.reg_write(x86_const.UC_X86_REG_GDTR, _GDTR)
     uc.reg_write(x86_const.UC_X86_REG_IDTR, _IDTR)
-    buffer = buffer_of(uc.context_save())
-    whole = bytes(buffer)
+    context = uc.context_save()  # kept while its bytes are copied: they are freed with it
+    whole = bytes(buffer_of(context))
     layout = Layout(
         len(whole),
         _place(whole, marks, "the general registers"),

@@ -3,6 +3,7 @@
 import gzip
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from struct import pack, unpack_from
 from typing import Any
@@ -12,6 +13,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chkpt.device import DeviceType, Host, Port
 from chkpt.errors import ConfigError, NotFoundError, StorageError
 from chkpt.machine import Machine
 from chkpt.machine.config import KernelConfig, Unpack, parse, without_host
@@ -21,6 +23,7 @@ from chkpt.machine.kernel import Kernel
 from chkpt.machine.kernel.bzimage import parse as parse_image
 from chkpt.machine.kernel.handover import PARAMETERS_AT
 from chkpt.machine.kernel.payload import unpacked
+from chkpt.manager import DeviceTypes
 from tests.chkpt.machine.kernel.images import AT, CODE, KINDS, TOLD, bzimage, elf
 from tests.guests import SECOND, differences, everything, execution
 from tests.rig import saved
@@ -169,14 +172,37 @@ def test_a_kernel_needs_a_cpu_and_a_file(tmp_path: Path) -> None:
         Kernel(KernelConfig(str(tmp_path / "vmlinuz")), 1 << 20).prepare()
 
 
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A gate has no options."""
+
+
+class ClosedGate:
+    """A board's address line 20, disabled at power-on, with or without a register at port 0x92."""
+
+    def __init__(self, host: Host, ports: int) -> None:
+        self._line = host.a20_line()
+        if ports:
+            host.claim_ports(0x92, [Port(lambda: 0, lambda value: self._line.set(bool(value & 2)))])
+
+    def reset(self) -> None:
+        self._line.set(False)
+
+
+def gated(ports: int) -> DeviceTypes:
+    return DeviceTypes("device type", [DeviceType("gate", lambda host, _: ClosedGate(host, ports), Nothing, None)])
+
+
 def test_address_line_20_is_enabled_by_port_0x92_or_the_kernel_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vmlinuz").write_bytes(bzimage())
-    table = {"memory": MEMORY, "cpu": {}, "device": [{"type": "port92"}], "kernel": {"image": "vmlinuz"}}
-    board = Machine(parse(table, tmp_path))
+    table = {"memory": MEMORY, "cpu": {}, "device": [{"type": "gate"}], "kernel": {"image": "vmlinuz"}}
+    board = Machine(parse(table, tmp_path), device_types=gated(1))
     assert board.a20.level
-    assert board.ports.inb(0x92) & 2
     assert finish(board) is Outcome.DEAD
+    assert board.memory.load(TOLD, 8) == PARAMETERS_AT
     board.close()
+    with pytest.raises(ConfigError, match="address line 20 is disabled, and there is no port 0x92"):
+        Machine(parse(table, tmp_path), device_types=gated(0))
 
 
 LIBRARY = [bzimage(pack_(elf())) for pack_ in KINDS.values()]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 from chkpt.context import Context
 from chkpt.errors import ChkptError, StateError
-from chkpt.machine.machine import PARTS
+from chkpt.machine.parts import PARTS
 from chkpt.manager import installed_device_types
 from chkpt.snapshot import Reader
 from chkpt.state import declared, from_context, printable, unpack_schemas

@@ -14,7 +14,7 @@ from chkpt.device import DeviceType
 from chkpt.errors import ChkptError
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.machine.machine import ClockState, LinesState, MemoryState
+from chkpt.machine.parts import ClockState, LinesState, MemoryState
 from chkpt.manager import installed_device_types
 from chkpt.prove.bench import Bench
 from chkpt.prove.setup import Setup, setups_of

@@ -1,25 +1,26 @@
 """A machine: assembled from its configuration, stepped by its owner, saved and loaded as a whole."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Final, TypeVar, cast
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, cast
 
-from chkpt.context import Blob, Checkpoint, Value
-from chkpt.device import U16, U64, FrontendKind, IrqLine, OfMachine, Range, Timer
-from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, SaveError, StateError, StrictError
+from chkpt.context import Checkpoint, Value
+from chkpt.device import FrontendKind, OfMachine
+from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, SaveError, StateError
 from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
 from chkpt.machine.clock import MachineClock
 from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
-from chkpt.machine.cpu.contract import Activity, CpuState
+from chkpt.machine.cpu.contract import Activity
 from chkpt.machine.execution import Execution, Outcome
-from chkpt.machine.firmware import Firmware, FirmwareState, open_firmware
-from chkpt.machine.irq import INTR, LINES, IrqLines
-from chkpt.machine.kernel import Kernel, KernelState, Prepared, start
+from chkpt.machine.firmware import Firmware, open_firmware
+from chkpt.machine.irq import IrqLines
+from chkpt.machine.kernel import Kernel, Prepared, start
 from chkpt.machine.memory import Memory, Ram, ReadyRam, ram_of
 from chkpt.machine.msrs import MsrBus
+from chkpt.machine.parts import OPTIONAL, PARTS, ClockState, LinesState, MemoryState, Parts
+from chkpt.machine.platform import MachinePlatform
 from chkpt.machine.ports import PortBus
 from chkpt.machine.requests import Requests
 from chkpt.manager import (
@@ -29,121 +30,12 @@ from chkpt.manager import (
     LoadPlan,
     LoadReport,
     SaveReport,
-    Skip,
     installed_backend_types,
     installed_device_types,
 )
-from chkpt.state import from_context, from_table, pack_schemas, printable, to_context
+from chkpt.state import from_table, pack_schemas, to_context
 
 log = logging.getLogger("chkpt.machine")
-
-P = TypeVar("P")
-
-
-@dataclass(frozen=True, slots=True)
-class ClockState:
-    """The virtual clock, in the context `clock`."""
-
-    VERSION: ClassVar[int] = 1
-
-    now: Annotated[int, Range(0, (1 << 63) - 1)]  # not a `Time`: a load that shifts times never loads it
-
-
-@dataclass(frozen=True, slots=True)
-class LinesState:
-    """The interrupt lines driven from outside the machine (bit n: line n), in the context `lines`."""
-
-    VERSION: ClassVar[int] = 1
-
-    outside: U16
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryState:
-    """RAM, in the context `memory`."""
-
-    VERSION: ClassVar[int] = 1
-
-    size: U64
-    ram: Blob
-
-
-PARTS: Final[Mapping[str, type]] = {
-    "clock": ClockState,
-    "cpu": CpuState,
-    "firmware": FirmwareState,
-    "kernel": KernelState,
-    "lines": LinesState,
-    "memory": MemoryState,
-}
-"""What a machine saves beside its devices: the context's name, which is its type, and its state."""
-
-OPTIONAL: Final = {"cpu": "execution", "firmware": "firmware", "kernel": "kernel"}
-"""Those that not every machine has, and the machine's attributes for them."""
-
-
-class MachinePlatform:
-    """The machine as the device manager sees it. See `chkpt.manager.Platform`."""
-
-    def __init__(self, machine: "Machine") -> None:
-        self.clock = machine.clock
-        self.map_ports = machine.ports.map
-        self.receive_irqs = machine.irq.receive
-        self.drive_a20 = machine.a20.drive
-        self.request_reset = machine.requests.request_reset
-        self.request_exit = machine.requests.request_exit
-        self._map_msrs = machine.msrs.map
-        self._map_memory = machine.memory.map
-        self._irq = machine.irq
-        self._a20 = machine.a20
-        self._settle = machine.requests.settle
-
-    def timer(self, fire: Callable[[], None], /) -> Timer:
-        """Make a timer on the clock."""
-
-        def fire_and_settle() -> None:
-            fire()
-            self._settle()
-
-        return self.clock.timer(fire_and_settle)
-
-    def map_msrs(
-        self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
-    ) -> Callable[[], None]:
-        """Route accesses to these MSRs."""
-
-        def write_and_settle(msr: int, value: int) -> None:
-            write(msr, value)
-            self._settle()
-
-        return self._map_msrs(first, count, read, write_and_settle)
-
-    def map_memory(
-        self, first: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], /
-    ) -> Callable[[], None]:
-        """Route accesses to these addresses."""
-
-        def write_and_settle(offset: int, width: int, value: int) -> None:
-            write(offset, width, value)
-            self._settle()
-
-        return self._map_memory(first, size, read, write_and_settle)
-
-    def drive_irq(self, number: int, /) -> tuple[IrqLine, Callable[[], None]]:
-        """Add a driver to an interrupt line."""
-        if number == INTR:
-            raise ConfigError(f"there is no interrupt line {number}: they are 0 to {LINES - 1}")
-        return self._irq.drive(number)
-
-    def drive_intr(self) -> tuple[IrqLine, Callable[[], None]]:
-        """Add a driver to the processor's INTR pin."""
-        return self._irq.drive(INTR)
-
-    @contextmanager
-    def frozen_lines(self) -> Iterator[None]:
-        """Hold every line's change back until the end."""
-        with self._irq.frozen(), self._a20.frozen():
-            yield
 
 
 class Machine:
@@ -428,7 +320,7 @@ class Machine:
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
         here = {name: getattr(self, part) is not None for name, part in OPTIONAL.items()}
-        parts = _Parts(
+        parts = Parts(
             checkpoint,
             partial=bool(only) or any(name in self.devices for name in skip),
             here={name for name, has in here.items() if has},
@@ -458,7 +350,7 @@ class Machine:
             raise
         self.half_loaded = False
 
-    def _load_whole(self, plan: LoadPlan, parts: "_Parts", seconds: int) -> None:
+    def _load_whole(self, plan: LoadPlan, parts: Parts, seconds: int) -> None:
         ram = None if parts.memory is None else self._ram(parts.memory)
         if self.firmware is not None and parts.firmware is not None:
             self.firmware.check(parts.firmware)
@@ -481,7 +373,7 @@ class Machine:
             self.kernel.state = parts.kernel
         self.half_loaded = False
 
-    def _become(self, plan: LoadPlan, parts: "_Parts", ram: Ram | None, before: "_Before", seconds: int) -> None:
+    def _become(self, plan: LoadPlan, parts: Parts, ram: Ram | None, before: "_Before", seconds: int) -> None:
         """Change every part of the machine. What fails before the lines are told their levels is put back here.
 
         A line that is told its level looks like a new interrupt, so what the processor knows of those is loaded again.
@@ -534,44 +426,3 @@ class _Before:
         self.outside = machine.irq.outside
         self.cpu = None if machine.execution is None else machine.execution.save()
         self.restored = False
-
-
-class _Parts:
-    """What a snapshot has beside the devices: read and validated, None where it is missing or not asked for."""
-
-    def __init__(self, checkpoint: Checkpoint, *, partial: bool, here: Collection[str]) -> None:
-        self.partial = partial
-        self.skipped: list[Skip] = []
-        self.unknown: list[str] = []
-        self._contexts = checkpoint.contexts
-        self.clock = self._read("clock", ClockState)
-        self.cpu = None if partial or "cpu" not in here else self._read("cpu", CpuState)
-        self.lines = None if partial else self._read("lines", LinesState)
-        self.firmware = None if partial or "firmware" not in here else self._read("firmware", FirmwareState)
-        self.kernel = None if partial or "kernel" not in here else self._read("kernel", KernelState)
-        self.memory = None if partial else self._read("memory", MemoryState)
-        if not partial:
-            known = {"clock", "lines", "memory", "devices", *here}
-            others = [name for name in checkpoint.contexts if name not in known]
-            self.skipped += [Skip(printable(name), "this machine has no such part") for name in others]
-
-    def tell(self, *, strict: bool) -> None:
-        """Log what is skipped or passed over. Raise StrictError for it where `strict`."""
-        for skip in self.skipped:
-            log.warning("%s: skipped: %s", skip.name, skip.reason)
-        for path in self.unknown:
-            log.warning("%s: unknown tag, passed over", path)
-        reasons = [f"{skip.name}: {skip.reason}" for skip in self.skipped] + [
-            f"{path}: unknown tag" for path in self.unknown
-        ]
-        if strict and reasons:
-            raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
-
-    def _read(self, name: str, state: type[P]) -> P | None:
-        context = self._contexts.get(name)
-        if context is None:
-            self.skipped.append(Skip(name, "its context is missing"))
-            return None
-        if context.type != name:
-            raise StateError(f"{name} is of type {context.type!r}, not {name}")
-        return from_context(context, state, name, self.unknown)

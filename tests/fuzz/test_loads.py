@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chkpt.context import Context
 from chkpt.machine.cpu.contract import CpuState
 from chkpt.machine.firmware import FirmwareState
-from chkpt.machine.machine import ClockState, LinesState, MemoryState
+from chkpt.machine.parts import ClockState, LinesState, MemoryState
 from chkpt.manager import installed_device_types
 from chkpt.state import from_context, to_context
 from fuzz.draws import ByteDraws

@@ -20,7 +20,7 @@ from pathlib import Path
 from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.machine.config import parse, without_host
-from chkpt.machine.machine import PARTS
+from chkpt.machine.parts import PARTS
 from chkpt.manager import installed_device_types
 from chkpt.snapshot import Reader, dumps
 from chkpt.snapshot.describe import Json, json_context

@@ -27,8 +27,8 @@ RBR_THR, LSR = 0, 5
 class Echoing(Machine):
     """A machine whose guest sends back what it receives, in capital letters."""
 
-    def __init__(self, config: MachineConfig, backend_types: BackendTypes) -> None:
-        super().__init__(config, backend_types=backend_types)
+    def __init__(self, config: MachineConfig, backend_types: BackendTypes, *, boot: bool) -> None:
+        super().__init__(config, backend_types=backend_types, boot=boot)
         self._guest = self.clock.timer(self._run)
         self._guest.arm(0)
 

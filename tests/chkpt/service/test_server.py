@@ -149,8 +149,8 @@ def test_errors_in_the_loop_go_to_whoever_asked() -> None:
 class Failing(Machine):
     """A machine with a mistake in it, which shows after a while."""
 
-    def __init__(self, config: MachineConfig, backend_types: BackendTypes) -> None:
-        super().__init__(config, backend_types=backend_types)
+    def __init__(self, config: MachineConfig, backend_types: BackendTypes, *, boot: bool) -> None:
+        super().__init__(config, backend_types=backend_types, boot=boot)
         self.clock.timer(self.fail).arm(1_000_000)
 
     def fail(self) -> None:

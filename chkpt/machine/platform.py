@@ -1,0 +1,76 @@
+"""A machine as its device manager sees it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from chkpt.device import IrqLine, Timer
+from chkpt.errors import ConfigError
+from chkpt.machine.irq import INTR, LINES
+
+if TYPE_CHECKING:
+    from chkpt.machine.machine import Machine
+
+
+class MachinePlatform:
+    """The machine as the device manager sees it. See `chkpt.manager.Platform`."""
+
+    def __init__(self, machine: "Machine") -> None:
+        self.clock = machine.clock
+        self.map_ports = machine.ports.map
+        self.receive_irqs = machine.irq.receive
+        self.drive_a20 = machine.a20.drive
+        self.request_reset = machine.requests.request_reset
+        self.request_exit = machine.requests.request_exit
+        self._map_msrs = machine.msrs.map
+        self._map_memory = machine.memory.map
+        self._irq = machine.irq
+        self._a20 = machine.a20
+        self._settle = machine.requests.settle
+
+    def timer(self, fire: Callable[[], None], /) -> Timer:
+        """Make a timer on the clock."""
+
+        def fire_and_settle() -> None:
+            fire()
+            self._settle()
+
+        return self.clock.timer(fire_and_settle)
+
+    def map_msrs(
+        self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
+    ) -> Callable[[], None]:
+        """Route accesses to these MSRs."""
+
+        def write_and_settle(msr: int, value: int) -> None:
+            write(msr, value)
+            self._settle()
+
+        return self._map_msrs(first, count, read, write_and_settle)
+
+    def map_memory(
+        self, first: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], /
+    ) -> Callable[[], None]:
+        """Route accesses to these addresses."""
+
+        def write_and_settle(offset: int, width: int, value: int) -> None:
+            write(offset, width, value)
+            self._settle()
+
+        return self._map_memory(first, size, read, write_and_settle)
+
+    def drive_irq(self, number: int, /) -> tuple[IrqLine, Callable[[], None]]:
+        """Add a driver to an interrupt line."""
+        if number == INTR:
+            raise ConfigError(f"there is no interrupt line {number}: they are 0 to {LINES - 1}")
+        return self._irq.drive(number)
+
+    def drive_intr(self) -> tuple[IrqLine, Callable[[], None]]:
+        """Add a driver to the processor's INTR pin."""
+        return self._irq.drive(INTR)
+
+    @contextmanager
+    def frozen_lines(self) -> Iterator[None]:
+        """Hold every line's change back until the end."""
+        with self._irq.frozen(), self._a20.frozen():
+            yield

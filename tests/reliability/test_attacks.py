@@ -11,6 +11,7 @@ from reliability.tally import skipped
 from tests.attacks.all import ATTACKS, Level
 
 
+@pytest.mark.long
 def test_every_hostile_file_is_counted_at_each_entrance(tmp_path: Path) -> None:
     (row,) = attacks.rows(tmp_path, sample=True)
     assert row.held, row.outcome

@@ -76,6 +76,7 @@ def test_the_guest_goes_on_as_if_it_had_not_been_killed(
     assert [path.name for path in tmp_path.iterdir()] == ["snapshots"]
 
 
+@pytest.mark.long
 def test_a_guest_that_is_too_fast_goes_again_and_an_earlier_snapshot_is_replaced(
     tmp_path: Path, temporary: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,8 +213,10 @@ def _locked(base: Path) -> Iterator[None]:
                 yield
                 return
         finally:
-            with suppress(OSError):  # nobody may wait for it, whatever becomes of its closing
+            # Nobody may wait for it where one of the two fails.
+            with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_UN)
+            with suppress(OSError):
                 os.close(lock)
         if time.monotonic() > end:
             raise StorageError(f"{path}: another chkpt has held this for {PATIENCE_SECONDS} s; is it stopped?")

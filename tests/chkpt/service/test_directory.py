@@ -419,6 +419,23 @@ def test_claim_of_a_taken_name_leaves_its_machine_alone(runtime: Path) -> None:
     claimed.remove()
 
 
+def test_root_lock_that_cannot_be_unlocked_is_given_back_by_its_closing(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def fail(file: int, kind: int) -> None:
+        if kind == fcntl.LOCK_UN:
+            raise OSError(errno.EIO, "Input/output error")
+        flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    monkeypatch.setattr(directory, "PATIENCE_SECONDS", 0)
+    directory.claim("m").remove()
+    assert directory.running() == {}
+    assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
+
+
 def test_root_lock_that_fails_to_close_does_not_undo_a_claim(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     close = os.close
 

@@ -45,12 +45,14 @@ def _show(machine: MachineClient, what: str, over: Event) -> None:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Drawn here and not by rich's own thread, which outlives the bar: rich does not wait for its end.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task(f"{what} {machine.name}", total=None)
         while not over.wait(EVERY):
             done, total = _done(machine, what)
             if total:
                 bar.update(task, completed=done, total=total)
+            bar.refresh()
 
 
 def _done(machine: MachineClient, what: str) -> tuple[int, int]:

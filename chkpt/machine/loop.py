@@ -194,7 +194,7 @@ class RunLoop:
         if self._calls or ready:  # whatever comes may wake a processor: a load, a reset, a key
             self._runs = self.machine.execution is not None
         if self._calls:
-            while self._calls:
+            for _ in range(len(self._calls)):  # who calls again has a turn of the guest in between, and sees it run
                 self._calls.popleft()()
                 if self.machine.half_loaded:
                     raise HalfLoadedError("a load has failed, and could not be undone; its caller was told more")

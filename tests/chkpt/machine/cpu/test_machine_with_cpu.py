@@ -320,6 +320,25 @@ def test_the_loop_begins_by_itself_and_wakes_the_guest_for_whatever_comes() -> N
         thread.join()
 
 
+def test_between_one_call_and_the_next_the_guest_has_a_turn() -> None:
+    """Else a guest that runs looks as if it slept to a client that asks twice, and is served twice at once."""
+    machine = busy()
+    loop = RunLoop(machine, wall_clock=True)
+
+    def look() -> int:
+        return execution(machine).cpu.ticks
+
+    asked = loop.submit(lambda: (look(), loop.submit(look)))
+    thread = Thread(target=loop.run)
+    thread.start()
+    try:
+        before, again = asked.result(60)
+        assert again.result(60) > before
+    finally:
+        loop.stop()
+        thread.join()
+
+
 def wait_for(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not true():

@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 1800
 help:
 	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
 	@echo "make test       run the tests"
-	@echo "make test-long  run every cut of every trace, and the other tests that take minutes"
+	@echo "make test-long  run every cut of every trace, new examples of every property, and the other tests that take minutes"
 	@echo "make oracle     hold 200,000 random commands with a live QEMU and compare every answer (ARGS=\"--seed random\")"
 	@echo "make reliability  break files, memory and processes under it and write down what came of that; takes minutes;"
 	@echo "                ARGS=\"saves --sample\" for one part, or for a quick look"
@@ -36,7 +36,7 @@ test: $(READY)
 	$(BIN)/pytest -n 2 -m "not long"
 
 test-long: $(READY)
-	$(BIN)/pytest -n 2 -m long --timeout 3600 -o faulthandler_timeout=0
+	$(BIN)/pytest -n 2 -m "long or hypothesis" --hypothesis-profile chkpt-long --timeout 3600 -o faulthandler_timeout=0
 
 oracle: $(READY)
 	$(BIN)/python -m oracle $(ARGS)

@@ -1,5 +1,17 @@
-from hypothesis import settings
+import signal
+import threading
 
-# A machine that is busy with something else must not fail a test: what hangs is ended by pytest-timeout.
-settings.register_profile("chkpt", deadline=None)
+from hypothesis import HealthCheck, settings
+
+# `make test` tries the same examples in every run, so that what fails there fails again; `make test-long` tries new
+# ones of every property, and more of them. A machine that is busy with something else must not fail a test either way:
+# what hangs is ended by pytest-timeout.
+settings.register_profile("chkpt", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("chkpt-long", settings.get_profile("chkpt"), derandomize=False, max_examples=1000)
 settings.load_profile("chkpt")
+
+# What a shell starts in the background, or under nohup, ignores these, and so would all that the tests start: chkpt
+# leaves alone what it was started to ignore.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -1,7 +1,6 @@
 """Requests that schemathesis makes from `openapi.json`, sent to a machine, and every answer held against the file."""
 
 import os
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,8 +79,8 @@ def fuzz(api: Path, operation: tuple[str, str], places: Sequence[Path], *, examp
         excluded: list[CheckFunction] = [positive_data_acceptance] if path in ON_CONDITION else []
         for mode in MODES if body else MODES[:1]:  # nothing can be wrong with a request that says nothing
 
-            @seed(random.randrange(1 << 32))
-            @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+            @seed(path)  # it would else be the same for every operation: this is one function, made again for each
+            @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
             @given(schema[path][method].as_strategy(generation_mode=mode), st.sampled_from([None, *places]))
             def send(case: Case[Any], place: Path | None) -> None:
                 tame(case, places[0], place)

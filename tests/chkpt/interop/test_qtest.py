@@ -1,9 +1,8 @@
 """The qtest protocol: every command of QEMU's, malformed ones, pipelining, and the rules of IRQ lines."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from chkpt.errors import DeviceError
 from chkpt.interop.qtest import MAX_ANSWERS, MAX_SPAN, QtestSession
 from chkpt.machine import Machine
+from tests.descriptors import none_left
 from tests.small import cell, machine
 
 
@@ -507,15 +507,9 @@ def test_a_new_session_has_been_told_nothing_and_a_closed_one_is_told_no_more(bo
     assert second.feed(b"set_irq_in pic0 unnamed-gpio-in 4 1\n") == b"IRQ raise 4\n" + b"OK\n"
 
 
-@pytest.fixture
-def nothing_open() -> Iterator[Path]:
-    before = set(Path("/proc/self/fd").iterdir())
-    yield Path("/proc/self/fd")
-    assert len(set(Path("/proc/self/fd").iterdir())) == len(before)
-
-
-def test_a_session_opens_nothing(board: Machine, nothing_open: Path) -> None:
-    assert QtestSession(board).feed(b"inb 0x60\n") == b"OK 0x00ff\n"
+def test_a_session_opens_nothing(board: Machine) -> None:
+    with none_left():
+        assert QtestSession(board).feed(b"inb 0x60\n") == b"OK 0x00ff\n"
 
 
 def rest(session: QtestSession) -> bytes:

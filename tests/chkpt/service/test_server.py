@@ -30,10 +30,7 @@ from chkpt.service.running import RunningMachine
 from chkpt.service.server import Launch, serve
 from chkpt.snapshot import dumps
 from tests.chkpt.service.served import COM1, launch, serving, table
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+from tests.descriptors import none_left, open_descriptors
 
 
 def never(*_: object) -> None:
@@ -49,11 +46,11 @@ def test_machine_has_a_socket_for_its_service_and_one_for_each_serial_port() -> 
 def test_nothing_is_left_at_the_end(runtime: Path) -> None:
     with serving(launch()):
         pass
-    before = descriptors(), threading.active_count()
-    with serving(launch()):
+    before = {*threading.enumerate()}
+    with none_left(), serving(launch()):
         pass
     assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
-    assert (descriptors(), threading.active_count()) == before
+    assert {*threading.enumerate()} <= before
 
 
 def test_name_that_runs_is_refused_and_the_one_that_runs_is_not_hurt() -> None:
@@ -86,11 +83,11 @@ def test_two_machines_run_side_by_side() -> None:
     ],
 )
 def test_machine_that_cannot_start_leaves_nothing(runtime: Path, what: Launch, error: type[ChkptError]) -> None:
-    before = descriptors()
+    before = len(open_descriptors())
     with pytest.raises(error):
         serve(what, never)
     assert [path.name for path in (runtime / "chkpt").iterdir()] == [".lock"]
-    assert descriptors() <= before + 2  # a loop that never ran has its wake-up pipe until it is collected
+    assert len(open_descriptors()) <= before + 2  # a loop that never ran has its wake-up pipe until it is collected
 
 
 def test_snapshot_that_is_refused_leaves_nothing(runtime: Path, tmp_path: Path) -> None:

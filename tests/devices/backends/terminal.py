@@ -3,7 +3,6 @@
 import os
 import select
 from collections.abc import Callable
-from pathlib import Path
 
 from chkpt.device import CharBackend, LineError, ModemLine
 
@@ -103,8 +102,3 @@ def settle(backend: CharBackend, rounds: int = 100) -> None:
             return
         backend.poll()
     raise AssertionError(f"still awake after {rounds} rounds")
-
-
-def open_descriptors() -> set[str]:
-    """Return the numbers of this process's open descriptors, and one that the question takes."""
-    return {entry.name for entry in Path("/proc/self/fd").iterdir()}

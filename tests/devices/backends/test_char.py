@@ -12,7 +12,8 @@ from chkpt.manager import BackendTypes
 from chkpt.state import from_table
 from devices.backends.char import FILE, MEMORY, NULL, PTY, SOCKET, STDIO, Memory, MemoryConfig, Null, NullConfig
 from devices.serial import Serial
-from tests.devices.backends.terminal import Terminal, is_awake, open_descriptors, run, settle
+from tests.descriptors import none_left
+from tests.devices.backends.terminal import Terminal, is_awake, run, settle
 from tests.rig import rig
 
 TYPES: tuple[BackendType[object], ...] = cast(
@@ -60,15 +61,14 @@ def test_a_second_close_does_nothing(opened: CharBackend) -> None:
 
 def test_close_gives_every_descriptor_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    before = open_descriptors()
-    for kind in TYPES:
-        if kind is STDIO:
-            continue
-        backend = cast("CharBackend", kind.open(from_table(OPTIONS.get(kind.name, {}), kind.config, kind.name)))
-        Terminal(backend)
-        settle(backend)
-        backend.close()
-    assert open_descriptors() == before
+    with none_left():
+        for kind in TYPES:
+            if kind is STDIO:
+                continue
+            backend = cast("CharBackend", kind.open(from_table(OPTIONS.get(kind.name, {}), kind.config, kind.name)))
+            Terminal(backend)
+            settle(backend)
+            backend.close()
 
 
 def test_null_brings_nothing() -> None:

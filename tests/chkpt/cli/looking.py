@@ -4,14 +4,15 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import pytest
 
-from chkpt.cli import main
+from chkpt.cli import main, stage
+from chkpt.cli.stage import MachineProcess
 from chkpt.context import Checkpoint
 from chkpt.snapshot import Reader, dumps
 from tests.chkpt.snapshot.checkpoints import small
@@ -96,3 +97,14 @@ def flip_piece(path: Path) -> None:
 def is_harmless(text: str) -> bool:
     """Tell whether a text holds nothing but lines of printable characters."""
     return all(char.isprintable() or char == "\n" for char in text)
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+    """Let the stage wait a moment only for what, by this message, a machine does not do; for all else as ever."""
+    wait, patience = MachineProcess.wait_until, stage.PATIENCE
+
+    def wait_until(process: MachineProcess, true: Callable[[], bool], what: str) -> None:
+        monkeypatch.setattr(stage, "PATIENCE", 0.2 if f" does not {what}" in message else patience)
+        wait(process, true, what)
+
+    monkeypatch.setattr(MachineProcess, "wait_until", wait_until)

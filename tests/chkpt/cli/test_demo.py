@@ -15,7 +15,7 @@ from chkpt.cli.stage_terminal import TerminalMachine
 from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.cli.looking import Ended, chkpt
+from tests.chkpt.cli.looking import Ended, chkpt, impatient
 from tests.guests import asked, key, output
 from tests.rig import saved
 
@@ -213,7 +213,7 @@ def test_a_machine_that_fails_is_told_of(
     what: str, message: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "COMMAND", (sys.executable, "-c", STAND_IN, what))
-    monkeypatch.setattr(stage, "PATIENCE", 1.0)
+    impatient(monkeypatch, message)
     ended = chkpt(capsys, "demo", "--store", str(tmp_path))
     assert ended.status == 1
     assert ended.err.startswith(f"chkpt: {message}")

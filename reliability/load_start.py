@@ -36,13 +36,13 @@ def starts(scratch: Path, *, sample: bool) -> Row:
     for name, arguments in _refused(place, snapshot).items():
         tally.attempt(name, partial(_refuse, place, arguments))
     start = ("run", place.path / "m.toml", "--load", snapshot, "--name", "n")
-    for size in range(20, 400, 120 if sample else 10):
+    for size in range(20, 400, 190 if sample else 10):
         tally.attempt(f"{size} MiB of address space", partial(_limit, place, start, size * MEGABYTE))
     if reason := strace.missing():
         return tally.row(promise, f"{tried}: not these calls, as {reason}")
     calls = _recorded(place, start, snapshot)
     faults = [(call, fault) for call in calls for fault in FAULTS]
-    for call, fault in faults[:: max(len(faults) // 5, 1)] if sample else faults:
+    for call, fault in faults[:: max(len(faults) // 3, 1)] if sample else faults:
         tally.attempt(f"{fault} at {call.name} {call.number}", partial(_fault, place, start, call, fault))
     return tally.row(
         promise,

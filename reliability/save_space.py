@@ -57,7 +57,7 @@ def no_room(scratch: Path, *, sample: bool) -> Row:
             served.fill(RAM)
             warm(served)
             for force in (False, True):
-                sizes = list(range(0, RAM + 4 * PAGE, PAGE * (41 if sample else 2)))
+                sizes = list(range(0, RAM + 4 * PAGE, PAGE * (83 if sample else 2)))
                 for room in sizes:
                     tally.attempt(f"{room} bytes left", partial(_save, served, _filled, room, force=force))
                     tally.attempt(f"RLIMIT_FSIZE {room}", partial(_save, served, _limited, room, force=force))

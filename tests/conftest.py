@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, settings
 # `make test` tries the same examples in every run, so that what fails there fails again; `make test-long` tries new
 # ones of every property, and more of them. A machine that is busy with something else must not fail a test either way:
 # what hangs is ended by pytest-timeout.
-settings.register_profile("chkpt", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "chkpt", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("chkpt-long", settings.get_profile("chkpt"), derandomize=False, max_examples=1000)
 settings.load_profile("chkpt")
 

@@ -124,7 +124,7 @@ def cut_and_go_on(seed: int, cuts: int, directory: Path, uncut: tuple[Ending, in
 def test_a_snapshot_at_any_tick_goes_on_to_the_same_end_in_a_new_process(
     tmp_path: Path, uncut: tuple[Ending, int]
 ) -> None:
-    cut_and_go_on(0, 4, tmp_path, uncut)
+    cut_and_go_on(0, 2, tmp_path, uncut)
 
 
 @pytest.mark.long

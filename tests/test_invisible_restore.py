@@ -37,7 +37,7 @@ def check(proof: Proof) -> None:
 
 
 def test_a_machine_with_all_devices_is_restored_invisibly() -> None:
-    check(prove(setups_of(MACHINE), runs=30))
+    check(prove(setups_of(MACHINE), runs=12))
 
 
 @pytest.mark.parametrize("device_type", [PIT, PIC, SERIAL], ids=lambda each: each.name)

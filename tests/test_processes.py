@@ -116,8 +116,16 @@ def play(conversation: Trace, player: Player, first: int, last: int) -> None:
         assert difference is None, str(difference)
 
 
-@pytest.mark.parametrize("name", [*(f"{kind}-{at:03}" for at, kind in enumerate(KINDS, 7)), "demo"])
-@pytest.mark.parametrize("way", ["run --load", "load"])
+EACH = [*(f"{kind}-{at:03}" for at, kind in enumerate(KINDS, 7)), "demo"]
+
+
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        *(pytest.param("run --load", name, marks=[pytest.mark.long] if at % 2 else []) for at, name in enumerate(EACH)),
+        *(pytest.param("load", name, marks=[] if at % 2 else [pytest.mark.long]) for at, name in enumerate(EACH)),
+    ],
+)
 def test_a_conversation_goes_on_in_another_process(place: Path, name: str, way: str) -> None:
     conversation = trace(name)
     end = len(conversation.exchanges)

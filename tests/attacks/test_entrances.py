@@ -39,7 +39,14 @@ def outcomes(entrance: str, files: Path) -> list[dict[str, Any]]:
     return found
 
 
-LONG = {"inspect --verify", "inspect all", "diff", "diff the other way", "run --load"}  # which read as others do
+LONG = {
+    "inspect",
+    "inspect --verify",
+    "inspect all",
+    "diff",
+    "diff the other way",
+    "run --load",
+}  # which read as others do
 
 EACH = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in ENTRANCES]
 

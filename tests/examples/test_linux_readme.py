@@ -34,6 +34,7 @@ def fits(wanted: list[str], output: str) -> bool:
     return re.fullmatch("".join(lines), output) is not None
 
 
+@pytest.mark.long  # tests/examples/test_linux.py boots the same machine from the same files
 @pytest.mark.timeout(900)
 def test_the_session_is_as_shown(tmp_path: Path) -> None:
     packages.tool("mke2fs", "e2fsprogs")

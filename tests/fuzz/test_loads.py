@@ -45,7 +45,7 @@ def survive(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", DEVICES)
-@settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_a_device_stands_a_thousand_accesses_in_any_state(name: str, data: st.DataObject) -> None:
     survive(name, data)

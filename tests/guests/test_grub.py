@@ -197,7 +197,7 @@ def check_cuts(uncut: Uncut, image: Path, place: Path, at: list[int]) -> None:
 
 
 def test_a_boot_and_a_conversation_go_on_in_another_process(uncut: Uncut, image: Path, tmp_path: Path) -> None:
-    check_cuts(uncut, image, tmp_path, cuts(uncut, 20)[3::7])
+    check_cuts(uncut, image, tmp_path, cuts(uncut, 20)[3::11])
 
 
 @pytest.mark.long

@@ -24,7 +24,9 @@ def check(row: Row) -> None:
     assert row.count >= 2
 
 
-@pytest.mark.parametrize("cpu", [False, True], ids=["without a CPU", "with a CPU"])
+@pytest.mark.parametrize(
+    "cpu", [pytest.param(False, id="without a CPU", marks=pytest.mark.long), pytest.param(True, id="with a CPU")]
+)
 def test_a_crowd_loses_and_tears_nothing(scratch: Path, cpu: bool) -> None:
     check(service.crowded(scratch, cpu=cpu, seconds=5))
 

@@ -68,8 +68,8 @@ EVERY: Final = [
 ]
 SMALL: Final = [each for each in EVERY if each[0] in BOARD]
 SAMPLE: Final = [
-    *random.Random("planted holes").sample(EVERY[: -len(SMALL)], 12),
-    *random.Random("small devices").sample(SMALL, 4),
+    *random.Random("planted holes").sample(EVERY[: -len(SMALL)], 12)[::2],
+    *random.Random("small devices").sample(SMALL, 4)[:3],
 ]
 
 

@@ -41,8 +41,8 @@ def rows(scratch: Path, *, sample: bool) -> list[Row]:
             most = {key: max(most[key], outcome[key]) for key in most}
     tried = (
         f"{len(ATTACKS)} files made by hand (tests/attacks), at {', '.join(entrances)}; each in a process of its own "
-        f"that may take {MEMORY >> 20} MiB and {CPU} s more; it took at most {most['memory'] / (1 << 20):.1f} MiB and "
-        f"{most['cpu']:.2f} s"
+        f"that may take {MEMORY >> 20} MiB and {CPU:.0f} s of processor time more; it took at most "
+        f"{most['memory'] / (1 << 20):.1f} MiB and {most['cpu']:.2f} s"
     )
     promise = "A file that breaks a rule of the format is refused, by the message of that rule, at little cost"
     return [refusals.row(promise, tried, firecracker=FIRECRACKER, qemu=QEMU, restic=RESTIC)]

@@ -49,6 +49,7 @@ _UNWALKED: Final = 4096
 """A content this short costs 32 MiB at the very worst: 1024 arrays (msgpack's own depth) that claim 4096 items."""
 
 _SCALARS: Final[frozenset[type]] = frozenset({type(None), bool, int, float, str, bytes})
+_PLAIN: Final[frozenset[type]] = frozenset({list, dict})  # asked for first: most are of these, and many are empty
 _LEAVES: Final = (type(None), bool, int, float, str, bytes, bytearray, memoryview)
 _MAPS: Final = (dict, Mapping)  # a concrete class first, because an abstract one is four times as slow to ask for
 _ARRAYS: Final = (list, Sequence)
@@ -143,6 +144,10 @@ def decode_value(content: bytes) -> Plain:
     """
     if len(content) > _UNWALKED:
         _walk(content)
+    return _decode_walked(content)
+
+
+def _decode_walked(content: bytes) -> Plain:
     value = _unpack(content)
     if msgpack.Packer(buf_size=len(content) + 1).pack(value) != content:
         _unpack(content, _refuse_twice)
@@ -163,10 +168,25 @@ class ValueCount:
 
     def add(self, path: tuple[str, ...], content: bytes) -> None:
         """Count a section once, however often it is read. Raise LimitError where there are more than `MAX_VALUES`."""
-        if not self._needed or path in self._counted:
+        if self._needed:
+            self._count(path, _walk(content))
+
+    def decode(self, path: tuple[str, ...], content: bytes) -> Plain:
+        """Count a section, and return the one value that it is. The bytes are gone through once for both.
+
+        Raises:
+            CorruptError, LimitError: see `decode_value`; LimitError also where there are more than `MAX_VALUES`.
+        """
+        if not self._needed:
+            return decode_value(content)
+        self._count(path, _walk(content))
+        return _decode_walked(content)
+
+    def _count(self, path: tuple[str, ...], values: int) -> None:
+        if path in self._counted:
             return
         self._counted.add(path)
-        self._total += _walk(content)
+        self._total += values
         if self._total > MAX_VALUES:
             raise LimitError(f"more than {MAX_VALUES} values in the sections together")
 
@@ -221,9 +241,14 @@ def _check_items(items: Collection[Value], depth: int) -> None:
     if _SCALARS.issuperset(map(type, items)):
         return
     for item in items:
-        if isinstance(item, _LEAVES):
+        kind = type(item)
+        if kind in _SCALARS or (kind in _PLAIN and not item and depth < MAX_DEPTH):
             continue
-        if isinstance(item, _MAPS):
+        if isinstance(item, list):
+            _check_items(item, depth + 1)
+        elif isinstance(item, _LEAVES):
+            continue
+        elif isinstance(item, _MAPS):
             check_map(item, depth + 1)
         elif isinstance(item, _ARRAYS):
             _check_items(item, depth + 1)
@@ -293,6 +318,7 @@ def _first_bytes() -> list[tuple[int, int, int]]:
 
 
 _FIRST_BYTES: Final = _first_bytes()
+_TOO_MUCH: Final = f"more than {MAX_ITEMS} values or {MAX_TEXT} bytes of text in one frame"
 
 
 def _walk(content: bytes) -> int:
@@ -302,14 +328,16 @@ def _walk(content: bytes) -> int:
     """
     at, end, text = 0, len(content), 0
     claimed = 1  # values, those that are yet to come included: msgpack reserves room for them
-    waiting = [1]  # how many values each open map or array still lacks
-    while waiting:
-        if not waiting[-1]:
-            waiting.pop()
-            continue
-        waiting[-1] -= 1
+    left = 1  # how many values the innermost open map or array still lacks
+    outer: list[int] = []  # the same of those around it
+    while True:
+        while not left:
+            if not outer:
+                return claimed
+            left = outer.pop()
+        left -= 1
         if at >= end:
-            break
+            return claimed
         kind, width, length = _FIRST_BYTES[content[at]]
         at += 1
         if width:
@@ -320,14 +348,17 @@ def _walk(content: bytes) -> int:
         elif kind == _TEXT:
             at += length
             text += length
+            if text > MAX_TEXT:
+                raise LimitError(_TOO_MUCH)
         elif kind == _OTHER:
-            break
+            return claimed
         else:
-            length *= kind  # a map holds two values, its key and its value, where an array holds one
-            claimed += length
-            waiting.append(length)
-            if len(waiting) > MAX_DEPTH + 1:
+            if len(outer) >= MAX_DEPTH:
                 raise LimitError(_too_deep())
-        if claimed > MAX_ITEMS or text > MAX_TEXT:
-            raise LimitError(f"more than {MAX_ITEMS} values or {MAX_TEXT} bytes of text in one frame")
-    return claimed
+            if length:
+                length *= kind  # a map holds two values, its key and its value, where an array holds one
+                claimed += length
+                if claimed > MAX_ITEMS:
+                    raise LimitError(_TOO_MUCH)
+                outer.append(left)
+                left = length

@@ -80,6 +80,8 @@ def json_blob(blob: Blob) -> dict[str, Json]:
 
 def json_value(value: Value) -> Json:
     """Return a tag's value as JSON has it."""
+    if isinstance(value, list):  # first, as it is quick to ask
+        return [json_value(item) for item in value]
     if isinstance(value, bytes):
         return {"hex": value.hex()}
     if isinstance(value, float) and not math.isfinite(value):

@@ -255,9 +255,7 @@ class Reader:
             raise CorruptError("the stored bytes do not match their digest")
         content = frame_content(stored, content_size)
         del stored  # as long as the content, at the worst
-        if path is not None:
-            self._values.add(path, content)
-        return decode_value(content)
+        return decode_value(content) if path is None else self._values.decode(path, content)
 
     def _read_section(self, entry: SectionEntry) -> Context:
         path, _, _, offset, stored_size, content_size, digest = entry

@@ -12,7 +12,8 @@ import pytest
 from chkpt.errors import RefusedError
 from chkpt.service.client import find
 from tests.attacks.all import ATTACKS, Level, level_of
-from tests.attacks.entrances import CPU, ENTRANCES, MEMORY, sees, write
+from tests.attacks.entrances import CPU, ENTRANCES, MEMORY, TRIES, cost, second, sees, write
+from tests.attacks.parts import Attack
 from tests.chkpt.cli.processes import chkpt, refused, running
 
 ROOT = Path(__file__).parents[2]
@@ -76,17 +77,30 @@ def test_a_running_machine_refuses_them_all_and_runs_on(files: Path, levels: lis
         service.load(files / "good.zst")
         process = Path(f"/proc/{machine.process.pid}")
         (process / "clear_refs").write_text("5")
-        before, longest = peak(process), 0.0
+        before, pace, longest = peak(process), second(), 0.0
         for number, attack in enumerate(ATTACKS):
-            began = cpu(process)
-            with pytest.raises(RefusedError) as caught:
-                service.load(files / f"{number}.zst")
-            assert attack.message in str(caught.value)
-            longest = max(longest, cpu(process) - began)
+
+            def spend(number: int = number, attack: Attack = attack) -> float:
+                began = cpu(process)
+                with pytest.raises(RefusedError) as caught:
+                    service.load(files / f"{number}.zst")
+                assert attack.message in str(caught.value)
+                return cpu(process) - began
+
+            longest = max(longest, cost(spend, pace))
         assert peak(process) - before < MEMORY
         assert longest < CPU
         assert service.machine()["clock_ns"] == 5
         assert service.load(files / "good.zst")["loaded"] == ["dma_page"]
+
+
+def test_a_cost_is_too_much_only_where_it_is_so_each_time() -> None:
+    spent = iter([90.0, 70.0, 0.5 * second(), 80.0])
+    assert 0 < cost(lambda: next(spent), 1.0) < CPU
+    assert next(spent) == 80.0
+    asked: list[float] = []
+    assert cost(lambda: asked.append(1) or 900.0, 1.0) > CPU  # type: ignore[func-returns-value]  # both, in one line
+    assert len(asked) == TRIES
 
 
 def peak(process: Path) -> int:

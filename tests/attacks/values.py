@@ -30,13 +30,21 @@ def a_million_contexts() -> bytes:
     )
 
 
-def many(*places: int) -> Make:
-    """Return the good file with a tag in some of its sections that has 131000 empty arrays, nearly all that it may."""
+def chains(count: int, depth: int) -> list[object]:
+    """Return so many arrays, each with so many more inside one another in it: nothing takes longer to go through."""
+    chain: list[object] = []
+    for _ in range(depth):
+        chain = [chain]
+    return [chain] * count
+
+
+def many(*places: int, value: list[object] = [[]] * 131_000) -> Make:  # noqa: B006  nobody changes it
+    """Return the good file with a tag in some of its sections that has 131000 arrays, nearly all that it may."""
     sections = [*GOOD.sections]
     for place in places:
         content = sections[place].content
         at = content.index(b"\xa6values") + 7
-        more = bytes([content[at] + 1]) + content[at + 1 :] + b"\xa1x" + pack([[]] * 131_000)
+        more = bytes([content[at] + 1]) + content[at + 1 :] + b"\xa1x" + pack(value)
         sections[place] = replace(sections[place], content=content[:at] + more)
     return good(sections=sections)
 
@@ -99,6 +107,7 @@ LIMITS: Final = (
         LimitError,
     ),
     Attack(61, "in three sections", later(lambda: many(0, 3, 4)), TOGETHER, LimitError),
+    Attack(61, "nested", later(lambda: many(0, 3, 4, value=chains(2300, 55))), TOGETHER, LimitError),
     Attack(61, "in a device", later(lambda: many(0, 1, 2)), TOGETHER, LimitError),
     Attack(34, "a key", in_value(pack({"k" * 256: 1})), "a key of 256 characters; the limit is 255", LimitError),
     Attack(34, "a tag", in_value(b"\x01", pack("k" * 256)), "a key of 256 characters; the limit is 255", LimitError),

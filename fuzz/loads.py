@@ -13,8 +13,9 @@ from chkpt.context import Checkpoint
 from chkpt.device import DeviceType
 from chkpt.errors import ChkptError
 from chkpt.machine import Machine
-from chkpt.machine.config import parse
-from chkpt.machine.parts import ClockState, LinesState, MemoryState
+from chkpt.machine.config import Unpack, parse
+from chkpt.machine.kernel import KernelState
+from chkpt.machine.parts import PARTS
 from chkpt.manager import installed_device_types
 from chkpt.prove.bench import Bench
 from chkpt.prove.setup import Setup, setups_of
@@ -95,17 +96,36 @@ _TABLE: Final[Mapping[str, object]] = {
 }
 
 
+_BOOTED: Final[Mapping[str, object]] = {
+    **_TABLE,
+    "memory": 0x200000,
+    "cpu": {"model": "unicorn"},
+    "firmware": {"rom": "boot"},
+    "kernel": {"image": ""},
+}
+
+
+def plain_machine() -> Machine:
+    """Return a machine without a processor."""
+    return Machine(parse(_TABLE))
+
+
+def booted_machine() -> Machine:
+    """Return a machine with every part that there is, as if a kernel had been booted on it."""
+    machine = Machine(parse(_BOOTED), boot=False)
+    assert machine.kernel is not None
+    machine.kernel.state = KernelState(bytes(32), b"", "quiet", next(iter(Unpack)))
+    return machine
+
+
 def load_parts(draws: Draws) -> bool:
-    """Load a machine with any clock, lines and memory; where it takes them, use it. Return whether it did."""
-    machine = Machine(parse(_TABLE))
+    """Load a machine with any parts but its processor; where it takes them, use it. Return whether it did."""
+    machine = booted_machine() if one_in(draws, 8) else plain_machine()
     try:
         checkpoint = Checkpoint()
         machine.save(checkpoint)
-        parts: list[tuple[str, type]] = [("clock", ClockState), ("lines", LinesState), ("memory", MemoryState)]
-        for name, cls in parts:
-            context = checkpoint.contexts[name]
-            state = state_of(cls, draws, from_context(context, cls, name), 60)
-            checkpoint.contexts[name] = damaged(to_context(state, name), draws) if one_in(draws, 2) else context
+        for name in sorted(PARTS.keys() & checkpoint.contexts.keys() - {"cpu"}):
+            _draw_part(checkpoint, name, draws)
         if one_in(draws, 4):
             devices = checkpoint.contexts["devices"]
             checkpoint.contexts["devices"] = damaged(devices, draws)
@@ -120,6 +140,13 @@ def load_parts(draws: Draws) -> bool:
     finally:
         machine.close()
     return True
+
+
+def _draw_part(checkpoint: Checkpoint, name: str, draws: Draws) -> None:
+    context = checkpoint.contexts[name]
+    state = state_of(PARTS[name], draws, from_context(context, PARTS[name], name), 60)
+    if one_in(draws, 2):
+        checkpoint.contexts[name] = damaged(to_context(state, name), draws)
 
 
 def load_cpu(draws: Draws) -> bool:

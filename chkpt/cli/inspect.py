@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
+from chkpt.cli.checked import check
 from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, snapshot_path, trusted
 from chkpt.cli.output import on_stdout, plain, show, show_columns, show_json
 from chkpt.cli.signed import lines as signed_lines
@@ -76,7 +77,7 @@ def inspect(
     keys = trusted(trust)
     with open_snapshot(snapshot_path(snapshot, store), identity=identity) as reader:
         if verify:
-            reader.verify()
+            check(reader)
         if raw:
             assert context is not None
             _write_raw(find(reader, context))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from chkpt.cli.checked import check
 from chkpt.cli.options import (
     DEFAULT_STORE,
     ENCRYPTED,
@@ -114,4 +115,4 @@ def _verify(path: Path, identity: Path | None, keys: "TrustedKeys | None") -> No
     from chkpt.seal import open_snapshot
 
     with open_snapshot(path, identity=identity, trusted=keys) as reader:
-        reader.verify()
+        check(reader)

@@ -3,7 +3,8 @@
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import Platform
 from chkpt.manager.loading import LoadPlan
-from chkpt.manager.manager import CONTEXT, DeviceManager
+from chkpt.manager.manager import DeviceManager
+from chkpt.manager.names import CONTEXT, device_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip
 from chkpt.manager.resources import Claim, Resource
 from chkpt.manager.types import (
@@ -27,6 +28,7 @@ __all__ = [
     "Resource",
     "SaveReport",
     "Skip",
+    "device_names",
     "installed_backend_types",
     "installed_device_types",
     "installed_roms",

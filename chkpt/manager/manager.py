@@ -23,7 +23,6 @@ from chkpt.device import (
 )
 from chkpt.errors import (
     ChkptError,
-    CorruptError,
     DeviceError,
     ExistsError,
     NotFoundError,
@@ -35,16 +34,13 @@ from chkpt.errors import (
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import DeviceHost, Ends, Platform
 from chkpt.manager.loading import LoadPlan, Step
-from chkpt.manager.names import check_name, pack_names, unpack_names
+from chkpt.manager.names import CONTEXT, check_name, device_names, pack_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip
 from chkpt.manager.resources import Claim, Resources
 from chkpt.manager.types import DeviceTypes, filled_in
 from chkpt.state import from_context, from_table, printable, to_context
 
 log = logging.getLogger("chkpt.manager")
-
-CONTEXT = "devices"
-"""The context under the root that holds the name table and a child for each device."""
 
 _UNASKED = "not asked for"
 
@@ -288,10 +284,8 @@ class DeviceManager:
             UsageError: `rename` gives two devices one name.
             RefusedError: the snapshot cannot be taken: corrupt, newer, of another type, out of range, or strict.
         """
-        devices = checkpoint.contexts.get(CONTEXT)
-        if devices is None:
-            raise CorruptError("the snapshot has no context devices")
-        names = unpack_names(devices)
+        names = device_names(checkpoint.contexts)
+        devices = checkpoint.contexts[CONTEXT]
         targets = self._targets(names, dict(rename or {}))
         selected = self._selected(only, skip, targets)
         unknown: list[str] = []

@@ -1,9 +1,12 @@
 """Names of devices, and the table of them in the context `devices`: 32 bytes a name, NUL-padded, as in Palacios."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from chkpt.context import Context, name_problem
 from chkpt.errors import CorruptError, UsageError
+
+CONTEXT = "devices"
+"""The name of the context that holds the table, and of each device a context."""
 
 NAME_SIZE = 32
 """Bytes of one entry of the table; a name is at least one byte shorter (palacios.md: V3_MAX_DEVICE_NAME)."""
@@ -28,6 +31,18 @@ def check_name(name: str) -> None:
 def pack_names(names: Iterable[str]) -> bytes:
     """Return the name table."""
     return b"".join(name.encode().ljust(NAME_SIZE, b"\0") for name in names)
+
+
+def device_names(contexts: Mapping[str, Context]) -> tuple[str, ...]:
+    """Return the names of the devices in a snapshot's contexts. No device type needs to be known for that.
+
+    Raises:
+        CorruptError: there is no context `devices`, or see `unpack_names`.
+    """
+    devices = contexts.get(CONTEXT)
+    if devices is None:
+        raise CorruptError("the snapshot has no context devices")
+    return unpack_names(devices)
 
 
 def unpack_names(devices: Context) -> tuple[str, ...]:

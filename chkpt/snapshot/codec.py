@@ -318,7 +318,6 @@ def _first_bytes() -> list[tuple[int, int, int]]:
 
 
 _FIRST_BYTES: Final = _first_bytes()
-_TOO_MUCH: Final = f"more than {MAX_ITEMS} values or {MAX_TEXT} bytes of text in one frame"
 
 
 def _walk(content: bytes) -> int:
@@ -348,8 +347,6 @@ def _walk(content: bytes) -> int:
         elif kind == _TEXT:
             at += length
             text += length
-            if text > MAX_TEXT:
-                raise LimitError(_TOO_MUCH)
         elif kind == _OTHER:
             return claimed
         else:
@@ -358,7 +355,7 @@ def _walk(content: bytes) -> int:
             if length:
                 length *= kind  # a map holds two values, its key and its value, where an array holds one
                 claimed += length
-                if claimed > MAX_ITEMS:
-                    raise LimitError(_TOO_MUCH)
                 outer.append(left)
                 left = length
+        if claimed > MAX_ITEMS or text > MAX_TEXT:
+            raise LimitError(f"more than {MAX_ITEMS} values or {MAX_TEXT} bytes of text in one frame")

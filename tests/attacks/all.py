@@ -19,7 +19,9 @@ class Level(Enum):
     OPEN = "open"
     SECTION = "section"
     PIECE = "piece"
-    LOAD = "load"  # only a machine knows the rule
+    NAMES = (
+        "names"  # of the context `devices`: not the reader of a file knows the rule, but who loads it or verifies it
+    )
 
 
 def level_of(data: bytes) -> Level:
@@ -37,4 +39,4 @@ def level_of(data: bytes) -> Level:
         reader.verify()
     except RefusedError:
         return Level.PIECE
-    return Level.LOAD
+    return Level.NAMES

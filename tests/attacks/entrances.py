@@ -81,7 +81,7 @@ ROUNDS: Final = 22_000_000
 
 
 def cost(spend: Callable[[], float], pace: float) -> float:
-    """Return what `spend` returns, processor time in seconds, as `second` tells them; where that is too long, try again.
+    """Return what `spend` returns, in the seconds that `second` tells; where that is too long, try again.
 
     Args:
         spend: does the work.
@@ -139,6 +139,8 @@ ENTRANCES: Final[dict[str, Callable[[Path, Path], None]]] = {
 SEES: Final[dict[str, set[Level]]] = {
     "inspect": {Level.OPEN},
     "inspect all": {Level.OPEN, Level.SECTION},
+    "inspect --verify": set(Level),
+    "verify": set(Level),
     "list": {Level.OPEN},
     "load": set(Level),
     "run --load": set(Level),

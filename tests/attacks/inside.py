@@ -188,9 +188,17 @@ def devices(**values: object) -> Callable[[], bytes]:
 TWICE: Final = b"a".ljust(32, b"\0") * 2
 
 LOADED: Final = (
+    Attack(
+        62, "left out", good(sections=[GOOD.sections[0], *GOOD.sections[3:]]), "the snapshot has no context devices"
+    ),
     Attack(55, "no count", devices(num_devs=None), "context devices has no name table (tags num_devs and names)"),
     Attack(55, "more than there are", devices(num_devs=2), "num_devs is 2, but names has 32 bytes, not 32 a device"),
     Attack(55, "2 ** 63 of them", devices(num_devs=1 << 63), "num_devs is 9223372036854775808, but names has"),
+    Attack(55, "no table", devices(num_devs=None, names=None), "context devices has no name table (tags num_devs and"),
+    Attack(55, "a table that is text", devices(names="dma_page"), "context devices has no name table (tags num_devs"),
+    Attack(
+        56, "31 bytes and one more", devices(names=b"a" * 32), "context devices: entry 0 of names is no name: b'aaa"
+    ),
     Attack(56, "twice", devices(num_devs=2, names=TWICE), "context devices: a stands twice in names"),
     Attack(56, "no name", devices(names=bytes(32)), "context devices: entry 0 of names is no name: b''"),
     Attack(56, "a path", devices(names=b"../../x".ljust(32, b"\0")), "entry 0 of names is no name: b'../../x'"),

@@ -38,7 +38,7 @@ def chains(count: int, depth: int) -> list[object]:
     return [chain] * count
 
 
-def many(*places: int, value: list[object] = [[]] * 131_000) -> Make:  # noqa: B006  nobody changes it
+def many(*places: int, value: list[object] = [[]] * 131_000) -> Make:
     """Return the good file with a tag in some of its sections that has 131000 arrays, nearly all that it may."""
     sections = [*GOOD.sections]
     for place in places:

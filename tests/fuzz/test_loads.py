@@ -1,5 +1,6 @@
 """Whatever state a device's `load` takes, the device stands what a guest and the outside world do with it."""
 
+from contextlib import closing
 from random import Random
 
 import pytest
@@ -8,18 +9,17 @@ from hypothesis import strategies as st
 
 from chkpt.context import Context
 from chkpt.machine.cpu.contract import CpuState
-from chkpt.machine.firmware import FirmwareState
-from chkpt.machine.parts import ClockState, LinesState, MemoryState
+from chkpt.machine.parts import PARTS
 from chkpt.manager import installed_device_types
 from chkpt.state import from_context, to_context
 from fuzz.draws import ByteDraws
-from fuzz.loads import load_any, load_cpu, load_parts, setups
+from fuzz.loads import booted_machine, load_any, load_cpu, load_parts, setups
 from fuzz.states import damaged, state_of
+from tests.rig import saved
 
 ACCESSES = 1000
 DEVICES = sorted(each.name for each in installed_device_types())
 STATES = {each.name: each.state for each in installed_device_types() if each.state is not None}
-PARTS = {each.__name__: each for each in (ClockState, LinesState, MemoryState, CpuState, FirmwareState)}
 
 
 class Drawn:
@@ -70,8 +70,13 @@ def test_of_the_states_drawn_many_are_accepted(name: str) -> None:
 
 @given(st.binary(max_size=300))
 @settings(max_examples=20, deadline=None)
-def test_a_machine_takes_or_refuses_any_clock_lines_and_memory(choices: bytes) -> None:
+def test_a_machine_takes_or_refuses_any_parts(choices: bytes) -> None:
     load_parts(ByteDraws(choices))
+
+
+def test_the_machines_that_are_loaded_have_every_part_that_there_is() -> None:
+    with closing(booted_machine()) as machine:
+        assert set(saved(machine).contexts) == {*PARTS, "devices"}
 
 
 @given(st.binary(max_size=1200))
@@ -84,7 +89,7 @@ def test_a_machine_takes_or_refuses_any_processor(choices: bytes) -> None:
 @given(st.data())
 @settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
 def test_a_state_that_is_drawn_is_within_its_ranges(name: str, data: st.DataObject) -> None:
-    cls = (STATES | PARTS)[name]
+    cls = {**STATES, **PARTS}[name]
     state = state_of(cls, Drawn(data))
     assert from_context(to_context(state), cls, "x") == state
 

@@ -13,7 +13,7 @@ import pytest
 from chkpt.context import Checkpoint, Context, SparseBlob, Value, blob_bytes
 from chkpt.snapshot import Reader
 from tests.chkpt.cli.looking import chkpt, flip, flip_piece, flip_section, is_harmless, on_terminal, write
-from tests.chkpt.snapshot.checkpoints import small
+from tests.chkpt.snapshot.checkpoints import NAMES, small
 
 Capture = pytest.CaptureFixture[str]
 
@@ -159,7 +159,7 @@ def test_a_slash_shows_every_context(snapshot: str, capsys: Capture) -> None:
     shown = chkpt(capsys, "inspect", snapshot, "/").out
     assert PIT in shown
     assert "clock.now: 27462701 (0x1a30c2d)\n" in shown
-    assert "devices.names: 70 69 74 00 69 64 65 30 00 |pit.ide0.|\n" in shown
+    assert "devices.names: 70 69 74 00 00 00 " in shown
     assert re.search(r"^memory\.ram: blob of 4096 bytes, 2/4 pieces, \d+ bytes stored$", shown, re.MULTILINE)
 
 
@@ -277,7 +277,7 @@ def test_raw_writes_a_blob_with_its_zeros(tmp_path: Path, capsysbinary: pytest.C
 
 
 def test_raw_writes_the_bytes_of_a_tag(snapshot: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    assert raw(capsysbinary, snapshot, "devices/names") == b"pit\0ide0\0"
+    assert raw(capsysbinary, snapshot, "devices/names") == NAMES
     assert msgpack.unpackb(raw(capsysbinary, snapshot, "clock/now")) == 27462701
 
 

@@ -95,6 +95,17 @@ def test_a_hostile_name_in_a_problem_is_harmless(store: Path, capsys: Capture) -
     assert r"\x1b[2J" in ended.out
 
 
+def test_a_table_of_names_that_a_load_refuses_is_bad(store: Path, capsys: Capture) -> None:
+    for attack in (attack for attack in ATTACKS if attack.rule in {55, 56, 62}):
+        (store / "a.zst").write_bytes(attack.make())
+        ended = chkpt(capsys, "verify", "a")
+        assert ended.status == 4
+        assert ended.out.startswith(f"a: bad: {store / 'a.zst'}: ")
+        assert attack.message in ended.out.replace("\\\\", "\\")
+        assert ended.out.endswith("; restore it from a copy\n")
+        assert chkpt(capsys, "inspect", "a", "/").status == 0  # what is in it can be looked at
+
+
 def test_repair_removes_what_killed_saves_left_and_no_snapshot(store: Path, capsys: Capture) -> None:
     flip_piece(store / "b.zst")
     left = store / ".chkpt-00000000000000aa"

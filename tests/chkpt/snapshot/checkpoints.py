@@ -11,6 +11,8 @@ Plain: TypeAlias = tuple[str, int, object, dict[str, tuple[int, int, bytes]], di
 
 HEADER: dict[str, Value] = {"created": "2026-11-23T09:04:12.345678Z", "machine": "small", "clock_ns": 27462701}
 
+NAMES = b"pit".ljust(32, b"\0") + b"ide0".ljust(32, b"\0")
+
 
 def small() -> Checkpoint:
     """A checkpoint with every kind of part: devices, nested contexts, two blobs that share a piece."""
@@ -22,7 +24,7 @@ def small() -> Checkpoint:
         dict(HEADER),
         {
             "memory": Context("memory", 1, {"size": 4096}, {"ram": SparseBlob(4096, 1024, {0: page, 3: b"y" * 1024})}),
-            "devices": Context("", 0, {"num_devs": 2, "names": b"pit\0ide0\0"}, {}, {"pit": pit, "ide0": ide}),
+            "devices": Context("", 0, {"num_devs": 2, "names": NAMES}, {}, {"pit": pit, "ide0": ide}),
             "clock": Context("clock", 1, {"now": 27462701}),
         },
     )

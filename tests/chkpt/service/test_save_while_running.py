@@ -10,17 +10,19 @@ from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.service import running as running_module
-from chkpt.service.client import find
+from chkpt.service.client import MachineClient, find
 from chkpt.service.messages import WorkInfo
 from chkpt.service.server import Launch, serve
 from chkpt.service.until import Until
 from chkpt.snapshot import Reader, dump, dumps
+from reliability import counting
 from tests.chkpt.service.served import COM1, launch, serving
-from tests.guests import busy, output
+from tests.guests import busy, execution, output
 from tests.rig import saved
 
 ROUNDS = 300
 END = 20_000_000
+ENDLESS = 0xFFFF  # rounds: minutes of work
 
 
 @pytest.fixture
@@ -81,6 +83,56 @@ def test_the_snapshot_is_of_the_moment_though_the_machine_has_run_on() -> None:
     plain = saved(other)
     plain.header["created"] = "then"
     assert dumps(checkpoint) == dumps(plain)
+
+
+def test_a_save_through_the_service_is_of_the_moment_of_the_copy_though_the_guest_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*args: object, **more: object) -> object:
+        client = find("machine")
+        copied = ticks_of(client)
+        while ticks_of(client) < copied + 100_000:  # five ticks of IRQ 0, each of which the guest counts in RAM
+            pass
+        return dump(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running_module, "dump", late)
+    begin, path = busy(rounds=ENDLESS), tmp_path / "a.zst"
+    with serving(Launch(begin.config, load=Reader(dumps(saved(begin))))) as client:
+        client.save(path)
+    with Reader.open(path) as reader:
+        then = reader.checkpoint()
+        loaded = busy()
+        loaded.load(then)
+        begin.run(ticks=execution(loaded).save().ticks)
+        never = Reader(dumps(saved(begin)))
+        assert reader.sections == never.sections
+        assert [[*blob.digests()] for blob in reader.blobs] == [[*blob.digests()] for blob in never.blobs]
+
+
+def ticks_of(client: MachineClient) -> int:
+    """Return how far the processor of a served machine is."""
+    cpu = client.machine()["cpu"]
+    assert cpu is not None
+    return cpu["ticks"]
+
+
+@pytest.mark.long
+def test_no_save_of_a_guest_that_writes_ram_all_the_time_is_torn(tmp_path: Path) -> None:
+    counting.write_bios(tmp_path / "bios.bin")
+    table = {"name": "m", "memory": "2M", "cpu": {}, "firmware": {"bios": str(tmp_path / "bios.bin")}, "device": [COM1]}
+    config = parse(table)
+    counts = []
+    with serving(Launch(config)) as client:
+        for number in range(100):
+            client.save(tmp_path / f"{number}.zst")
+    for number in range(100):
+        machine = Machine(config)
+        with Reader.open(tmp_path / f"{number}.zst") as reader:
+            machine.load(reader.checkpoint(), strict=True)
+        assert counting.torn(machine) == "", number
+        counts.append(execution(machine).save().rbp)
+        machine.close()
+    assert counts[0] < counts[-1]
 
 
 def test_a_save_that_takes_long_leaves_the_machine_running_and_tells(

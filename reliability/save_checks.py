@@ -8,7 +8,7 @@ from chkpt.snapshot.diff import compare
 from reliability.served import BrokenError, Ended, Place, Served
 
 RAM = 256 * 1024
-"""Bytes of RAM in the machine that is saved: a snapshot of it takes several writes, in two threads."""
+"""Bytes of RAM in the machine that is saved: a snapshot of it takes several writes."""
 
 
 def settled(place: Place, name: str, old: bytes | None) -> str:

@@ -1,6 +1,6 @@
 """System calls of a save that fail, and saves whose process is killed at one of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,14 +16,21 @@ from reliability.tally import Tally
 ERRORS: Final = ("EIO", "ENOSPC", "EINTR")
 MEMORY: Final = f"{RAM // 1024}K"
 
+MOMENTS: Final = ("a write of the file", "the sync of the file", "the naming", "the sync of the directory")
+"""What a save does to the store, in this order; between any two of them another thing may be left behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One call of a save: in the run loop's thread or in the worker's, the nth of its name."""
+    """One call of a save: in the run loop's thread or in the worker's, the nth of its name.
+
+    `moment` says in words what it does to the store, where that is one of `MOMENTS`; else it is empty.
+    """
 
     in_loop: bool
     name: str
     number: int
+    moment: str = ""
 
     def thread(self, served: Served) -> int:
         """Return the thread of the machine that will make the call."""
@@ -60,8 +67,17 @@ def points(calls: dict[bool, list[strace.Call]], store: Path | None) -> list[Poi
             if call.name in {"futex", "restart_syscall"}:
                 continue
             if store is None or str(store) in call.arguments:
-                found.append(Point(in_loop, call.name, call.number))
+                found.append(Point(in_loop, call.name, call.number, _moment(call)))
     return found
+
+
+def _moment(call: strace.Call) -> str:
+    of_the_file = "/.chkpt-" in call.arguments.partition(">")[0]
+    if call.name == "write":
+        return MOMENTS[0] * of_the_file
+    if call.name == "fsync":
+        return MOMENTS[1 if of_the_file else 3]
+    return MOMENTS[2] * (call.name in {"linkat", "renameat"})
 
 
 def options_of(*, force: bool) -> tuple[str, ...]:
@@ -122,18 +138,19 @@ def _fail(served: Served, point: Point, error: str, *, force: bool) -> str | Non
 
 
 def killed(scratch: Path, *, sample: bool) -> Row:
-    """Kill the machine at every call of a save in turn."""
+    """Kill the machine at every call of a save in turn; in a sample, at each of `MOMENTS` of one with `--force`."""
     tally = Tally()
-    for force in (False, True):
+    for force in (True,) if sample else (False, True):
         place = Place(scratch / f"killed-{force}")
         with serving(place, memory=MEMORY) as served:
             served.fill(RAM)
             warm(served)
             found = points(recorded(served, *options_of(force=force)), None)
-        for number, point in enumerate(_few(found) if sample else found):
+        few = first_of_each(found)
+        for number, point in enumerate(few if sample else found):
             tally.attempt(
                 f"SIGKILL at {point}{' --force' * force}",
-                partial(_kill, place, point, force=force, repair=number % 2 == 0),
+                partial(_kill, place, point, force=force, repair=sample or number % 2 == 0),
             )
     return tally.row(
         "A machine killed in a save leaves the name as it was, or the new snapshot whole; the next save or"
@@ -144,15 +161,12 @@ def killed(scratch: Path, *, sample: bool) -> Row:
     )
 
 
-def _few(found: Sequence[Point]) -> Iterator[Point]:
-    """Yield the points around the moments that matter."""
-    chosen = {("write", True), ("renameat", False), ("unlinkat", False)}
-    seen: set[tuple[str, bool]] = set()
-    for point in found:
-        key = (point.name, point.in_loop)
-        if key in chosen and key not in seen:
-            seen.add(key)
-            yield point
+def first_of_each(found: Sequence[Point]) -> list[Point]:
+    """Return the first point of each of `MOMENTS`. Raise BrokenError where a save has no such call."""
+    firsts = {point.moment: point for point in reversed(found)}
+    if missed := [moment for moment in MOMENTS if moment not in firsts]:
+        raise BrokenError(f"among the calls of a save there is not {', nor '.join(missed)}")
+    return [firsts[moment] for moment in MOMENTS]
 
 
 def _kill(place: Place, point: Point, *, force: bool, repair: bool) -> str | None:

@@ -11,4 +11,5 @@ function of bytes, which the tests give the inputs kept in `corpus.zip` to (test
 | `trees.py` | changes of an input that keep it msgpack |
 | `launch.py` | one target with atheris, in a process of its own |
 | `corpus.py` | the kept inputs |
+| `results.py` | what a run was, of which code, and what came of it |
 """

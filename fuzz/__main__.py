@@ -2,18 +2,18 @@
 
 import argparse
 import hashlib
-import json
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from fuzz import corpus
+from fuzz import corpus, results
+from fuzz.results import Result, Run
 
 FOLDER: Final = Path(".fuzz")
 """Where a run leaves its corpus, its logs, what it found, and `results.json`."""
@@ -30,20 +30,6 @@ WEIGHTS: Final = {"snapshot": 5, "commands": 2, "configuration": 2}
 
 KEPT_INPUTS: Final = 250
 """Inputs of one target that are kept at most, the shortest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one target."""
-
-    target: str
-    seconds: int
-    executions: int
-    coverage: int  # edges of the instrumented code that were reached
-    features: int
-    corpus: int
-    peak_rss_mb: int
-    findings: tuple[str, ...]
 
 
 def fuzz(target: str, seconds: int, *, with_kept: bool) -> Result:
@@ -125,21 +111,37 @@ def main() -> int:
     if arguments.minimise:
         minimise(names)
         return 0
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
-    share = arguments.seconds / sum(WEIGHTS.get(name, 1) for name in names)
-    results = []
+    try:
+        with results.locked(FOLDER, wait=False):
+            return _run(names, arguments.seconds, with_kept=arguments.kept)
+    except BlockingIOError:
+        parser.error(f"another run fuzzes in {FOLDER.resolve()}: wait for its end")
+
+
+def _run(names: Sequence[str], seconds: int, *, with_kept: bool) -> int:
+    """Fuzz these targets one after the other, write down what came of it, and return the exit status."""
+    for left in FOLDER.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != results.LOCK:
+            left.unlink()
+    run = Run("kept" if with_kept else "fresh", seconds, 1, tuple(names), results.digest())
+    share = seconds / sum(WEIGHTS.get(name, 1) for name in names)
     print(f"{'target':22}{'seconds':>8}{'executions':>12}{'edges':>8}{'inputs':>8}{'MB':>6}  findings", flush=True)
     for name in names:
-        result = fuzz(name, max(1, int(share * WEIGHTS.get(name, 1))), with_kept=arguments.kept)
-        results.append(result)
+        result = fuzz(name, max(1, int(share * WEIGHTS.get(name, 1))), with_kept=with_kept)
+        run = replace(run, results=(*run.results, result))
         print(
             f"{result.target:22}{result.seconds:8}{result.executions:12}{result.coverage:8}{result.corpus:8}"
             f"{result.peak_rss_mb:6}  {', '.join(result.findings) or 'none'}",
             flush=True,
         )
-        (FOLDER / "results.json").write_text(json.dumps([asdict(each) for each in results], indent=2))
-    return 1 if any(result.findings for result in results) else 0
+        results.write(FOLDER, run)
+    if results.digest() != run.sources:
+        print("the code was changed meanwhile: this run tells nothing of either", file=sys.stderr)
+        return 1
+    results.write(FOLDER, replace(run, ended=True))
+    return 1 if any(result.findings for result in run.results) else 0
 
 
 sys.exit(main())

@@ -1,6 +1,5 @@
 """Coverage-guided fuzzing, as the last `make fuzz` has done it, or as long as there is time for here."""
 
-import json
 import logging
 import os
 import subprocess
@@ -9,12 +8,15 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from chkpt.manager import installed_device_types
 from chkpt.prove.setup import Setup
+from fuzz import results
 from fuzz.draws import ByteDraws, Draws
 from fuzz.loads import load_any, setups
+from fuzz.results import Run
+from fuzz.targets import targets
 from reliability.attacks import FIRECRACKER
 from reliability.row import Row
 from reliability.served import BrokenError
@@ -23,9 +25,9 @@ from reliability.tally import Tally, skipped
 ACCESSES: Final = 1000
 
 ROOT: Final = Path(__file__).parents[1]
-RESULTS: Final = ROOT / ".fuzz" / "results.json"
+FOLDER: Final = ROOT / ".fuzz"
 SECONDS: Final = 480
-"""How long it is done where no `make fuzz` has been run."""
+"""How long it is done where no `make fuzz` has been run on this code."""
 
 PROMISE: Final = "No input raises another error than chkpt's own, hangs, or takes memory without bounds"
 KINDS: Final = {
@@ -43,8 +45,19 @@ def rows(scratch: Path, *, sample: bool) -> list[Row]:
         return [skipped(PROMISE, "coverage-guided fuzzing (atheris)", "atheris is not installed: make fuzz"), states]
     if sample:
         return [*_told(_run(["codec", "machine-parts", "device-pit"], 6, scratch)), states]
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else _run([], SECONDS, ROOT)
-    return [*_told(known), states]
+    return [*_told(_last()), states]
+
+
+def _last() -> Run:
+    """Return the fuzzer's last run, at its end if it still runs; a new one where that tells nothing of this code."""
+    print("fuzz: waiting for the end of the fuzzer's run, if there is one", flush=True)
+    with results.locked(FOLDER, wait=True):
+        known = results.read(FOLDER)
+    why = "there are no results" if known is None else known.unfit(results.digest(), targets())
+    if known is not None and not why:
+        return known
+    print(f"fuzz: {why}: fuzzing for {SECONDS} s", flush=True)
+    return _run([], SECONDS, ROOT)
 
 
 def _states(each: int) -> Row:
@@ -71,29 +84,37 @@ def _survives(setup: Setup, draws: Draws) -> str:
     return "taken, and stood it" if taken else "refused"
 
 
-def _run(targets: list[str], seconds: int, place: Path) -> list[dict[str, Any]]:
-    """Fuzz in a directory, where the results stay."""
-    command = [sys.executable, "-m", "fuzz", *targets, "--seconds", str(seconds)]
-    subprocess.run(command, check=False, cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    found: list[dict[str, Any]] = json.loads((place / ".fuzz" / "results.json").read_text())
+def _run(names: list[str], seconds: int, place: Path) -> Run:
+    """Fuzz in a directory, where the results stay. Raise BrokenError where it comes to no end."""
+    command = [sys.executable, "-m", "fuzz", *names, "--seconds", str(seconds)]
+    status = subprocess.run(command, check=False, cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode
+    found = results.read(place / FOLDER.name)
+    if found is None or not found.ended:
+        raise BrokenError(f"the fuzzer ended with {status}, and without results")
     return found
 
 
-def _told(results: list[dict[str, Any]]) -> list[Row]:
+def _told(run: Run) -> list[Row]:
     rows: list[Row] = []
     for kind, prefixes in KINDS.items():
-        chosen = [result for result in results if result["target"].startswith(prefixes)]
+        chosen = [result for result in run.results if result.target.startswith(prefixes)]
         if not chosen:
             continue
-        findings = [finding for result in chosen for finding in result["findings"]]
-        count = sum(result["executions"] for result in chosen)
+        findings = [finding for result in chosen for finding in result.findings]
+        count = sum(result.executions for result in chosen)
         outcome = (
-            f"{len(findings)} findings in {sum(result['seconds'] for result in chosen)} s; at most "
-            f"{max(result['peak_rss_mb'] for result in chosen)} MB, the interpreter's own included"
+            f"{len(findings)} findings{': ' * bool(findings)}{', '.join(findings)} in"
+            f" {sum(result.seconds for result in chosen):,} s; at most"
+            f" {max(result.peak_rss_mb for result in chosen)} MB, the interpreter's own included"
         )
-        tried = f"fuzzing of {kind} (atheris, {len({result['target'] for result in chosen})} targets, a fresh corpus)"
-        rows.append(Row(PROMISE, tried, count, outcome, held=not findings and count > 0, firecracker=FUZZED, qemu=QEMU))
+        tried = (
+            f"fuzzing of {kind}: {len(chosen)} targets of a run of {run.seconds:,} s over {len(run.asked)},"
+            f" {run.jobs} at a time, from {CORPORA[run.corpus]} (atheris)"
+        )
+        held = not findings and all(result.executions for result in chosen)
+        rows.append(Row(PROMISE, tried, count, outcome, held=held, firecracker=FUZZED, qemu=QEMU))
     return rows
 
 
+CORPORA: Final = {"fresh": "a fresh corpus", "kept": "the kept corpus"}
 FUZZED: Final = FIRECRACKER.partition(":")[0]

@@ -1,10 +1,15 @@
+import importlib
 import importlib.util
+import logging
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from reliability import __main__ as command
 from reliability.__main__ import DOCUMENT, PARTS
 from reliability.row import Row
 from reliability.table import HEAD, marks, replaced, table
@@ -56,3 +61,31 @@ def test_every_module_with_rows_is_a_part() -> None:
 def test_the_package_goes_into_the_source_distribution() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))
     assert "reliability" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+
+
+def test_a_part_that_comes_to_no_end_leaves_the_others_their_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "a.md"
+    document.write_text("".join(f"{begin}\nold\n{end}\n" for begin, end in map(marks, PARTS)))
+
+    def rows(name: str) -> list[Row]:
+        if name == "loads":
+            raise OSError("no room")
+        order.append(name)
+        return [ROW]
+
+    order: list[str] = []
+    monkeypatch.setattr(command, "DOCUMENT", document)
+    monkeypatch.setattr(sys, "argv", ["reliability"])
+    monkeypatch.setattr(
+        importlib, "import_module", lambda name: SimpleNamespace(rows=lambda *_, **__: rows(name.partition(".")[2]))
+    )
+    try:
+        assert command.main() == 1
+    finally:
+        logging.disable(logging.NOTSET)
+    assert order == ["saves", "attacks", "service", "signatures", "fuzz"]
+    assert document.read_text().count("old") == 1
+    assert replaced(document.read_text(), "loads", [ROW]).count("old") == 0
+    assert "loads: came to no end" in capsys.readouterr().err

@@ -63,6 +63,11 @@ INTERRUPTED: Final = 130
 """The exit status after Ctrl-C, as of a shell: 128 + SIGINT."""
 
 
+NO_MEMORY: Final = (
+    "there is not enough memory for this; allow the process more (ulimit -v shows the shell's limit), "
+    "end other programs, or give the machine less"
+)
+
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -151,6 +156,8 @@ def main(args: Sequence[str] | None = None) -> None:
         status = 1
     except (OSError, StorageError) as exc:
         status = _failed(str(exc), 1)
+    except MemoryError:
+        status = _failed(NO_MEMORY, 1)
     sys.exit(status)
 
 

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from chkpt.cli.options import AsJson
 from chkpt.cli.output import plain, show, show_json
 from chkpt.errors import ConfigError, NotFoundError, StorageError, UsageError
+from chkpt.regular import TooLongError, read_regular
 
 if TYPE_CHECKING:
     from chkpt.device import DeviceType
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 NOTICED = 1
 """The exit status where a guest can tell."""
+
+MAX_TRANSCRIPT: Final = 16 << 20
+"""Bytes of the longest transcript: a hundred times one of a conversation of a thousand steps."""
 
 
 def prove(
@@ -126,9 +130,11 @@ def _replay(what: str | None, path: Path, *, as_json: bool) -> None:
     from chkpt.prove.transcript import machine_of
 
     try:
-        text = path.read_text("utf-8")
+        text = read_regular(path, MAX_TRANSCRIPT, pipe=True).decode()
     except FileNotFoundError:
         raise NotFoundError(f"{path}: there is no such transcript") from None
+    except TooLongError as exc:
+        raise UsageError(f"{path}: not a transcript: {exc.strerror}") from exc
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

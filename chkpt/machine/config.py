@@ -15,6 +15,7 @@ from typing import Annotated, Final, TypeVar
 from chkpt.device import Length, Range
 from chkpt.errors import ConfigError, NotFoundError, StorageError
 from chkpt.machine.pace import Pace
+from chkpt.regular import TooLongError, read_regular
 from chkpt.state import from_table, refuse_unknown
 
 Table = Mapping[str, object]
@@ -33,6 +34,9 @@ DEFAULT: Final[Table] = {
     ],
 }  # fmt: skip
 """The machine without a TOML: a PC's timer, interrupt controllers, first serial port and first disk, and no CPU."""
+
+MAX_TOML: Final = 1 << 20
+"""Bytes of the longest TOML. It may come from a pipe, and that may have no end."""
 
 MAX_MEMORY: Final = 1 << 40
 MAX_MEMORY_OF_CPU: Final = 3 << 30
@@ -128,24 +132,26 @@ def default() -> MachineConfig:
 
 
 def read(path: Path) -> MachineConfig:
-    """Read a machine's TOML. Relative paths in it count from its own directory.
+    """Read a machine's TOML, from a file or a pipe. Relative paths in it count from its own directory.
 
     Raises:
         NotFoundError: there is no such file.
         ConfigError: it is not TOML, or does not describe a machine; the message names the file.
-        StorageError: it cannot be read.
+        StorageError: it cannot be read, or is neither a file nor a pipe.
     """
     try:
-        text = path.read_bytes().decode()
-        table = tomllib.loads(text)
+        text = read_regular(path, MAX_TOML, pipe=True).decode()
+        return replace(parse(tomllib.loads(text), path.absolute().parent), source=str(path))
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
+    except TooLongError as exc:
+        raise ConfigError(f"{path}: not a machine's TOML: {exc.strerror}") from exc
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: not TOML: {exc}") from exc
-    try:
-        return replace(parse(table, path.absolute().parent), source=str(path))
+    except RecursionError as exc:
+        raise ConfigError(f"{path}: not a machine's TOML: its values lie too deep in each other") from exc
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
 

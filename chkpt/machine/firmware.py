@@ -1,7 +1,6 @@
 """The BIOS: read once, in ROM below 4 GiB, and in RAM below 1 MiB where a PC has it at power-on."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 from blake3 import blake3
@@ -11,6 +10,7 @@ from chkpt.errors import ConfigError, NotFoundError, StateError, StorageError
 from chkpt.machine.config import FirmwareConfig
 from chkpt.machine.memory import Memory
 from chkpt.manager import installed_roms
+from chkpt.regular import TooLongError, read_regular
 
 MIB: Final = 1 << 20
 _MAX: Final = 128 << 10  # E0000 to FFFFF; what is larger expects a chipset that lays RAM over ROM
@@ -39,7 +39,7 @@ class Firmware:
         self._image = image
         size = len(image)
         if not size or size % _UNIT or size > _MAX:
-            raise ConfigError(f"firmware: {name} has {size} bytes, not a multiple of {_UNIT} up to {_MAX}")
+            raise _no_size(name, size)
         if memory.size < MIB:
             raise ConfigError(f"firmware: it needs 1M of memory, of which the machine has {memory.size} bytes")
         self._memory = memory
@@ -68,7 +68,7 @@ def open_firmware(config: FirmwareConfig, memory: Memory) -> Firmware:
 
     Raises:
         NotFoundError: no such file, or no such ROM.
-        StorageError: the file cannot be read.
+        StorageError: the file cannot be read, or is no regular file.
         ConfigError: it is no BIOS, or the machine has no place for it.
     """
     if config.bios is None:
@@ -79,11 +79,18 @@ def open_firmware(config: FirmwareConfig, memory: Memory) -> Firmware:
 
 def _read_file(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_regular(path, _MAX)
     except FileNotFoundError:
         raise NotFoundError(f"firmware: {path}: no such file") from None
+    except TooLongError as exc:
+        raise _no_size(path, exc.size) from exc
     except OSError as exc:
         raise StorageError(f"firmware: {path}: {exc.strerror}") from exc
+
+
+def _no_size(name: str, size: int | None) -> ConfigError:
+    has = "more" if size is None else str(size)
+    return ConfigError(f"firmware: {name} has {has} bytes, not a multiple of {_UNIT} up to {_MAX}")
 
 
 def _dropped(_offset: int, _width: int, _value: int) -> None:

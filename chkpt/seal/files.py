@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from chkpt.errors import ChkptError, KeyFileError, NotFoundError, StorageError
+from chkpt.regular import NotRegularError, open_regular
 from chkpt.store.local import publish
 
 MAX_KEY_FILE: Final = 1 << 16
@@ -32,11 +33,9 @@ def read_public(path: Path) -> bytes:
 
 def _read(path: Path, *, secret: bool) -> bytes:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_regular(path)
         try:
             status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path}: not a regular file")
             if secret and status.st_mode & _OF_OTHERS:
                 raise KeyFileError(
                     f"{path}: mode {stat.S_IMODE(status.st_mode):04o} lets others at a secret key, so it is not used; "
@@ -47,10 +46,10 @@ def _read(path: Path, *, secret: bool) -> bytes:
             os.close(file)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"{path}: there is no such key file") from None
+    except (NotRegularError, IsADirectoryError) as exc:
+        raise KeyFileError(f"{path}: not a regular file") from exc
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
-    except ValueError as exc:  # a NUL in the path
-        raise NotFoundError(f"{str(path)!r}: {exc}") from exc
     if len(data) > MAX_KEY_FILE:
         raise KeyFileError(f"{path}: longer than any file of keys ({MAX_KEY_FILE} bytes)")
     return data

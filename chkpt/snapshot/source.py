@@ -1,12 +1,12 @@
 """Where a snapshot's bytes come from: a file, read by position, or memory."""
 
 import os
-import stat
 from contextlib import suppress
 from io import FileIO
 from typing import Protocol
 
 from chkpt.errors import CorruptError, NotFoundError, StorageError
+from chkpt.regular import open_regular
 
 
 class Source(Protocol):
@@ -64,18 +64,14 @@ class FileSource:
         """
         self.name = os.fspath(path)
         try:
-            self._file = FileIO(self.name, "rb", opener=_open_without_waiting)
+            self._file = FileIO(self.name, "rb", opener=lambda path, _: open_regular(path))
         except (FileNotFoundError, NotADirectoryError) as exc:
             raise NotFoundError(f"{self.name}: there is no such snapshot") from exc
         except OSError as exc:
             raise StorageError(f"{self.name}: {exc.strerror}") from exc
-        except ValueError as exc:  # a NUL in the path
+        except ValueError as exc:  # a NUL in the path, which FileIO refuses
             raise NotFoundError(f"{self.name!r}: {exc}") from exc
-        status = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            self._file.close()
-            raise StorageError(f"{self.name}: not a regular file")
-        self.size = status.st_size
+        self.size = os.fstat(self._file.fileno()).st_size
 
     def read(self, offset: int, size: int, /) -> bytes:
         """Read from the file."""
@@ -95,8 +91,3 @@ class FileSource:
         """Close the file. It was only read, so an error of that is nobody's concern."""
         with suppress(OSError):
             self._file.close()
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; and without hanging, or making it this process's terminal, what is refused afterwards."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

@@ -6,7 +6,6 @@ says who unpacks the kernel, and what of it is state.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 from blake3 import blake3
@@ -18,6 +17,7 @@ from chkpt.machine.kernel import elf
 from chkpt.machine.kernel.bzimage import ENTRY_64, BzImage, parse
 from chkpt.machine.kernel.handover import CMDLINE_AT, CMDLINE_MAX, MIB, PARAMETERS_AT, low_memory, parameters, start
 from chkpt.machine.kernel.payload import unpacked
+from chkpt.regular import TooLongError, read_regular
 
 __all__ = ["Kernel", "KernelState", "Prepared", "start"]
 
@@ -59,7 +59,7 @@ class Kernel:
         """Read the kernel and the initrd, and lay them out.
 
         Raises:
-            NotFoundError, StorageError: one of them cannot be read.
+            NotFoundError, StorageError: one of them cannot be read, or is no regular file.
             ConfigError: it is no kernel that can be booted here, or not the one that this machine was booted with.
         """
         config = self._config
@@ -68,8 +68,8 @@ class Kernel:
                 "kernel: its image was not taken from the snapshot; to boot it, run the machine with its TOML, or with "
                 "--trust-config"
             )
-        content = _read(config.image)
-        initrd = b"" if config.initrd is None else _read(config.initrd)
+        content = _read(config.image, self._memory)
+        initrd = b"" if config.initrd is None else _read(config.initrd, self._memory)
         state = KernelState(
             blake3(content).digest(), blake3(initrd).digest() if initrd else b"", config.cmdline, config.unpack
         )
@@ -135,11 +135,14 @@ def _ready(image: BzImage, memory: int) -> Layout:
     return kernel.entry, content, zeros, end
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, memory: int) -> bytes:
+    """Return a file's content. Nothing that is longer than the machine's RAM has a place in it."""
     try:
-        return Path(path).read_bytes()
+        return read_regular(path, memory)
     except FileNotFoundError:
         raise NotFoundError(f"kernel: {path}: no such file") from None
+    except TooLongError as exc:
+        raise ConfigError(f"kernel: {path}: {exc.strerror}, the machine's memory") from exc
     except OSError as exc:
         raise StorageError(f"kernel: {path}: {exc.strerror}") from exc
 

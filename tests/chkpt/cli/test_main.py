@@ -268,3 +268,13 @@ def test_terminal_without_the_letters_is_no_traceback(home: Path) -> None:
 def test_commands_are_typer_functions_of_their_own() -> None:
     assert isinstance(cli.app, typer.Typer)
     assert not cli.app.registered_commands
+
+
+def test_want_of_memory_is_one_line_that_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_args: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "_run", fails)
+    assert "allow the process more (ulimit -v" in refused(chkpt(capsys, "ps"), 1)

@@ -1,6 +1,7 @@
 """`chkpt prove` as a user calls it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,8 @@ def test_no_run_begins_after_the_seconds_given() -> None:
         (("fails:X",), 2, "cannot be imported: ZeroDivisionError"),
         (("serial", "--runs", "0"), 2, "--runs"),
         (("--replay", "missing.txt"), 3, "missing.txt: there is no such transcript"),
+        (("--replay", "/dev/zero"), 1, "/dev/zero: not a regular file"),
+        (("--replay", "large.txt"), 2, "large.txt: not a transcript: it has 3221225472 bytes, not up to"),
         (("--replay", "no.txt"), 2, "no line '# machine:'"),
         (("--replay", "binary.txt"), 2, "not a transcript"),
         (("serial", "--replay", "badline.txt"), 2, "line 2: 'inb' is no step"),
@@ -96,6 +99,8 @@ def test_bad_input_ends_in_one_line(tmp_path: Path, args: tuple[str, ...], statu
     (tmp_path / "fails.py").write_text("1 / 0\n")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "no.txt").write_text("# cut\n")
+    (tmp_path / "large.txt").touch()
+    os.truncate(tmp_path / "large.txt", 3 << 30)
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe")
     (tmp_path / "badline.txt").write_text('# machine: {"device": [{"type": "serial"}]}\n> inb\n# cut\n')
     done = chkpt(*args, cwd=tmp_path)

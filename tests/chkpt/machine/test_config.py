@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chkpt.errors import ConfigError, NotFoundError, StorageError
+from chkpt.machine import config
 from chkpt.machine.config import (
     DEFAULT,
     MAX_MEMORY,
@@ -254,10 +255,10 @@ def test_a_directory_is_not_readable(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read_is_an_error(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, limit: int, *, pipe: bool) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(config, "read_regular", refuse)
     with pytest.raises(StorageError, match=r"machine\.toml: Permission denied$"):
         read(toml)
 

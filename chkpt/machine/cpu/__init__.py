@@ -3,10 +3,11 @@
 Nothing here imports Unicorn until `new_cpu` is called.
 """
 
+import mmap
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from chkpt.errors import ConfigError
+from chkpt.errors import ConfigError, StorageError
 from chkpt.machine.cpu.contract import Bus, Cpu, CpuState
 
 if TYPE_CHECKING:
@@ -16,6 +17,19 @@ __all__ = ["MODELS", "Bus", "Cpu", "CpuState", "new_cpu"]
 
 MODELS = ("unicorn", "unicorn-portable")
 """What `[cpu] model` may be; the portable one does without machine code of ours, and gives the same run."""
+
+CODE_SIZE: Final = 1 << 30
+"""Bytes of address space that Unicorn 2.1.4 takes for the code it translates.
+
+As `strace -e mmap` shows it: one private anonymous mapping, to be read, written and executed, of 1073741824 bytes, at
+the first use of each engine. Where it is refused, the library prints "Could not allocate dynamic translator buffer" and
+ends the process.
+"""
+
+_BESIDE: Final = 64 << 20
+"""What is asked for above that: libunicorn.so itself (24.5 MB), and what the engine takes from malloc (about 3)."""
+
+_AGAIN: Final = "install it again: pip install --force-reinstall 'chkpt[guest]'"
 
 
 def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
@@ -28,14 +42,32 @@ def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
 
     Raises:
         ConfigError: no such model, Unicorn is not installed, or it is one that chkpt does not know how to drive.
+        StorageError: the host does not give the address space that it needs.
     """
     if model not in MODELS:
         raise ConfigError(f"cpu: model {model!r} is not one of {', '.join(MODELS)}")
+    _refuse_without_space()
     try:
         unicorn = import_module("chkpt.machine.cpu.unicorn")
     except ImportError as exc:
-        if exc.name is None or exc.name.partition(".")[0] != "unicorn":
+        if exc.name is None:  # Unicorn's own, where its library cannot be loaded
+            raise ConfigError(f"unicorn is installed, but cannot be used: {exc}; {_AGAIN}") from exc
+        if exc.name.partition(".")[0] != "unicorn":
             raise
         raise ConfigError("unicorn is not installed, which a CPU needs: pip install 'chkpt[guest]'") from exc
     cpu: Cpu = unicorn.UnicornCpu(memory, bus, native=False if model == "unicorn-portable" else None)
     return cpu
+
+
+def _refuse_without_space() -> None:
+    """Raise StorageError where the engine would not get its address space. To try takes 40 us: no page is used."""
+    need = CODE_SIZE + _BESIDE
+    prot = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+    try:
+        mmap.mmap(-1, need, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=prot).close()
+    except (OSError, MemoryError) as exc:
+        raise StorageError(
+            f"cpu: unicorn needs {need >> 20} MiB of address space beside the machine's RAM, for code that it "
+            f"translates, and this host refuses it ({exc}); allow the process more: "
+            "ulimit -v unlimited, or LimitAS= of its service"
+        ) from exc

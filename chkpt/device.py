@@ -476,11 +476,11 @@ class Loads(Protocol[S_contra]):
 class KeepsDate(Protocol):
     """A device whose date goes on while the machine is off, as from a battery."""
 
-    def advance_date(self, seconds: int, /) -> None:
-        """Show the date of so many seconds later. Called right after a `load`, where the user wants it.
+    def advance_date(self, seconds: int, /) -> bool:
+        """Show the date of so many seconds later, and tell whether it does. Called after a `load`, if the user asks.
 
         Nothing else happens: no interrupt, no alarm, no tick of the machine's clock; the machine was off. Where the
-        device does not count now, as it has been stopped, its date stays.
+        device does not count now, as it has been stopped, its date stays, and False is returned.
         """
 
 

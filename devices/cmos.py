@@ -181,13 +181,16 @@ class Cmos:
         self._follow_chain()
         self._follow_irq()
 
-    def advance_date(self, seconds: int) -> None:
+    def advance_date(self, seconds: int) -> bool:
         """Show the date of so many seconds later, unless SET or a divider chain in reset holds the updates.
+
+        Return whether it does.
 
         No flag is set: what an alarm would have done meanwhile is lost, as it was on a machine that was off.
         """
-        if not self._b & B_SET and self._chain_start is not None:
-            self._calendar.skip(seconds, self._modes)
+        if self._b & B_SET or self._chain_start is None:
+            return False
+        return self._calendar.skip(seconds, self._modes)
 
     # -- the ports ----------------------------------------------------------------------------------------------------
 

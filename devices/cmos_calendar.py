@@ -63,11 +63,11 @@ class Calendar:
             if self._carry(DAY_OF_MONTH, 1, self._days(modes), modes) and self._carry(MONTH, 1, 12, modes):
                 self._carry(YEAR, 0, 99, modes)
 
-    def skip(self, seconds: int, modes: Modes) -> None:
-        """Go on by so many seconds at once. Bytes that are no date stay as they are."""
+    def skip(self, seconds: int, modes: Modes) -> bool:
+        """Go on by so many seconds at once, and return True. Bytes that are no date stay as they are."""
         date = self._date(modes)
         if date is None:
-            return
+            return False
         since = (date - EPOCH) // timedelta(seconds=1)
         later = EPOCH + timedelta(seconds=(since + seconds) % (CENTURY_DAYS * DAY))
         days = (since % DAY + seconds) // DAY
@@ -77,6 +77,7 @@ class Calendar:
         if not modes.hours_24:
             self.bytes[HOURS] = modes.encode((later.hour - 1) % 12 + 1) | (PM if later.hour >= 12 else 0)
         self.bytes[DAY_OF_WEEK] = modes.encode((day_of_week - 1 + days) % 7 + 1) if 1 <= day_of_week <= 7 else shown
+        return True
 
     def _date(self, modes: Modes) -> datetime | None:
         """Return the date that is shown, of the years 2000 to 2099; None where the bytes are none."""

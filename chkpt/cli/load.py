@@ -82,7 +82,7 @@ def load(
     if as_json:
         show_json(reply)
         return
-    later = f", its date {reply['dates_advanced_s']} s later" if reply["dates_advanced_s"] else ""
+    later = _dates(reply) if time == "wall" else ""
     signed = "".join(f", signed with key {key}" for key in reply["signed_by"])
     devices = ", ".join(reply["loaded"]) or "no devices"
     at = seconds(reply["clock_ns"])
@@ -91,6 +91,13 @@ def load(
     show_skipped("left as it was", reply["left"])
     for tag in reply["unknown"]:
         show(plain(f"passed over: unknown tag {tag}"))
+
+
+def _dates(reply: "LoadReply") -> str:
+    """Return what has become of the dates that were to go on."""
+    if not reply["dates_advanced"]:
+        return ", no date has gone on: nothing loaded keeps one that runs, or no second has passed"
+    return f", the date of {' and '.join(reply['dates_advanced'])} {reply['dates_advanced_s']} s later"
 
 
 def _renames(texts: list[str]) -> dict[str, str]:

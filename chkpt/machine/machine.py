@@ -328,7 +328,7 @@ class Machine:
         parts.tell(strict=strict)
         found = plan.report  # all that is told of it is made before anything changes, as memory may run out
         skipped, unknown = (*parts.skipped, *found.skipped), (*parts.unknown, *found.unknown)
-        result = LoadReport(found.loaded, skipped, found.left, unknown)
+        result = LoadReport(found.loaded, skipped, found.left, unknown, found.dated)
         if parts.partial:
             shift = 0 if parts.clock is None else self.clock.now - parts.clock.now
             self._load_part(plan, shift=shift, seconds=seconds)

@@ -34,8 +34,7 @@ class DeviceEntry:
         device: Any = self.device
         device.load(state)
 
-    def load_later(self, state: object, seconds: int) -> None:
-        """Load a state; where the device keeps a date, that goes on by so many seconds."""
+    def load_later(self, state: object, seconds: int) -> bool:
+        """Load a state; where the device keeps a date, that goes on by so many seconds. Return whether it did."""
         self.load(state)
-        if seconds and isinstance(self.device, KeepsDate):
-            self.device.advance_date(seconds)
+        return bool(seconds) and isinstance(self.device, KeepsDate) and self.device.advance_date(seconds)

@@ -27,7 +27,7 @@ class Action(NamedTuple):
     """One change to one device, and how to take it back; `undo` is None where that cannot be done."""
 
     entry: DeviceEntry
-    do: Callable[[], None]
+    do: Callable[[], object]
     undo: Callable[[], None] | None
 
 
@@ -62,6 +62,7 @@ class LoadPlan:
         """
         clock = self._platform.clock
         self._before = before = clock.now
+        self.report.dated.clear()
         actions = [*self._loads(shift, seconds), *(() if now is None or now == before else self._moves(now - before))]
         # A device that cannot be put back comes last, so that nothing can fail after it.
         actions.sort(key=lambda action: action.undo is None)
@@ -125,10 +126,14 @@ class LoadPlan:
         return lost
 
     def _loads(self, shift: int, seconds: int) -> Iterator[Action]:
+        def load(entry: DeviceEntry, state: object) -> None:
+            if entry.load_later(state, seconds):
+                self.report.dated.append(entry.name)
+
         for step in self._steps:
             state = _shifted(step.state, shift, f"devices/{step.source}") if shift else step.state
             undo = partial(step.entry.load, _saved(step.entry)) if step.entry.saves else None
-            yield Action(step.entry, partial(step.entry.load_later, state, seconds), undo)
+            yield Action(step.entry, partial(load, step.entry, state), undo)
 
     def _moves(self, jump: int) -> Iterator[Action]:
         """Keep the devices that are left as they were at the same distance from a clock that jumps."""

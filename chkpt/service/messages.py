@@ -114,7 +114,10 @@ class SaveReply(TypedDict):
 
 
 class LoadReply(TypedDict):
-    """What a load did. `clock_ns` is the machine's clock after it; `signed_by` are ids of the keys in `require`."""
+    """What a load did. `clock_ns` is the machine's clock after it; `signed_by` are ids of the keys in `require`.
+
+    `dates_advanced` names the devices whose dates have gone on, by `dates_advanced_s` seconds; 0 where there are none.
+    """
 
     path: str
     clock_ns: int
@@ -123,6 +126,7 @@ class LoadReply(TypedDict):
     left: list[SkipInfo]
     unknown: list[str]
     signed_by: list[str]
+    dates_advanced: list[str]
     dates_advanced_s: int
 
 

@@ -304,7 +304,8 @@ class RunningMachine:
             left=_skips(report.left),
             unknown=list(report.unknown),
             signed_by=signed_by,
-            dates_advanced_s=seconds,
+            dates_advanced=list(report.dated),
+            dates_advanced_s=seconds if report.dated else 0,
         )
 
     def _files(self) -> list[str]:

@@ -101,7 +101,10 @@ def test_the_date_goes_on_where_it_is_asked_to(home: Path, capsys: pytest.Captur
         checkpoint.header["created"] = "2026-01-01T00:00:00Z"
         (home / "a.zst").write_bytes(dumps(checkpoint))
         assert chkpt(capsys, "load", "a.zst").out.endswith(": cmos\n")
-        assert re.search(r": cmos, its date \d{7,} s later\n", chkpt(capsys, "load", "a.zst", "--time", "wall").out)
+        said = chkpt(capsys, "load", "a.zst", "--time", "wall").out
+        assert re.search(r": cmos, the date of cmos \d{7,} s later\n", said)
+        said = chkpt(capsys, "load", "a.zst", "--time", "wall", "--skip", "cmos").out
+        assert ": no devices, no date has gone on: nothing loaded keeps one that runs" in said
         assert chkpt(capsys, "load", "a.zst", "--time", "noon").status == 2
         assert machine.machine()["devices"] == ["cmos"]
     assert refused(chkpt(capsys, "run", "--time", "wall"), 2) == "--time goes with --load"

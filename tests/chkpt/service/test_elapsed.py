@@ -50,8 +50,9 @@ def test_a_load_over_the_service_freezes_the_date_or_lets_it_go_on(tmp_path: Pat
     with serving(Launch(parse(table(CMOS)), paused=True)) as client:
         assert client.load(path)["dates_advanced_s"] == 0
         client.save(tmp_path / "frozen.zst")
-        moved = client.load(path, time="wall")["dates_advanced_s"]
-        assert moved in range(259_200, 259_300)
+        reply = client.load(path, time="wall")
+        assert reply["dates_advanced"] == ["cmos"]
+        assert reply["dates_advanced_s"] in range(259_200, 259_300)
         client.save(tmp_path / "moved.zst")
         status, error = ask(client, "POST", "/v1/load", {"path": str(path), "time": "noon"})
         assert (status, error["message"]) == (400, "field time is neither freeze nor wall")
@@ -66,6 +67,18 @@ def test_a_run_that_begins_with_a_load_freezes_the_date_or_lets_it_go_on(tmp_pat
         with serving(launch) as client:
             client.save(tmp_path / "b.zst", force=True)
         assert day(tmp_path / "b.zst") == expected
+
+
+def test_a_calendar_that_is_stopped_stays_and_nothing_else_is_told(tmp_path: Path) -> None:
+    stopped = rig(CMOS, memory=4096)
+    stopped.ports.outb(0x70, 0x0B)
+    stopped.ports.outb(0x71, 0x82)  # SET, 24 hours
+    (tmp_path / "a.zst").write_bytes(created(ago(days=3), saved(stopped)))
+    with serving(Launch(parse(table(CMOS)), paused=True)) as client:
+        reply = client.load(tmp_path / "a.zst", time="wall")
+        assert (reply["dates_advanced"], reply["dates_advanced_s"]) == ([], 0)
+        client.save(tmp_path / "b.zst")
+    assert day(tmp_path / "b.zst") == 0x24
 
 
 def day(path: Path) -> object:

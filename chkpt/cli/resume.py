@@ -6,7 +6,11 @@ from chkpt.service.client import find
 
 
 def resume(*, machine: MachineName = None, as_json: AsJson = False) -> None:
-    """Let a machine go on after a pause."""
+    """Let a machine go on after a pause.
+
+    Its clock goes on from where it stood: the guest does not notice how long that was. What was typed or received
+    meanwhile reaches it now. A step that is under way ends where it is. To resume a machine that runs does nothing.
+    """
     running = find(machine)
     info = running.resume()
     if as_json:

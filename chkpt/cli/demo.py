@@ -1,13 +1,11 @@
 """`chkpt demo`: the main job as a show. A machine is saved while it runs, killed, and goes on in a new process."""
 
-import os
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from chkpt.cli.options import DEFAULT_STORE, Store
-from chkpt.errors import ChkptError, ExistsError
+from chkpt.errors import ChkptError
 
 NAME: Final = "demo"
 """The snapshot's name, and the machine's."""
@@ -38,18 +36,23 @@ def demo(
     Ends with status 1 at the first answer that differs from QEMU's.
 
     The snapshot demo stays in the store. An earlier demo's is replaced; where another snapshot has that name, nothing
-    is done. The disk of the conversation goes with the demo unless --keep is given, and without it that snapshot cannot
+    is done. Several demos may play at once: each has a store of its own until its snapshot is whole, and the last one's
+    stays. The disk of the conversation goes with the demo unless --keep is given, and without it that snapshot cannot
     be run.
     """
+    from chkpt.cli.demo_result import is_earlier
+
+    if not trace:
+        _refuse_without_processor()
+    is_earlier(store.absolute() / f"{NAME}.zst")
     if trace:
         from chkpt.cli.demo_trace import perform_trace
 
-        perform_trace(NAME, store, replace=_earlier(store), keep=keep)
+        perform_trace(NAME, store, keep=keep)
     else:
-        _refuse_without_processor()
         from chkpt.cli.demo_guest import perform_guest
 
-        perform_guest(NAME, store, replace=_earlier(store), keep=keep)
+        perform_guest(NAME, store, keep=keep)
 
 
 def _refuse_without_processor() -> None:
@@ -60,20 +63,3 @@ def _refuse_without_processor() -> None:
             "unicorn is not installed, which the demo's guest needs: pip install 'chkpt[guest]'; "
             "chkpt demo --trace shows a machine without a processor"
         )
-
-
-def _earlier(store: Path) -> bool:
-    """Whether the store has the snapshot of an earlier demo. Raise ExistsError where another has its name."""
-    from chkpt.snapshot import Reader
-
-    path = store.absolute() / f"{NAME}.zst"
-    if not os.path.lexists(path):
-        return False
-    try:
-        with Reader.open(path) as reader:
-            earlier = reader.header.get("machine") == NAME
-    except ChkptError:
-        earlier = False
-    if not earlier:
-        raise ExistsError(f"{path}: this is not the snapshot of an earlier demo; choose another place with --store")
-    return True

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from blake3 import blake3
 
+from chkpt.cli.demo_result import leave
 from chkpt.cli.demo_story import tell
 from chkpt.cli.options import DEFAULT_STORE
 from chkpt.cli.output import plain, seconds, show, show_columns
@@ -45,7 +46,7 @@ class Found:
     text: bytes
 
 
-def perform_guest(name: str, store: Path, *, replace: bool, keep: bool) -> None:
+def perform_guest(name: str, store: Path, *, keep: bool) -> None:
     """Play it. Raise ChkptError where a process fails, or the two machines do not end alike."""
     with open_stage(keep=keep) as stage:
         twin_home = stage.directory / "twin"
@@ -58,8 +59,8 @@ def perform_guest(name: str, store: Path, *, replace: bool, keep: bool) -> None:
         twin = TerminalMachine(stage, name, home=twin_home, show=_ignore)
         twin.start(["run", str(toml)])
         tell(f"chkpt run {toml.name}: process {twin.process.pid}, which nobody will stop", twin.process.seconds)
-        snapshot = (name, "--store", str(store.absolute()))
-        first, saved = _run_and_kill(stage, twin, toml, snapshot, replace=replace)
+        snapshot = (name, "--store", str(stage.store()))
+        first, saved = _run_and_kill(stage, twin, toml, snapshot, store.absolute())
         second = TerminalMachine(stage, name, show=_guest_says)
         second.start(["run", "--load", *snapshot])
         tell(f"chkpt run --load {name}: process {second.process.pid}", second.process.seconds)
@@ -77,7 +78,7 @@ def perform_guest(name: str, store: Path, *, replace: bool, keep: bool) -> None:
         stage.run("inspect", name, "cpu", *snapshot[1:], shown=True, lines=SHOWN)
         show(f"$ chkpt inspect {name} ide0/drive0/transfer.offset{where}")
         stage.run("inspect", name, "ide0/drive0/transfer.offset", *snapshot[1:], shown=True)
-        show(f"\nThe snapshot stays in {plain(str(path))}.")
+        show(f"\nThe snapshot stays in {plain(str(store.absolute() / path.name))}.")
         show(f"To go on from it yourself: chkpt run --load {name}{where} in one terminal, chkpt console in another.")
         if keep:
             show(f"kept: {plain(str(stage.directory))}")
@@ -92,9 +93,9 @@ class _Save:
 
 
 def _run_and_kill(
-    stage: Stage, twin: TerminalMachine, toml: Path, snapshot: tuple[str, str, str], *, replace: bool
+    stage: Stage, twin: TerminalMachine, toml: Path, snapshot: tuple[str, str, str], kept: Path
 ) -> tuple[TerminalMachine, _Save]:
-    """Run a machine, save it while a sector is half moved, and kill it."""
+    """Run a machine, save it while a sector is half moved, leave that in the store `kept`, and kill it."""
     name, _, store = snapshot
     path = Path(store, f"{name}.zst")
     first = TerminalMachine(stage, name, show=_guest_says)
@@ -111,7 +112,7 @@ def _run_and_kill(
                 machine.type(KEY)
             keys += 1
             _read_rounds(first, keys)
-        force = ["--force"] if replace or tries else []
+        force = ["--force"] if tries else []
         tries += 1
         began = time.monotonic()
         stage.run("save", *snapshot, *force)
@@ -121,6 +122,7 @@ def _run_and_kill(
             break
     command = " ".join(["chkpt save", name, *force])
     again = "" if tries == 1 else f" (try {tries}: the others fell between two sectors)"
+    leave(path, kept)
     tell(f"{command}, while it runs: {place}{again}", taken)
     first.kill()
     tell(f"kill -9 {first.process.pid}")

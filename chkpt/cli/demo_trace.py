@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chkpt.cli.demo_result import leave
 from chkpt.cli.demo_story import tell
 from chkpt.cli.options import DEFAULT_STORE
 from chkpt.cli.output import plain, show
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from chkpt.interop.trace import Trace
 
 
-def perform_trace(name: str, store: Path, *, replace: bool, keep: bool) -> None:
+def perform_trace(name: str, store: Path, *, keep: bool) -> None:
     """Play it. Raise ChkptError at the first answer that differs from QEMU's, and where a process fails."""
     from chkpt.interop.trace import DEMO, DEMO_MACHINE, disk, parse
 
@@ -27,10 +28,11 @@ def perform_trace(name: str, store: Path, *, replace: bool, keep: bool) -> None:
         toml = stage.directory / DEMO_MACHINE.name
         toml.write_bytes(DEMO_MACHINE.read_bytes())
         show(f"A PC driven by a recorded conversation with {trace.facts['source']}")
-        _perform(stage, trace, ["run", str(toml)], (name, "--store", str(store.absolute())), replace=replace)
+        snapshot = (name, "--store", str(stage.store()))
+        _perform(stage, trace, ["run", str(toml)], snapshot, store.absolute())
         where = "" if store == DEFAULT_STORE else f" --store {plain(shlex.quote(str(store)))}"
         show(f"\n$ chkpt inspect {name}{where}")
-        stage.run("inspect", name, "--store", str(store.absolute()), shown=True)
+        stage.run("inspect", *snapshot, shown=True)
         show("")
         if keep:
             show(f"kept: {plain(str(stage.directory))}")
@@ -39,8 +41,8 @@ def perform_trace(name: str, store: Path, *, replace: bool, keep: bool) -> None:
             show(f"The disk it used is gone, so {name} cannot be run; chkpt demo --trace --keep keeps the disk.")
 
 
-def _perform(stage: Stage, trace: "Trace", run: list[str], snapshot: tuple[str, str, str], *, replace: bool) -> None:
-    """Play the trace up to its cut, go on in a new process, play the rest, and tell how it went."""
+def _perform(stage: Stage, trace: "Trace", run: list[str], snapshot: tuple[str, str, str], kept: Path) -> None:
+    """Play the trace up to its cut, leave that in `kept`, go on in a new process, and tell how it went."""
     (cut,) = trace.cuts
     name, _, store = snapshot
     first = QtestMachine(stage)
@@ -48,12 +50,11 @@ def _perform(stage: Stage, trace: "Trace", run: list[str], snapshot: tuple[str, 
     tell(f"chkpt run {name}.toml: process {first.process.pid}", first.process.seconds)
     player = Player(trace, first.send)
     _play(player, trace, range(cut))
-    force = ["--force"] if replace else []
     began = time.monotonic()
-    stage.run("save", *snapshot, *force)
+    stage.run("save", *snapshot)
     saved = time.monotonic() - began
-    path = Path(store, f"{name}.zst")
-    tell(f"{' '.join(['chkpt save', name, *force])}: {path.stat().st_size} bytes in {path}", saved)
+    path = leave(Path(store, f"{name}.zst"), kept)
+    tell(f"chkpt save {name}: {path.stat().st_size} bytes in {path}", saved)
     first.kill()
     tell(f"kill -9 {first.process.pid}")
     second = QtestMachine(stage)

@@ -1,9 +1,10 @@
-"""Processes for `chkpt demo`: commands of chkpt, and machines; none outlives the stage.
+"""Processes for `chkpt demo`: commands of chkpt, and machines; none outlives the stage, not even where that is killed.
 
 A signal does not interrupt anything here: it is noted, and every wait looks for it. So there is no moment at which a
 process or a directory could have been made and not be known.
 """
 
+import fcntl
 import os
 import select
 import shutil
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -44,7 +46,8 @@ class Stage:
         self.directory = Path()
         self.signal: int | None = None
         self._processes: list[subprocess.Popen[str]] = []
-        self._closing: list[Callable[[], None]] = []
+        self._ties: list[int] = []  # the ends that this process holds
+        self._closing: list[Callable[[], object]] = []
 
     def check(self) -> None:
         """End the command where a signal has come."""
@@ -78,19 +81,32 @@ class Stage:
         self, arguments: Sequence[str], output: int | None, errors: int, home: Path | None = None
     ) -> "subprocess.Popen[str]":
         """Start a command of chkpt, which is killed at the stage's end. What it runs is found from `home`."""
-        process = subprocess.Popen(  # noqa: S603  our own command line
-            [*COMMAND, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            text=True,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory if home is None else home)},
-            start_new_session=True,  # Ctrl-C is for the demo, which ends the others
-        )
+        reading, writing = os.pipe()
+        self._ties.append(writing)
+        try:
+            process = subprocess.Popen(  # noqa: S603  our own command line
+                [*COMMAND, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory if home is None else home)},
+                start_new_session=True,  # Ctrl-C is for the demo, which ends the others
+                pass_fds=(reading,),
+                preexec_fn=partial(_tie, reading, writing),  # noqa: PLW1509  it makes system calls, and nothing else
+            )
+        finally:
+            os.close(reading)
         self._processes.append(process)
         return process
 
-    def closing(self, close: Callable[[], None]) -> None:
+    def store(self) -> Path:
+        """Return where a demo's snapshot is until it is whole; no other demo sees it, and it goes with the stage."""
+        path = self.directory / "snapshots"
+        self.closing(partial(shutil.rmtree, path, ignore_errors=True))
+        return path
+
+    def closing(self, close: Callable[[], object]) -> None:
         """Call `close` at the stage's end."""
         self._closing.append(close)
 
@@ -104,6 +120,25 @@ class Stage:
             for stream in (process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
+        for tie in self._ties:
+            os.close(tie)
+        self._ties.clear()
+
+
+def _tie(reading: int, writing: int) -> None:
+    """Have this process killed when nobody holds the other end of a pipe: when the stage's process has ended, however.
+
+    The kernel sends the signal (fcntl(2), F_SETSIG and O_ASYNC: the end of a pipe's writers is input for its reader),
+    so it ends a process that hangs, or has not got to its first line yet. It is set between fork and exec, and outlives
+    the exec as the descriptor does: there is no moment at which the stage could end and leave a process. Unlike
+    PR_SET_PDEATHSIG it is about the whole process, not the thread that made this one.
+    """
+    os.close(writing)
+    fcntl.fcntl(reading, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(reading, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(reading, fcntl.F_SETFL, fcntl.fcntl(reading, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([reading], [], [], 0)[0]:  # it had ended before: no signal will come
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class MachineProcess:

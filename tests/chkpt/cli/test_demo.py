@@ -1,19 +1,22 @@
 """`chkpt demo` saves a guest in mid-sector, kills it, and shows that nothing was lost; it leaves nothing behind."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chkpt.cli import demo_guest, stage
+from chkpt.cli.demo_result import leave
 from chkpt.cli.stage_terminal import TerminalMachine
 from chkpt.context import Checkpoint
-from chkpt.errors import ChkptError
+from chkpt.errors import ChkptError, ExistsError
 from chkpt.snapshot import Reader, dumps
 from tests.chkpt.cli.looking import Ended, chkpt, impatient
 from tests.guests import asked, key, output
@@ -229,3 +232,72 @@ def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, lines: int, 
         process.send_signal(number)
         assert process.wait(30) == 128 + number
         assert b"Traceback" not in process.stderr.read()
+
+
+# -- ended by force, and beside another -------------------------------------------------------------------------------
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process still runs: one that has ended and is nobody's to wait for is none."""
+    try:
+        return " Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_killed_demo_leaves_no_machine(tmp_path: Path, temporary: Path) -> None:
+    with subprocess.Popen(DEMO, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline() + process.stdout.readline() + process.stdout.readline()
+        machines = [int(pid) for pid in re.findall(r"chkpt run demo\.toml: process (\d+)", said)]
+        assert len(machines) == 2
+        assert all(map(alive, machines))
+        process.kill()
+    while any(map(alive, machines)):
+        time.sleep(0.01)
+    for left in temporary.iterdir():
+        shutil.rmtree(left)
+
+
+def test_a_process_whose_stage_has_ended_before_it_begins_is_killed() -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(reading, True)
+    kept = os.dup(writing)
+    code = f"import os; os.close({kept}); from chkpt.cli.stage import _tie; _tie({reading}, {writing}); print('runs')"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=(reading, writing, kept)
+    ) as process:
+        for file in (reading, writing, kept):
+            os.close(file)
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+        assert process.wait() == -signal.SIGKILL
+
+
+def test_the_snapshot_of_a_demo_that_ended_first_is_replaced_and_anothers_is_not(tmp_path: Path) -> None:
+    def demos(ticks: int) -> Path:
+        path = tmp_path / str(ticks) / "demo.zst"
+        path.parent.mkdir()
+        path.write_bytes(dumps(Checkpoint({"machine": "demo", "ticks": ticks}, {})))
+        return path
+
+    store = tmp_path / "store"
+    first, second = demos(1), demos(2)
+    assert leave(first, store) == leave(second, store) == store / "demo.zst"
+    assert (store / "demo.zst").read_bytes() == second.read_bytes()
+    (store / "demo.zst").write_bytes(b"mine")
+    with pytest.raises(ExistsError, match="this is not the snapshot of an earlier demo"):
+        leave(first, store)
+    assert (store / "demo.zst").read_bytes() == b"mine"
+
+
+@pytest.mark.long
+def test_two_demos_at_once_in_one_directory_both_come_to_their_end(tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen([*DEMO, "--trace"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        _, errors = process.communicate()
+        assert (process.returncode, errors) == (0, "")
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["demo.zst"]

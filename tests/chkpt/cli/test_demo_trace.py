@@ -87,7 +87,7 @@ def test_an_earlier_demos_snapshot_is_replaced(
     (tmp_path / "s p" / "demo.zst").write_bytes(dumps(older))
     ended = run(tmp_path, "--store", "s p", "--keep", PYTHONIOENCODING="ascii")
     assert (ended.status, ended.err) == (0, "")
-    assert "\n+ chkpt save demo --force: " in ended.out
+    assert "\n+ chkpt save demo: " in ended.out
     assert "$ chkpt inspect demo --store 's p'\n" in ended.out
     with Reader.open(tmp_path / "s p" / "demo.zst") as reader:
         assert [entry.path[0] for entry in reader.sections] != []
@@ -225,7 +225,7 @@ def test_a_machine_that_fails_is_told_of(
 def test_a_save_that_fails_is_told_of(capsys: Capture) -> None:
     ended = chkpt(capsys, "demo", "--trace", "--store", "/proc/no/store")
     assert ended.status == 1
-    assert ended.err.startswith("chkpt: chkpt save failed with status 1: ")
+    assert ended.err.startswith("chkpt: /proc/no/store: ")
     assert "kill" not in ended.out
 
 

@@ -1,0 +1,47 @@
+"""What a demo leaves in the user's store: one snapshot, put there when it is whole.
+
+Until then it is in a store of the demo's own, so that two demos at once do not take each other's.
+"""
+
+import os
+from pathlib import Path
+
+from chkpt.cli.options import make_store
+from chkpt.errors import ChkptError, ExistsError, StorageError
+from chkpt.snapshot import Reader
+from chkpt.store.files import publish
+
+
+def is_earlier(path: Path) -> bool:
+    """Tell whether the snapshot of an earlier demo is there. Raise ExistsError where something else is."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        with Reader.open(path) as reader:
+            earlier = reader.header.get("machine") == path.stem
+    except ChkptError:
+        earlier = False
+    if not earlier:
+        raise ExistsError(f"{path}: this is not the snapshot of an earlier demo; choose another place with --store")
+    return True
+
+
+def leave(snapshot: Path, store: Path) -> Path:
+    """Copy a demo's snapshot to the user's store, in the place of an earlier demo's, and return where it is.
+
+    Raises:
+        ExistsError: something else has its name there.
+        StorageError: the operating system refused.
+    """
+    path = store / snapshot.name
+    try:
+        content = snapshot.read_bytes()
+    except OSError as exc:
+        raise StorageError(f"{snapshot}: {exc.strerror}") from exc
+    make_store(store)
+    try:
+        publish(path, lambda file: file.write(content), force=False)
+    except ExistsError:
+        is_earlier(path)
+        publish(path, lambda file: file.write(content), force=True)
+    return path

@@ -1,19 +1,29 @@
 """Whether a snapshot can be loaded: held against the installed types, or against the machine in another snapshot.
 
 Fields are compared as `chkpt.state.declared` describes them, and with the values that the snapshot holds. A state has
-no defaults: what it lacks of a version's fields is an error, and only an upgrade brings an older version up.
+no defaults: what it lacks of a version's fields is an error, and only an upgrade brings an older version up. What a
+load demands of the machine itself (which drives, which disks, how much RAM) is what the states declare as FIXED.
+
+What only the machine that loads can tell is left to it: whether the values of a device go together, which a state that
+was saved does, and whether every byte of the file is as it was, which `chkpt verify` tells.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias, cast
 
 from chkpt.context import Context
-from chkpt.errors import ChkptError, StateError
+from chkpt.device import Rom
+from chkpt.errors import ChkptError, CorruptError, StateError
+from chkpt.machine.cpu import missing_extra
+from chkpt.machine.cpu.checking import check_state
+from chkpt.machine.cpu.contract import CpuState
+from chkpt.machine.firmware import identity
 from chkpt.machine.parts import PARTS
-from chkpt.manager import installed_device_types
+from chkpt.manager import device_names, installed_device_types, installed_roms
 from chkpt.snapshot import Reader
+from chkpt.snapshot.layout import SectionEntry
 from chkpt.state import declared, from_context, printable, unpack_schemas
 
 Declaration: TypeAlias = Mapping[str, Any]  # JSON, which a snapshot from elsewhere may have filled in as it liked
@@ -24,9 +34,14 @@ class Outcome(Enum):
 
     FAILS = "fails"  # it is refused
     LOST = "lost"  # something of the snapshot is passed over
+    MISSING = "missing"  # the snapshot lacks what it should have; it stays as it is in the machine
     LEFT = "left"  # something of the machine stays as it is
     MAY_FAIL = "may fail"  # not with these values, but with others that the old state could have
     UNKNOWN = "unknown"  # there is nothing to compare with
+
+
+STRICT = frozenset((Outcome.FAILS, Outcome.LOST, Outcome.MISSING))
+"""What a strict load refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +55,43 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What would load: states by type, and the machine, where it is known, as the contexts of one saved from it."""
+    """What would load: states by type, and the machine, where it is known, as the contexts of one saved from it.
+
+    `classes` are those of the states, where they are installed; `known` is what the installed ones declare, also where
+    another chkpt will load; `lacking` tells of parts that cannot be made here; `roms` are the ROMs that are here.
+    """
 
     name: str
     schemas: Mapping[str, Declaration]
     classes: Mapping[str, type]
     machine: Reader | None = None
+    known: Mapping[str, Declaration] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    roms: Mapping[str, Rom] | None = None
 
 
 def installed() -> Target:
     """Return the types that are installed. Raises as `installed_device_types` does."""
-    types = list(installed_device_types())
-    classes = {each.name: each.state for each in types if each.state is not None} | {**PARTS}
-    return Target("the installed types", {name: declared(cls) for name, cls in classes.items()}, classes)
+    classes = _classes()
+    schemas = {name: declared(cls) for name, cls in classes.items()}
+    lacking = {"cpu": reason} if (reason := missing_extra()) else {}
+    roms = {rom.name: rom for rom in installed_roms()}
+    return Target("the installed types", schemas, classes, None, schemas, lacking, roms)
 
 
 def machine_of(reader: Reader) -> Target:
-    """Return the machine that a snapshot was saved from. Raise StateError where its schemas cannot be read."""
-    return Target(reader.name, unpack_schemas(reader.header.get("schemas")), {}, reader)
+    """Return the machine that a snapshot was saved from.
+
+    Raises:
+        StateError: its schemas cannot be read.
+        ChkptError: as `installed_device_types` does.
+    """
+    known = {name: declared(cls) for name, cls in _classes().items()}
+    return Target(reader.name, unpack_schemas(reader.header.get("schemas")), {}, reader, known)
+
+
+def _classes() -> dict[str, type]:
+    return {each.name: each.state for each in installed_device_types() if each.state is not None} | {**PARTS}
 
 
 def compare(old: Reader, new: Target) -> list[Finding]:
@@ -68,47 +102,110 @@ def compare(old: Reader, new: Target) -> list[Finding]:
         StorageError: a file cannot be read.
     """
     schemas = unpack_schemas(old.header.get("schemas"))
-    found: list[Finding] = []
+    ours = {entry.path: entry for entry in old.sections}
+    try:
+        names = device_names({"devices": old.section(("devices",))} if ("devices",) in ours else {})
+    except CorruptError as exc:
+        return [Finding(Outcome.FAILS, "devices", str(exc))]
     theirs = None if new.machine is None else {entry.path: entry for entry in new.machine.sections}
+    found: list[Finding] = []
     for entry in old.sections:
         path = "/".join(entry.path)
         if entry.path == ("devices",):
             continue
-        if theirs is not None and entry.path not in theirs:
-            found.append(Finding(Outcome.LOST, path, f"the machine of {new.name} has nothing of that name"))
+        if entry.path[0] == "devices" and entry.path[1] not in names:
+            found.append(Finding(Outcome.LOST, path, "is not in the table of names, and is passed over"))
             continue
-        if theirs is not None and theirs[entry.path].type != entry.type:
-            kind = theirs[entry.path].type
-            found.append(Finding(Outcome.FAILS, path, f"is of type {entry.type}, and of type {kind} there"))
-            continue
-        if new.machine is not None:
-            found += _identities(old.section(entry.path), new.machine.section(entry.path), path)
-        if entry.type not in new.schemas:
-            outcome, text = Outcome.FAILS, f"there is no type {entry.type} whose state can be loaded"
-            if entry.path[0] != "devices":
-                outcome, text = Outcome.LOST, "no machine has such a part"
-            if theirs is not None:
-                outcome, text = Outcome.UNKNOWN, f"{new.name} does not say what a {entry.type} holds"
-                if theirs[entry.path].version < entry.version:
-                    outcome, text = (
-                        Outcome.FAILS,
-                        f"is version {entry.version}, newer than {theirs[entry.path].version}",
-                    )
-            found.append(Finding(outcome, path, text))
-            continue
-        context = old.section(entry.path)
-        here = _walked(context, new, schemas.get(entry.type), path)
-        cls = new.classes.get(entry.type)
-        if cls is not None and not any(each.outcome is Outcome.FAILS for each in here):
-            here += _tried(context, cls, path)
-        found += here
-    if theirs is not None:
-        ours = {entry.path for entry in old.sections}
-        missing = (path for path in theirs if path not in ours)
-        found += [
-            Finding(Outcome.LEFT, "/".join(path), "is not in the snapshot, and stays as it is") for path in missing
-        ]
+        other = _elsewhere(entry, new, theirs)
+        if other is not None:
+            found.append(Finding(other[0], path, other[1]))
+        if other is None or other[0] is Outcome.UNKNOWN:
+            found += _section(old.section(entry.path), new, schemas.get(entry.type), entry.path)
+    for name in names:
+        if ("devices", name) not in ours:
+            text = "is in the table of names, and its context is missing"
+            found.append(Finding(Outcome.LOST, f"devices/{printable(name)}", text))
+    found += _roms(old, new)
+    return [*found, *_absent(ours, theirs)]
+
+
+def _elsewhere(
+    entry: SectionEntry, new: Target, theirs: Mapping[tuple[str, ...], SectionEntry] | None
+) -> tuple[Outcome, str] | None:
+    """Return what becomes of a context whatever is in it; None where that depends on what is in it."""
+    if theirs is None:
+        return _nowhere(entry, new)
+    there = theirs.get(entry.path)
+    if there is None:
+        return Outcome.LOST, f"the machine of {new.name} has nothing of that name"
+    if there.type != entry.type:
+        return Outcome.FAILS, f"is of type {printable(entry.type)}, and of type {printable(there.type)} there"
+    if entry.type in new.schemas:
+        return None
+    if there.version < entry.version:
+        return Outcome.FAILS, f"is version {entry.version}, newer than {there.version}"
+    return Outcome.UNKNOWN, f"{new.name} does not say what a {printable(entry.type)} holds"
+
+
+def _nowhere(entry: SectionEntry, new: Target) -> tuple[Outcome, str] | None:
+    """Return why the installed types can do nothing with a context; None where they can."""
+    if entry.path[0] != "devices":
+        if entry.path[0] not in PARTS:
+            return Outcome.LOST, "no machine has such a part"
+        if entry.type != entry.path[0]:
+            return Outcome.FAILS, f"is of type {printable(entry.type)}, not {entry.path[0]}"
+        if entry.type in new.lacking:
+            return Outcome.FAILS, f"cannot be loaded: {new.lacking[entry.type]}"
+    if entry.type not in new.schemas:
+        return Outcome.FAILS, f"there is no type {printable(entry.type)} whose state can be loaded"
+    return None
+
+
+def _absent(ours: Iterable[tuple[str, ...]], theirs: Iterable[tuple[str, ...]] | None) -> Iterator[Finding]:
+    """Yield what the machine has and the snapshot has not. Every machine has a clock, lines and RAM."""
+    held = set(ours)
+    for path in (("clock",), ("lines",), ("memory",)) if theirs is None else theirs:
+        if path not in held:
+            outcome = Outcome.LEFT if path[0] == "devices" else Outcome.MISSING
+            yield Finding(outcome, "/".join(path), "is not in the snapshot, and stays as it is")
+
+
+def _section(context: Context, new: Target, old: Declaration | None, at: tuple[str, ...]) -> list[Finding]:
+    """Return what becomes of a context that the machine has a place for."""
+    path = "/".join(at)
+    found: list[Finding] = []
+    if new.machine is not None:
+        declarations = [new.schemas.get(context.type), old, new.known.get(context.type)]
+        found += _compared(context, new.machine.section(at), [each for each in declarations if each], path)
+    if at == ("memory",) and "ram" in context.blobs and context.blobs["ram"].size != context.values.get("size"):
+        found.append(
+            Finding(Outcome.FAILS, "memory.ram", f"has {context.blobs['ram'].size} bytes, and memory.size says another")
+        )
+    if context.type in new.schemas:
+        found += _walked(context, new, old, path)
+        cls = new.classes.get(context.type)
+        if cls is not None and not any(each.outcome is Outcome.FAILS for each in found):
+            found += _tried(context, cls, path)
     return found
+
+
+def _roms(old: Reader, new: Target) -> Iterator[Finding]:
+    """Yield where the ROM that the machine is made with is not installed, or is another one."""
+    config = old.header.get("config")
+    firmware = config.get("firmware") if isinstance(config, Mapping) else None
+    name = firmware.get("rom") if isinstance(firmware, Mapping) else None
+    if new.roms is None or not isinstance(name, str):
+        return
+    rom = new.roms.get(name)
+    if rom is None:
+        known = ", ".join(new.roms) or "none"
+        yield Finding(Outcome.FAILS, "firmware", f"there is no ROM {printable(name)}; there are: {known}")
+    elif any(entry.path == ("firmware",) and entry.type == "firmware" for entry in old.sections):
+        there, values = identity(rom.image), old.section(("firmware",)).values
+        if (values.get("size"), values.get("digest")) != (there.size, there.digest):
+            yield Finding(
+                Outcome.FAILS, "firmware.digest", f"is not that of the ROM {printable(name)} here: another one"
+            )
 
 
 def _walked(context: Context, new: Target, old: Declaration | None, path: str) -> list[Finding]:
@@ -116,27 +213,61 @@ def _walked(context: Context, new: Target, old: Declaration | None, path: str) -
     try:
         return list(_Walk(declaration, old).context(context, declaration, old, path))
     except (LookupError, TypeError, ValueError, AttributeError) as exc:  # JSON from elsewhere
-        raise StateError(f"{path}: the schemas of {new.name}, or of the snapshot, are not what chkpt writes") from exc
+        raise _foreign(path) from exc
+
+
+def _foreign(path: str) -> StateError:
+    return StateError(f"{path}: the schemas of a snapshot are not what chkpt writes")
 
 
 def _tried(context: Context, cls: type, path: str) -> Iterator[Finding]:
     """Yield what the state itself says of the context: what no declaration tells, such as an upgrade that fails."""
     try:
-        from_context(context, cls, path)
+        state: object = from_context(context, cls, path)
+        if isinstance(state, CpuState):
+            check_state(state)
     except ChkptError as exc:
         yield Finding(Outcome.FAILS, path, str(exc))
 
 
-def _identities(old: Context, new: Context, path: str) -> Iterator[Finding]:
-    """Yield where RAM, a BIOS or a disk is another one: what a load compares and a declaration does not tell."""
-    for tag in ("size", "digest"):
-        a, b = old.values.get(tag), new.values.get(tag)
-        if (path in {"memory", "firmware"} or "blocks" in old.blobs) and a is not None and b is not None and a != b:
-            shown = [each.hex()[:16] or "none" if isinstance(each, bytes) else each for each in (a, b)]
-            yield Finding(Outcome.FAILS, f"{path}.{tag}", f"is {shown[0]}, and {shown[1]} there: another one")
+def _compared(old: Context, new: Context, declarations: Sequence[Declaration], path: str) -> list[Finding]:
+    """Return where the machine is another one: what the declarations call fixed, and a load compares."""
+    try:
+        return list(_fixed(old, new, [(each, each.get("contexts", {})) for each in declarations], path))
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:  # JSON from elsewhere
+        raise _foreign(path) from exc
+
+
+def _fixed(
+    old: Context, new: Context, declarations: Sequence[tuple[Declaration, Declaration]], path: str
+) -> Iterator[Finding]:
+    for name in dict.fromkeys(name for declaration, _ in declarations for name in declaration.get("fixed", ())):
+        if name in old.contexts and name in new.values:
+            yield Finding(Outcome.FAILS, f"{path}/{name}", "is in the snapshot, and that machine has none")
+        elif name in old.values and name in new.contexts:
+            yield Finding(Outcome.FAILS, f"{path}/{name}", "is not in the snapshot, and that machine has one")
+        elif name in old.values and name in new.values and old.values[name] != new.values[name]:
+            shown = [_short(each.values[name]) for each in (old, new)]
+            yield Finding(Outcome.FAILS, f"{path}.{name}", f"is {shown[0]}, and {shown[1]} there: another one")
     for name, child in old.contexts.items():
-        if name in new.contexts:
-            yield from _identities(child, new.contexts[name], f"{path}/{printable(name)}")
+        if name not in new.contexts:
+            continue
+        single: list[tuple[Declaration, Declaration]] = []
+        several: list[tuple[Declaration, Declaration]] = []
+        for declaration, contexts in declarations:
+            shape = declaration["fields"].get(name, ("",))
+            shape = shape[1] if shape[0] == "or nil" else shape
+            if shape[0] in {"context", "contexts"}:
+                (single if shape[0] == "context" else several).append((contexts[shape[-1]], contexts))
+        where = f"{path}/{printable(name)}"
+        yield from _fixed(child, new.contexts[name], single, where)
+        for number, item in child.contexts.items():
+            if several and number in new.contexts[name].contexts:
+                yield from _fixed(item, new.contexts[name].contexts[number], several, f"{where}/{printable(number)}")
+
+
+def _short(value: object) -> object:
+    return (value.hex()[:16] or "none") if isinstance(value, bytes) else value
 
 
 class _Walk:

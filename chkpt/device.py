@@ -80,6 +80,10 @@ class State(Protocol):
     `tuple[A, B]` or a `tuple[A, ...]` with a `Length`.
 
     `UPGRADES[n]` (optional) turns the plain nested dict of version n into that of version n + 1.
+
+    `FIXED` (optional) names the fields that come from the configuration or the host, and are in the state to be
+    compared: a load refuses a value other than that of the device, and a context (`X | None`) on one side only.
+    `chkpt compat` reads it; the device's `load` does the comparing.
     """
 
     VERSION: ClassVar[int]
@@ -258,6 +262,7 @@ class DiskState:
     """
 
     VERSION: ClassVar[int] = 1
+    FIXED: ClassVar[tuple[str, ...]] = ("size", "digest")
 
     size: U64
     digest: Annotated[bytes, Length(0, 32)]

@@ -10,7 +10,7 @@ from chkpt.errors import RefusedError
 
 
 def compat(
-    old: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="What would be loaded: a name or a file.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="What would be loaded: a name or a file.")],
     new: Annotated[
         str | None,
         typer.Argument(
@@ -19,17 +19,18 @@ def compat(
     ] = None,
     *,
     strict: Annotated[
-        bool, typer.Option("--strict", help="What would be lost counts, too, as for a strict load.")
+        bool, typer.Option("--strict", help="What is lost or missing counts, too, as for a strict load.")
     ] = False,
     identity: Identity = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what would fail or be lost if SNAPSHOT were loaded: by the installed types, or by the machine in NEW.
+    """Tell what would fail or be lost if OLD were loaded: by the installed types, or by the machine in NEW.
 
-    The exit status is 0 if it could be loaded, 4 if not. Nothing is loaded.
+    The exit status is 0 if it could be loaded, 4 if not. Nothing is loaded, so no signature is asked for, and the
+    bytes of RAM and disks are not read: chkpt verify does that.
     """
-    from chkpt.compat import Outcome, compare, installed, machine_of
+    from chkpt.compat import STRICT, Outcome, compare, installed, machine_of
     from chkpt.seal import open_snapshot
 
     with open_snapshot(snapshot_path(old, store), identity=identity) as reader:
@@ -38,7 +39,7 @@ def compat(
         else:
             with open_snapshot(snapshot_path(new, store), identity=identity) as other:
                 found = compare(reader, machine_of(other))
-    bad = {Outcome.FAILS, Outcome.LOST} if strict else {Outcome.FAILS}
+    bad = STRICT if strict else {Outcome.FAILS}
     compatible = not any(each.outcome in bad for each in found)
     if as_json:
         rows = [{"outcome": each.outcome.value, "path": each.path, "text": each.text} for each in found]

@@ -22,9 +22,15 @@ class FirmwareState:
     """Which BIOS a machine has, in the context `firmware`. It comes from the configuration; a load compares it."""
 
     VERSION: ClassVar[int] = 1
+    FIXED: ClassVar[tuple[str, ...]] = ("size", "digest")
 
     size: U32
     digest: Annotated[bytes, Length(32, 32)]  # BLAKE3-256
+
+
+def identity(image: bytes) -> FirmwareState:
+    """Return which BIOS an image is."""
+    return FirmwareState(len(image), blake3(image).digest())
 
 
 class Firmware:
@@ -44,7 +50,7 @@ class Firmware:
             raise ConfigError(f"firmware: it needs 1M of memory, of which the machine has {memory.size} bytes")
         self._memory = memory
         memory.map((4 << 30) - size, size, self._read, _dropped)
-        self.state = FirmwareState(size, blake3(self._image).digest())
+        self.state = identity(image)
         self.reset()
 
     def _read(self, offset: int, width: int) -> int:

@@ -42,6 +42,7 @@ class MemoryState:
     """RAM, in the context `memory`."""
 
     VERSION: ClassVar[int] = 1
+    FIXED: ClassVar[tuple[str, ...]] = ("size",)
 
     size: U64
     ram: Blob

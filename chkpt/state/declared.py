@@ -1,8 +1,9 @@
 """What a dataclass declares of its fields, as data that stays readable when the class is gone.
 
 It is `{"version": 1, "upgrades": [], "fields": {...}, "contexts": {...}}` in JSON. `version` is left out if it is 0.
-`upgrades` are the versions that can be brought up by one step, `contexts` what the dataclasses in this one declare, by
-their names; each is left out if there are none. A field is an array:
+`upgrades` are the versions that can be brought up by one step, `fixed` the fields in which a load takes nothing but
+what the machine has itself, `contexts` what the dataclasses in this one declare, by their names; each is left out if
+there are none. A field is an array:
 
 | array | what the field holds |
 |---|---|
@@ -92,6 +93,8 @@ def _declared(cls: type, contexts: dict[type, dict[str, object]]) -> dict[str, o
         declared["version"] = layout.version
     if upgrades := sorted(getattr(cls, "UPGRADES", {})):
         declared["upgrades"] = upgrades
+    if layout.fixed:
+        declared["fixed"] = list(layout.fixed)
     for kind in layout.kinds.values():
         if kind.nested is not None and kind.nested not in contexts:
             contexts[kind.nested] = {}  # its place in the order; a dataclass cannot be inside itself

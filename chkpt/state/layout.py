@@ -16,10 +16,11 @@ class Layout:
     version: int
     kinds: Mapping[str, Kind]  # all, in order of declaration
     times: tuple[tuple[str, Callable[[typing.Any, int], object]], ...]  # the fields with times, and how to shift each
+    fixed: tuple[str, ...] = ()  # those that a load compares, see `chkpt.device.State`
 
 
 def _read(cls: type) -> Layout:
-    """Return the layout of a dataclass. Raise TypeError where a field is of no known kind."""
+    """Return the layout of a dataclass. Raise TypeError where a field is of no known kind, or FIXED names none."""
     hints = typing.get_type_hints(cls, include_extras=True)
     kinds: dict[str, Kind] = {}
     for field in dataclasses.fields(cls):
@@ -28,7 +29,11 @@ def _read(cls: type) -> Layout:
         except TypeError as exc:
             raise TypeError(f"{cls.__name__}.{field.name}: {exc}") from None
     times = tuple((name, shift) for name, kind in kinds.items() if (shift := kind.shift) is not None)
-    return Layout(getattr(cls, "VERSION", 0), kinds, times)
+    fixed = tuple(getattr(cls, "FIXED", ()))
+    strange = next((name for name in fixed if name not in kinds), None)
+    if strange is not None:
+        raise TypeError(f"{cls.__name__}.FIXED names {strange}, which is no field")
+    return Layout(getattr(cls, "VERSION", 0), kinds, times, fixed)
 
 
 layout_of = cast("Callable[[type], Layout]", cache(_read))  # the cache's own type would ask for a Hashable

@@ -126,6 +126,7 @@ class DriveState:
     """One drive: its registers, its settings, its command in flight, its medium. It is a disk or a CD-ROM drive."""
 
     VERSION: ClassVar[int] = 1
+    FIXED: ClassVar[tuple[str, ...]] = ("ata", "atapi", "disk")
 
     status: U8
     error: U8
@@ -154,6 +155,7 @@ class IdeState:
     """A channel: Device Control, the selected unit, and the drives that are present."""
 
     VERSION: ClassVar[int] = 1
+    FIXED: ClassVar[tuple[str, ...]] = ("drive0", "drive1")
 
     control: U8
     unit: U1

@@ -37,6 +37,15 @@ class Chip:
     parts: Annotated[tuple[Part, ...], Length(1, 3)]
 
 
+BESIDE = {name: Context(name, 1) for name in ("clock", "lines", "memory")}
+"""What every machine has beside its devices, here without anything in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    VERSION: ClassVar[int] = 1
+
+
 STATE = Chip(200, None, b"1234", (1, 2), Part(3), (Part(4), Part(5)))
 
 
@@ -49,9 +58,17 @@ def snapshot(
 ) -> Reader:
     chip = to_context(STATE, "chip")
     change(chip)
-    contexts = {"devices": Context(contexts={"c0": chip} if devices is None else devices), **parts}
-    packed = pack_schemas({"chip": Chip}) if schemas is None else schemas
+    held = {"c0": chip} if devices is None else devices
+    table: dict[str, Value] = {
+        "num_devs": len(held),
+        "names": b"".join(name.encode().ljust(32, b"\0") for name in held),
+    }
+    contexts = {"devices": Context(values=table, contexts=dict(held)), **BESIDE, **parts}
+    packed = pack_schemas({"chip": Chip, **dict.fromkeys(BESIDE, Nothing)}) if schemas is None else schemas
     return Reader(dumps(Checkpoint({"schemas": packed}, contexts)), "old.zst")
+
+
+DECLARED = dict.fromkeys(BESIDE, declared(Nothing))
 
 
 def declaration(**changes: Any) -> dict[str, Any]:
@@ -65,7 +82,7 @@ def declaration(**changes: Any) -> dict[str, Any]:
 def findings(
     old: Reader, chip: Mapping[str, Any] | None = None, classes: Mapping[str, type] | None = None
 ) -> list[Finding]:
-    return compare(old, Target("here", {"chip": declaration() if chip is None else chip}, classes or {}))
+    return compare(old, Target("here", DECLARED | {"chip": declaration() if chip is None else chip}, classes or {}))
 
 
 def test_the_same_is_compatible() -> None:
@@ -154,7 +171,7 @@ def test_an_upgrade_that_fails_is_told_by_the_state_itself() -> None:
 
 def test_a_missing_type_fails_and_a_missing_part_is_lost() -> None:
     old = snapshot(values=Context(values={"x": 1}))
-    found = compare(old, Target("here", {}, {}))
+    found = compare(old, Target("here", DECLARED, {}))
     assert {(each.outcome, each.path) for each in found} == {
         (Outcome.FAILS, "devices/c0"),
         (Outcome.LOST, "values"),

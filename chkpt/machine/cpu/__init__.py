@@ -5,6 +5,7 @@ Nothing here imports Unicorn until `new_cpu` is called.
 
 import mmap
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from chkpt.errors import ConfigError, StorageError
@@ -13,7 +14,7 @@ from chkpt.machine.cpu.contract import Bus, Cpu, CpuState
 if TYPE_CHECKING:
     from chkpt.machine.memory import Memory
 
-__all__ = ["MODELS", "Bus", "Cpu", "CpuState", "new_cpu"]
+__all__ = ["MODELS", "Bus", "Cpu", "CpuState", "missing_extra", "new_cpu"]
 
 MODELS = ("unicorn", "unicorn-portable")
 """What `[cpu] model` may be; the portable one does without machine code of ours, and gives the same run."""
@@ -30,6 +31,12 @@ _BESIDE: Final = 64 << 20
 """What is asked for above that: libunicorn.so itself (24.5 MB), and what the engine takes from malloc (about 3)."""
 
 _AGAIN: Final = "install it again: pip install --force-reinstall 'chkpt[guest]'"
+_NOT_INSTALLED = "unicorn is not installed, which a CPU needs: pip install 'chkpt[guest]'"
+
+
+def missing_extra() -> str:
+    """Return why no processor can be made here, with what to install; empty where one can. Imports nothing."""
+    return "" if find_spec("unicorn") is not None else _NOT_INSTALLED
 
 
 def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
@@ -54,7 +61,7 @@ def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
             raise ConfigError(f"unicorn is installed, but cannot be used: {exc}; {_AGAIN}") from exc
         if exc.name.partition(".")[0] != "unicorn":
             raise
-        raise ConfigError("unicorn is not installed, which a CPU needs: pip install 'chkpt[guest]'") from exc
+        raise ConfigError(_NOT_INSTALLED) from exc
     cpu: Cpu = unicorn.UnicornCpu(memory, bus, native=False if model == "unicorn-portable" else None)
     return cpu
 

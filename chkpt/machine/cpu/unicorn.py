@@ -29,8 +29,8 @@ from unicorn.unicorn_const import (  # noqa: TID253
 from unicorn.unicorn_py3 import unicorn as binding  # noqa: TID253
 from unicorn.unicorn_py3.arch.intel import HOOK_INSN_CPUID_CFUNC  # noqa: TID253
 
-from chkpt.errors import StateError
 from chkpt.machine.cpu.budget import Budget
+from chkpt.machine.cpu.checking import check_state
 from chkpt.machine.cpu.contract import Activity, Bus, CpuState
 from chkpt.machine.cpu.cpuid import cpuid
 from chkpt.machine.cpu.delivery import UD, WITH_ERROR, Cause, Delivery, Event, TripleFaultError
@@ -38,7 +38,7 @@ from chkpt.machine.cpu.fxsave import fxrstor, fxsave
 from chkpt.machine.cpu.layout import HEADER, buffer_of, discover
 from chkpt.machine.cpu.paging import Linear
 from chkpt.machine.cpu.power_on import MSRS, power_on
-from chkpt.machine.cpu.registers import AX, BX, CX, DX, IF, LMA, PG, Registers
+from chkpt.machine.cpu.registers import AX, BX, CX, DX, IF, Registers
 from chkpt.machine.cpu.strings import INS, OUTS, Repeat, Strings
 from chkpt.machine.cpu.system_calls import enter_syscall, enter_sysenter
 from chkpt.machine.cpu.words import registers_into_state, state_into_registers
@@ -432,13 +432,7 @@ class UnicornCpu:
 
     def check(self, state: CpuState) -> None:
         """Raise StateError where no processor can be in `state`."""
-        strange = next((msr for msr, _ in state.msrs if msr not in MSRS), None)
-        if strange is not None:
-            raise StateError(f"cpu.msrs has {strange:#x}, which this processor does not have")
-        if bool(state.efer & LMA) and not state.cr0 & PG:
-            raise StateError("cpu.efer has long mode active, but cpu.cr0 has no paging")
-        if state.cr8 > 15:
-            raise StateError(f"cpu.cr8 is {state.cr8}, not a priority of 0 to 15")
+        check_state(state)
 
     def load(self, state: CpuState) -> None:
         """Become the processor in `state`."""

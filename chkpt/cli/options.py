@@ -59,7 +59,12 @@ MachineName: TypeAlias = Annotated[
 Store: TypeAlias = Annotated[
     Path,
     typer.Option(
-        "--store", metavar="DIR", envvar="CHKPT_STORE", file_okay=False, help="Where snapshots are kept by name."
+        "--store",
+        metavar="DIR",
+        envvar="CHKPT_STORE",
+        file_okay=False,
+        readable=False,  # else nobody's --store is called an invalid value: what reads the store says why it cannot
+        help="Where snapshots are kept by name.",
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 import typer
 
@@ -19,6 +19,8 @@ from chkpt.cli.options import (
 )
 from chkpt.cli.output import plain, show, show_json
 from chkpt.errors import ChkptError
+
+NOT_CHECKED: Final = "encrypted, give --identity"
 
 if TYPE_CHECKING:
     from chkpt.seal import TrustedKeys
@@ -48,8 +50,8 @@ def verify(
 ) -> None:
     """Read every byte of each SNAPSHOT and check it against the digests in the file.
 
-    All are checked, also when one is bad. The exit status is 4 if any is, else 3 if one is not there. An encrypted
-    snapshot can only be checked with --identity.
+    All are checked, also when one is bad. The exit status is 4 if any is bad, else 3 if one is not there, else 1 if one
+    was not checked: an encrypted snapshot can only be read with --identity.
 
     --repair touches no snapshot, good or bad, and no temporary file whose writer lives: writers lock theirs. A bad
     snapshot is for you to replace from a copy, or to remove with chkpt rm.
@@ -57,17 +59,24 @@ def verify(
     keys = trusted(require_signature)
     paths = _all(store) if not snapshots else {each: snapshot_path(each, store) for each in snapshots}
     failures: dict[str, ChkptError] = {}
+    unchecked: list[str] = []
     results: list[dict[str, object]] = []
     for name, path in paths.items():
-        problem = ""
+        problem, checked = "", True
         try:
-            _verify(path, identity, keys)
+            checked = identity is not None or not _sealed(path)
+            if checked:
+                _verify(path, identity, keys)
+            else:
+                problem = NOT_CHECKED
+                unchecked.append(name)
         except ChkptError as exc:
             failures[name] = exc
             problem = str(exc)
-        results.append({"snapshot": name, "path": str(path), "ok": not problem, "problem": problem})
+        results.append({"snapshot": name, "path": str(path), "ok": not problem, "checked": checked, "problem": problem})
         if not as_json:
-            show(plain(f"{name}: bad: {problem}" if problem else f"{name}: good"))
+            verdict = f"bad: {problem}" if checked else f"not checked: {problem}"
+            show(plain(f"{name}: {verdict}" if problem else f"{name}: good"))
     directories = {path.parent for path in paths.values()} if snapshots else {store.absolute()}
     repaired = _repair(sorted(directories)) if repair else None
     if as_json:
@@ -77,6 +86,9 @@ def verify(
     if failures:
         worst = max(failures.values(), key=lambda exc: exc.exit_status)
         raise type(worst)(f"{len(failures)} of {len(paths)} snapshots failed: {', '.join(map(plain, failures))}")
+    if unchecked:
+        names = ", ".join(map(plain, unchecked))
+        raise ChkptError(f"{len(unchecked)} of {len(paths)} snapshots not checked: {names}: {NOT_CHECKED}")
 
 
 def _all(store: Path) -> dict[str, Path]:
@@ -109,6 +121,17 @@ def _tell(repaired: _Repaired) -> None:
         show(plain(f"removed {path}, which a killed save left"))
     for path, reason in repaired["kept"].items():
         show(plain(f"kept {path}: {reason}"))
+
+
+def _sealed(path: Path) -> bool:
+    from chkpt.snapshot.reader import is_encrypted
+    from chkpt.snapshot.source import FileSource
+
+    file = FileSource(path)
+    try:
+        return is_encrypted(file)
+    finally:
+        file.close()
 
 
 def _verify(path: Path, identity: Path | None, keys: "TrustedKeys | None") -> None:

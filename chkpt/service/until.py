@@ -134,7 +134,7 @@ class UntilRun:
         self._stop = loop.stop
         self._unseen = b""  # the end of what was sent: as much as the text may begin in
         if until.save is not None and not until.force and os.path.lexists(until.save):
-            raise ExistsError(f"{until.save}: there is such a file; choose another name, or use force (--force)")
+            raise ExistsError(f"{until.save}: there is such a file; choose another name, or replace it (--force)")
         tap = _tap(loop.machine.name, taps, until)
         if tap is not None:
             if until.text is not None:

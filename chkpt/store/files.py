@@ -295,7 +295,7 @@ def _exists(target: Path) -> ExistsError:
     if target.is_dir() and not target.is_symlink():
         return ExistsError(f"{target}: this is a directory; choose another name")
     return ExistsError(
-        f"{target}: there is something of that name already; choose another name, or use force (--force)"
+        f"{target}: there is something of that name already; choose another name, or replace it (--force)"
     )
 
 

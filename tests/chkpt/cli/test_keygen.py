@@ -33,7 +33,10 @@ def test_an_identity(home: Path, capsys: Capture) -> None:
 def test_a_key_that_is_there_stays_unless_forced(home: Path, capsys: Capture, kind: list[str]) -> None:
     assert chkpt(capsys, "keygen", "key", *kind).status == 0
     before = (home / "key").read_bytes()
-    assert "something of that name already" in refused(chkpt(capsys, "keygen", "key", *kind), 1)
+    message = refused(chkpt(capsys, "keygen", "key", *kind), 1)
+    name, _, reason = message.partition(": ")
+    assert name in {"key", "key.pub"}
+    assert reason == "there is something of that name already; choose another name, or replace it (--force)"
     assert (home / "key").read_bytes() == before
     assert chkpt(capsys, "keygen", "key", "--force", *kind).status == 0
     assert (home / "key").read_bytes() != before

@@ -1,6 +1,8 @@
 """`chkpt list` lists the store, damaged snapshots too."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,18 @@ def test_a_terminal_gets_sizes_for_people_and_nothing_harmful(tmp_path: Path) ->
     assert is_harmless(ended.out)
     assert r"\x1b[31mred" in ended.out
     assert " bytes " in ended.out
+
+
+def test_a_store_that_cannot_be_read_is_no_invalid_option(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: object) -> object:  # whoever runs the tests may be root, who can read everything
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / "snapshots").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CHKPT_STORE", raising=False)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(os, "scandir", denied)
+    ended = chkpt(capsys, "list")
+    assert (ended.status, ended.out, ended.err) == (1, "", "chkpt: snapshots: Permission denied\n")

@@ -1,10 +1,13 @@
 """`chkpt sign`, and what `inspect`, `verify`, `list` and `rm` make of signatures and of what is encrypted."""
 
 import json
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from chkpt.cli import COMMANDS
 from chkpt.seal import generate_identity, sealing
 from chkpt.snapshot import Reader, dump
 from tests.chkpt.cli.looking import on_terminal
@@ -86,15 +89,45 @@ def test_verify_requires_a_signature(home: Path, capsys: Capture, alice: Pair, m
     assert "no such key file" in refused(chkpt(capsys, "verify", "a"), 3)
 
 
+def test_the_commands_that_ask_for_signatures_are_those_that_the_readme_names() -> None:
+    commands = {name: getattr(import_module(at), at.rpartition(".")[2]) for name, at in COMMANDS.items()}
+    asking = {name for name, command in commands.items() if "require_signature" in signature(command).parameters}
+    assert asking == {"run", "load", "verify"}
+    text = " ".join((Path(__file__).parents[3] / "README.md").read_text().split())
+    assert "CHKPT_REQUIRE_SIGNATURE does what that option does, for `run`, `load` and `verify`" in text
+
+
+def test_commands_that_only_look_ask_for_no_signature(
+    home: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, alice: Pair
+) -> None:
+    write_plain(home / "snapshots" / "a.zst")
+    looks = [("compat", "a", "a"), ("diff", "a", "a"), ("inspect", "a"), ("list",)]
+    before = [chkpt(capsys, *each) for each in looks]
+    monkeypatch.setenv("CHKPT_REQUIRE_SIGNATURE", str(alice.public))
+    assert [chkpt(capsys, *each) for each in looks] == before
+    assert chkpt(capsys, "verify", "a").status == 4
+    assert "not signed by any of the 1 trusted keys" in refused(chkpt(capsys, "run", "--load", "a"), 4)
+
+
 def test_verify_reads_what_is_encrypted_with_the_identity(home: Path, capsys: Capture, alice: Pair) -> None:
     recipient, _ = generate_identity(home / "me")
     write_plain(home / "snapshots" / "plain.zst")
     encrypted(home / "snapshots" / "secret.zst.age", recipient, alice.secret)
     ended = chkpt(capsys, "verify")
-    assert ended.status == 4
-    assert ended.out.splitlines()[0] == "plain: good"
-    assert "secret.zst.age: bad: " in ended.out
-    assert "--identity" in ended.out
+    assert ended.status == 1
+    assert ended.out == "plain: good\nsecret.zst.age: not checked: encrypted, give --identity\n"
+    assert ended.err == "chkpt: 1 of 2 snapshots not checked: secret.zst.age: encrypted, give --identity\n"
+    found = json.loads(chkpt(capsys, "verify", "--json").out)
+    assert [(each["ok"], each["checked"], each["problem"]) for each in found] == [
+        (True, True, ""),
+        (False, False, "encrypted, give --identity"),
+    ]
+    generate_identity(home / "other")
+    ended = chkpt(capsys, "verify", "--identity", "other")  # what was given does not open it
+    assert (ended.status, "secret.zst.age: bad: " in ended.out) == (4, True)
+    (home / "snapshots" / "plain.zst").write_bytes(b"no snapshot")
+    assert chkpt(capsys, "verify").status == 4  # that one is bad weighs more than that one was not checked
+    write_plain(home / "snapshots" / "plain.zst")
     assert chkpt(capsys, "verify", "--identity", "me").status == 0
     assert chkpt(capsys, "verify", "secret", "--identity", "me", "--require-signature", alice.public).status == 0
 

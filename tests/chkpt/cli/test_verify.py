@@ -65,7 +65,7 @@ def test_json_tells_of_each(store: Path, capsys: Capture) -> None:
     ended = chkpt(capsys, "verify", "a", "b", "--json")
     assert ended.status == 4
     good, bad = json.loads(ended.out)
-    assert good == {"snapshot": "a", "path": str(store / "a.zst"), "ok": True, "problem": ""}
+    assert good == {"snapshot": "a", "path": str(store / "a.zst"), "ok": True, "checked": True, "problem": ""}
     assert (bad["snapshot"], bad["ok"]) == ("b", False)
     assert "blocks" in bad["problem"]
 

@@ -1,7 +1,7 @@
 """What every store must do, as a class of tests that the tests of each store inherit.
 
-A subclass supplies the fixture `store`, an empty store, and `damage`, which flips a bit in the middle of a stored
-snapshot.
+A subclass supplies the fixture `store`, an empty store, `damage`, which flips a bit in the middle of a stored snapshot,
+and `encrypted`, which puts one into the store that is encrypted.
 """
 
 import threading
@@ -58,7 +58,7 @@ def checkpoint(machine: str = "m", size: int = 1000) -> Checkpoint:
 
 
 class StoreContract:
-    """Inherit this, and supply the two fixtures."""
+    """Inherit this, and supply the three fixtures."""
 
     @pytest.fixture
     def store(self) -> Store:
@@ -67,6 +67,10 @@ class StoreContract:
     @pytest.fixture
     def damage(self, store: Store) -> Callable[[str], None]:
         raise AssertionError("the subclass supplies what damages a snapshot")
+
+    @pytest.fixture
+    def encrypted(self, store: Store) -> Callable[[str], None]:
+        raise AssertionError("the subclass supplies what puts an encrypted snapshot into the store")
 
     # -- to create and to open ----------------------------------------------------------------------------------------
 
@@ -140,6 +144,16 @@ class StoreContract:
         store.create("boot", checkpoint("second"), force=True)
         with store.open("boot") as reader:
             assert reader.header["machine"] == "second"
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_a_name_that_an_encrypted_snapshot_has_is_refused(
+        self, store: Store, encrypted: Callable[[str], None], force: bool
+    ) -> None:
+        encrypted("boot")
+        with pytest.raises(ExistsError, match="there is a snapshot of that name already"):
+            store.create("boot", lambda _: pytest.fail("it was called"), force=force)
+        assert [(listing.name, listing.encrypted) for listing in store.list()] == [("boot", True)]
+        store.create("other", checkpoint())
 
     def test_force_creates_a_snapshot(self, store: Store) -> None:
         store.create("boot", checkpoint(), force=True)

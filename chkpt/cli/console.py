@@ -1,26 +1,21 @@
 """`chkpt console`: attach the terminal to a serial port of a machine."""
 
 import os
-import select
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from chkpt.cli.options import MachineName
-from chkpt.cli.output import on_stdout
-from chkpt.errors import ChkptError, NotFoundError, UsageError
+from chkpt.cli.terminal import converse, raw
+from chkpt.errors import ChkptError
 from chkpt.service.client import MachineClient, find
-
-LEAVE: Final = 0x1D
-"""What Ctrl-] sends."""
-
-CHUNK: Final = 4096
+from chkpt.service.serial_ports import meant
 
 
 def console(
@@ -39,8 +34,8 @@ def console(
     if sys.__stdin__ is None:  # it was closed when the interpreter started; sys.stdin is /dev/null by now
         raise ChkptError("standard input is closed")
     running = find(machine)
-    with _connected(running, port) as stream, _raw(running.name) as terminal, _signalled() as signalled:
-        _converse(stream, signalled, terminal=terminal)
+    with _connected(running, port) as stream, _at_terminal(running.name) as terminal, _signalled() as signalled:
+        converse(stream, terminal=terminal, wake=signalled)
 
 
 def _connected(running: MachineClient, port: str | None) -> socket.socket:
@@ -50,53 +45,7 @@ def _connected(running: MachineClient, port: str | None) -> socket.socket:
         for frontend in device["frontends"]
         if frontend["kind"] == "char"
     ]
-    if port is None and len(ports) > 1 and "com1" not in ports:
-        raise UsageError(f"machine {running.name} has several serial ports: {', '.join(ports)}; name one with --port")
-    wanted = port or (ports[0] if len(ports) == 1 else "com1")
-    if wanted not in ports:
-        raise NotFoundError(f"machine {running.name} has no serial port {wanted}; it has: {', '.join(ports) or 'none'}")
-    return running.console(wanted)
-
-
-def _converse(stream: socket.socket, signalled: int, *, terminal: bool) -> None:
-    """Carry bytes both ways until Ctrl-] is typed or the machine ends."""
-    source, sink = sys.stdin.fileno(), sys.stdout.fileno()
-    typing = True
-    while True:
-        ready, _, _ = select.select([stream, signalled, *([source] if typing else [])], [], [])
-        if signalled in ready:
-            os.read(signalled, CHUNK)
-        if stream in ready:
-            try:
-                data = stream.recv(CHUNK)
-            except ConnectionError:
-                data = b""
-            if not data:
-                return
-            _write(sink, data)
-        if source in ready:
-            try:
-                data = os.read(source, CHUNK)
-            except OSError:
-                if not terminal:
-                    raise
-                data = b""
-            if terminal and not data:  # no key makes an end of input on a raw terminal: it has gone
-                return
-            typed, leave, _ = data.partition(bytes([LEAVE]))
-            with suppress(ConnectionError):  # the next read from the stream tells
-                stream.sendall(typed)
-                if not data:
-                    stream.shutdown(socket.SHUT_WR)
-            if leave:
-                return
-            typing = bool(data)
-
-
-def _write(sink: int, data: bytes) -> None:
-    with on_stdout():
-        while data:
-            data = data[os.write(sink, data) :]
+    return running.console(meant(running.name, ports, port))
 
 
 @contextmanager
@@ -113,33 +62,31 @@ def _signalled() -> Iterator[int]:
 
 
 @contextmanager
-def _raw(name: str) -> Iterator[bool]:
-    """Let the terminal pass every key on, and restore it whatever ends the command. A pipe needs nothing.
-
-    Yields whether it is a terminal: one that goes away is none any more.
-    """
+def _at_terminal(name: str) -> Iterator[bool]:
+    """Take the terminal, and restore it whatever ends the command. A pipe needs nothing; yield whether it is none."""
     source = sys.stdin.fileno()
     if not os.isatty(source):
         yield False
         return
-    import termios
-    import tty
+    with _left_by_signals():
+        typer.echo(f"console of machine {name}; Ctrl-] leaves", err=True)
+        try:
+            with raw(source):
+                yield True
+        finally:
+            typer.echo("", err=True)
+
+
+@contextmanager
+def _left_by_signals() -> Iterator[None]:
+    """Let the signals that would end the process at once end it in order."""
 
     def leave(number: int, _: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = termios.tcgetattr(source)
     handlers = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    typer.echo(f"console of machine {name}; Ctrl-] leaves", err=True)
     try:
-        try:
-            tty.setraw(source, termios.TCSADRAIN)  # what has been typed ahead is for the guest
-        except termios.error as exc:
-            raise ChkptError("the terminal has gone") from exc
-        yield True
+        yield
     finally:
-        with suppress(termios.error):  # the terminal has gone
-            termios.tcsetattr(source, termios.TCSADRAIN, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        typer.echo("", err=True)

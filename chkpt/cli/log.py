@@ -1,6 +1,8 @@
 """The log on stderr: `chkpt: warning: ...`, one line a record."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class LineFormat(logging.Formatter):
@@ -17,3 +19,20 @@ def configure(verbose: int) -> None:
     handler.setFormatter(LineFormat())
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, handlers=[handler])
+
+
+@contextmanager
+def lines_end_in(terminator: str) -> Iterator[None]:
+    """End the lines of the log on a terminal in `terminator` for a while: on a raw one a newline only goes down."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if type(handler) is logging.StreamHandler and handler.stream.isatty()
+    ]
+    for handler in handlers:
+        handler.terminator = terminator
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.terminator = logging.StreamHandler.terminator

@@ -24,9 +24,6 @@ SUFFIX: Final = ".zst"
 ENCRYPTED: Final = f"{SUFFIX}.age"
 """What the file name of an encrypted snapshot ends in."""
 
-SIGNATURES: Final = ".sig"
-"""What follows the name of a snapshot's file in that of its detached signatures."""
-
 PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,150}")
 """Names that any store takes. To ask the store costs half as much again as a command's whole start."""
 
@@ -101,6 +98,20 @@ RequireSignature: TypeAlias = Annotated[
         metavar="KEYS",
         envvar="CHKPT_REQUIRE_SIGNATURE",
         help="Refuse what none of these public keys has signed: a file, or a directory of *.pub; may be repeated.",
+    ),
+]
+
+Sign: TypeAlias = Annotated[
+    Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this secret key, from chkpt keygen.")
+]
+
+Recipients: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        "-r",
+        metavar="R",
+        help="Encrypt it so that only R can read it: age1..., an SSH key, or a file of these; may be repeated.",
     ),
 ]
 

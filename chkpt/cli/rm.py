@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, ENCRYPTED, SIGNATURES, SUFFIX, Store, snapshot_path
+from chkpt.cli.options import DEFAULT_STORE, ENCRYPTED, SUFFIX, Store, snapshot_path
 from chkpt.cli.output import plain, show
 from chkpt.errors import NotFoundError, StorageError, UsageError
 
@@ -50,13 +50,9 @@ def _check(path: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove a file so that it is still gone after a power failure."""
+    from chkpt.store.replacing import remove_snapshot
+
     try:
-        path.unlink()
-        Path(f"{path}{SIGNATURES}").unlink(missing_ok=True)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        remove_snapshot(path)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror}") from exc

@@ -13,20 +13,25 @@ from chkpt.cli.options import (
     AsJson,
     Dates,
     Identity,
+    Recipients,
     RequireSignature,
+    Sign,
     Store,
-    is_path,
-    make_store,
-    new_path,
     snapshot_path,
     trusted,
 )
 from chkpt.cli.output import show
+from chkpt.cli.saving import target
 from chkpt.cli.until import finish
 from chkpt.cli.until import parse as parse_until
 from chkpt.errors import ChkptError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from socket import socket
+
+    from chkpt.interop.chardev import Chardev
     from chkpt.service.messages import MachineInfo
 
 EXTRA: Final = frozenset({"starlette", "uvicorn", "anyio", "h11"})
@@ -73,8 +78,13 @@ def run(
     ] = None,
     port: Annotated[
         str | None,
-        typer.Option(metavar="PORT", help="With --until: the serial port; com1 when left out, or the only one."),
+        typer.Option(
+            metavar="PORT", help="With --until, --console: the serial port; com1 when left out, or the only one."
+        ),
     ] = None,
+    console: Annotated[
+        bool, typer.Option("--console", help="Attach this terminal to the serial port at once; Ctrl-] leaves it.")
+    ] = False,
     timeout: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="With --until: fail where that much of the machine's time has passed."),
@@ -85,6 +95,8 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", "-f", help="With --save: replace a snapshot that is there.")
     ] = False,
+    sign: Sign = None,
+    recipient: Recipients = None,
     pace: Annotated[
         Literal["free", "idle", "wall"] | None,
         typer.Option(help="When the CPU waits for the host's clock: never, while it is halted, whenever it is ahead."),
@@ -104,7 +116,12 @@ def run(
     With --until the run has an end, which only the guest's doing decides: it is the same tick each time. What the
     serial port sends goes to stdout. Ends with 0 there; with the guest's status where the guest ends the machine; else
     with 1 and a message: the CPU is halted for ever or shut down, --timeout has come, or the machine was stopped.
-    A TEXT that is a number or `exit` is written text:123.
+    A TEXT that is a number or `exit` is written text:123. What --save makes is signed and encrypted by --sign and
+    --recipient as by `chkpt save`.
+
+    With --console everything typed goes to the guest, Ctrl-C too, and its output is shown from the first byte on.
+    Ctrl-] leaves the console, as it leaves `chkpt console`, and the terminal is an ordinary one again: the machine goes
+    on, and Ctrl-C now ends it.
 
     The virtual clock follows the host's clock, but with --qtest only the client moves it. A machine with a CPU works as
     fast as it can, and waits while its guest does (--pace idle; with --until it is free). A machine that listens for
@@ -116,45 +133,35 @@ def run(
     With --require-signature the machine loads nothing that none of the keys has signed, neither now nor later, whoever
     asks.
     """
-    from chkpt.interop import chardev
-
-    if time is not None and load is None:
-        raise UsageError("--time goes with --load")
-    saved = None if save is None else new_path(save, store, encrypted=False)
-    goal = parse_until(until, port=port, timeout=timeout, save=saved, force=force)
+    _check(
+        {
+            "--load": {"--time": time} if load is None else {},
+            "--save": {"--sign": sign, "--recipient": recipient} if save is None else {},
+            "--until or --console": {"--port": port} if until is None and not console else {},
+        }
+    )
+    into = None if save is None else target(save, store, sign, recipient)
+    goal = parse_until(until, port=port, timeout=timeout, save=into, force=force)
     if goal is not None and qtest is not None:
         raise UsageError("--until needs the machine's CPU to run, and on --qtest it does not")
-    given = {**dict(map(_drive, drive or ())), **dict(map(_char, char or ()))}
-    client = None if qtest is None else chardev.parse(qtest)
-    on_stdio = [port for port, backend in given.items() if backend == {"type": "stdio"}]
-    if client is not None and client.path is None:
-        on_stdio.append("--qtest")
-    if len(on_stdio) > 1:
-        raise UsageError(f"{' and '.join(on_stdio)} cannot both have standard input and output")
-    output = sys.stdout.fileno() if goal is not None and not on_stdio else None
-
-    def ready(info: "MachineInfo", api: Path) -> None:
-        line = f"machine {info['name']} is running, process {info['pid']}, API {api}"
-        show(json.dumps({**info, "api": str(api)}) if as_json else line, err=bool(on_stdio) or goal is not None)
-
+    backends = {**dict(map(_drive, drive or ())), **dict(map(_char, char or ()))}
+    client = _chardev(qtest)
+    owner = _owner_of_stdio(backends, client, console=console, as_json=as_json)
     snapshot = None if load is None else snapshot_path(load, store)
-    try:
-        from chkpt.machine.pace import Pace
-        from chkpt.seal import open_snapshot
-        from chkpt.service.configure import configuration
-        from chkpt.service.server import Launch, serve
-    except ModuleNotFoundError as exc:
-        if exc.name not in EXTRA:
-            raise
-        raise ChkptError(f"{exc.name} is not installed, which chkpt run needs: pip install 'chkpt[serve]'") from exc
+    _check_extra()
+    from chkpt.machine.pace import Pace
+    from chkpt.seal import open_snapshot
+    from chkpt.service.configure import configuration
+    from chkpt.service.server import Launch, serve
+
     keys = trusted(require_signature)
     with ExitStack() as opened:
         reader = None
         if snapshot is not None:  # opened once: what is verified here is what the machine is made of and loads
             reader = opened.enter_context(open_snapshot(snapshot, identity=identity, trusted=keys))
-        config = configuration(machine, reader, name=name, backends=given, trust=trust_config)
-        if saved is not None and save is not None and not is_path(save):
-            make_store(saved.parent)
+        config = configuration(machine, reader, name=name, backends=backends, trust=trust_config)
+        if into is not None:
+            into.make_place()
         launch = Launch(
             config,
             load=reader,
@@ -164,10 +171,88 @@ def run(
             qtest=client,
             qtest_text=qtest,
             until=goal,
-            output=output,
+            output=sys.stdout.fileno() if goal is not None and owner is None else None,
             pace=None if pace is None else Pace(pace),
+            attend=_attend(config.name) if console else None,
+            port=port,
         )
-        finish(serve(launch, ready), goal, as_json=as_json)
+        tell = _silent if console else _teller(err=owner is not None or goal is not None, as_json=as_json)
+        finish(serve(launch, tell), goal, as_json=as_json)
+
+
+def _check(without: "Mapping[str, Mapping[str, object]]") -> None:
+    """Raise UsageError where an option is given without the one that it goes with, which is not given."""
+    for needed, options in without.items():
+        for option, value in options.items():
+            if value is not None and value != []:
+                raise UsageError(f"{option} goes with {needed}")
+
+
+def _check_extra() -> None:
+    """Raise ChkptError where what `chkpt run` needs is not installed."""
+    try:
+        import chkpt.service.server  # noqa: F401  the first import of what is heavy
+    except ModuleNotFoundError as exc:
+        if exc.name not in EXTRA:
+            raise
+        raise ChkptError(f"{exc.name} is not installed, which chkpt run needs: pip install 'chkpt[serve]'") from exc
+
+
+# -- who has standard input and output --------------------------------------------------------------------------------
+
+
+def _owner_of_stdio(
+    backends: "Mapping[str, Mapping[str, object]]", client: "Chardev | None", *, console: bool, as_json: bool
+) -> str | None:
+    """Return the option or the port that has standard input and output, None where nothing has.
+
+    Raises:
+        UsageError: several would, or a console would on what is no terminal.
+    """
+    owners = [port for port, backend in backends.items() if backend == {"type": "stdio"}]
+    if client is not None and client.path is None:
+        owners.append("--qtest")
+    if console:
+        owners.append("--console")
+    if len(owners) > 1:
+        raise UsageError(f"{' and '.join(owners)} cannot both have standard input and output")
+    if console and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "--console needs a terminal as standard input and output; leave it out and use chkpt console, which takes a"
+            " pipe, too, or --char com1=stdio"
+        )
+    if console and as_json:
+        raise UsageError("--json is for programs, and --console for whoever sits at a terminal: leave one out")
+    return owners[0] if owners else None
+
+
+def _attend(name: str) -> "Callable[[socket], AbstractContextManager[None]]":
+    from chkpt.cli.terminal import attended
+
+    return lambda stream: attended(stream, name)
+
+
+def _teller(*, err: bool, as_json: bool) -> "Callable[[MachineInfo, Path], None]":
+    """Return what says that the machine answers."""
+
+    def tell(info: "MachineInfo", api: Path) -> None:
+        line = f"machine {info['name']} is running, process {info['pid']}, API {api}"
+        show(json.dumps({**info, "api": str(api)}) if as_json else line, err=err)
+
+    return tell
+
+
+def _silent(_: "MachineInfo", __: Path) -> None:
+    """Say nothing: the console has said that it is there, and what it shows now is the guest's."""
+
+
+# -- what is connected ------------------------------------------------------------------------------------------------
+
+
+def _chardev(qtest: str | None) -> "Chardev | None":
+    from chkpt.interop import chardev
+
+    return None if qtest is None else chardev.parse(qtest)
 
 
 def _drive(text: str) -> tuple[str, dict[str, object]]:

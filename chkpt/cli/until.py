@@ -3,12 +3,13 @@
 import json
 import os
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import typer
 
 from chkpt.cli.output import plain, show
+from chkpt.cli.saving import Target, sealed
 from chkpt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MOST: Final = (1 << 63) - 1  # of ticks and nanoseconds, as in a snapshot
 
 
 def parse(
-    goal: str | None, *, port: str | None, timeout: float | None, save: Path | None, force: bool
+    goal: str | None, *, port: str | None, timeout: float | None, save: Target | None, force: bool
 ) -> "Until | None":
     """Return what the options mean, None where the run has no end of its own.
 
@@ -31,28 +32,43 @@ def parse(
         UsageError: they mean nothing.
     """
     if goal is None:
-        given = {"--port": port, "--timeout": timeout, "--save": save, "--force": force or None}
+        given = {"--timeout": timeout, "--save": save, "--force": force or None}
         stray = next((option for option, value in given.items() if value is not None), None)
         if stray is not None:
             raise UsageError(f"{stray} goes with --until")
         return None
     from chkpt.service.until import Until
 
-    limit = None if timeout is None else _nanoseconds(timeout)
-    ticks = TICKS.fullmatch(goal)
+    if force and save is None:
+        raise UsageError("--force goes with --save")
+    if goal == EXIT and save is not None:
+        raise UsageError("--save goes with --until TEXT or TICKS: a machine that its guest has ended is over")
+    until = Until(**_end(goal), port=port, timeout=None if timeout is None else _nanoseconds(timeout))
+    if save is None:
+        return until
+    return replace(until, save=save.path, force=force, sign=save.sign, recipients=save.recipients)
+
+
+class _End(TypedDict, total=False):
+    ticks: int
+    relative: bool
+    text: bytes
+
+
+def _end(goal: str) -> _End:
+    """Return where a run ends that is to reach GOAL."""
     if goal == EXIT:
-        if save is not None:
-            raise UsageError("--save goes with --until TEXT or TICKS: a machine that its guest has ended is over")
-        return Until(port=port, timeout=limit)
+        return {}
+    ticks = TICKS.fullmatch(goal)
     if ticks is not None:
         number = int(ticks[2].replace("_", ""))
         if number > MOST:
             raise UsageError(f"--until {goal}: ticks are counted to {MOST}")
-        return Until(ticks=number, relative=bool(ticks[1]), port=port, timeout=limit, save=save, force=force)
+        return {"ticks": number, "relative": bool(ticks[1])}
     text = os.fsencode(goal.removeprefix(TEXT))
     if not text:
         raise UsageError("--until needs a text, a number of ticks, or exit")
-    return Until(text=text, port=port, timeout=limit, save=save, force=force)
+    return {"text": text}
 
 
 def _nanoseconds(seconds: float) -> int:
@@ -64,11 +80,18 @@ def _nanoseconds(seconds: float) -> int:
 def finish(end: "End", until: "Until | None", *, as_json: bool) -> None:
     """Say how a run ended, on stderr, and end with its status."""
     if until is not None and as_json:
-        saved = None if end.saved is None else str(end.saved)
-        document = {"end": end.why, "status": end.status, "ticks": end.ticks, "clock_ns": end.clock_ns, "saved": saved}
+        document = {
+            "end": end.why,
+            "status": end.status,
+            "ticks": end.ticks,
+            "clock_ns": end.clock_ns,
+            "saved": None if end.saved is None else end.saved["path"],
+        }
+        if end.saved is not None:
+            document |= {key: end.saved[key] for key in ("digest", "encrypted", "signed_by", "removed")}
         show(json.dumps(document), err=True)
     elif until is not None or end.status:
-        saved = "" if end.saved is None else f"; saved to {end.saved}"
+        saved = "" if end.saved is None else f"; saved to {end.saved['path']}{sealed(end.saved)}"
         typer.echo(plain(f"chkpt: {end.message}{saved}"), err=True)
     if end.status:
         raise typer.Exit(end.status)

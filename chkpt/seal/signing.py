@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
 
 from chkpt.errors import ExistsError, LimitError, NotFoundError, RefusedError, SealedError, SignatureError
 from chkpt.seal import curve
@@ -14,10 +13,8 @@ from chkpt.seal.keys import PublicKey, TrustedKeys, secret_key
 from chkpt.snapshot import FORMAT, Reader, Sign, Signature, Writable
 from chkpt.snapshot.signatures import MAX_FRAME, decode_signatures, encode_signatures, signed_message
 from chkpt.snapshot.source import FileSource
-from chkpt.store.local import publish
-
-SIGNATURE_SUFFIX: Final = ".sig"
-"""What follows the name of a snapshot's file in that of the file with its detached signatures."""
+from chkpt.store.files import publish
+from chkpt.store.replacing import SIGNATURES
 
 
 class Verdict(Enum):
@@ -99,7 +96,7 @@ def sign_beside(reader: Reader, key: Path) -> tuple[PublicKey, Path]:
 
     Every byte of the snapshot is checked before. Raises as `sign_file` does, but for what is encrypted.
     """
-    path = Path(reader.name + SIGNATURE_SUFFIX)
+    path = Path(reader.name + SIGNATURES)
     public, sign = signer(key)
     reader.verify()
     own = decode_signatures(sign(reader.root_digest))
@@ -125,7 +122,7 @@ def signers(reader: Reader, trusted: TrustedKeys) -> tuple[Signer, ...]:
         StorageError: it cannot be read.
         ChkptError: cryptography is not installed, and there is a signature to check.
     """
-    beside = Path(reader.name + SIGNATURE_SUFFIX)
+    beside = Path(reader.name + SIGNATURES)
     found = [(each, reader.name) for each in reader.signatures] + [(each, str(beside)) for each in _detached(beside)]
     result = []
     for signature, place in found:

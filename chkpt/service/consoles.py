@@ -2,6 +2,9 @@
 
 Each connection gets what the guest sends from then on, and may type. A connection that does not read loses the oldest
 of what waits for it, never the guest's time; one that types waits while the port has no room.
+
+One stream may be of this process's own, for the terminal of `chkpt run --console`. It loses nothing: where it is far
+behind the machine waits for it, and its clock stands still, as for the standard output of a run with an end.
 """
 
 import select
@@ -15,6 +18,9 @@ from chkpt.sockets import Listener
 MAX_UNSENT: Final = 1 << 16
 """Bytes that wait for one connection, besides those in its socket."""
 
+LAST_MS: Final = 5000
+"""Milliseconds in which this process's own stream must take something more of the last that the guest has sent."""
+
 MAX_CONNECTIONS: Final = 32
 """Connections at one port; a further one is closed at once."""
 
@@ -22,8 +28,10 @@ MAX_CONNECTIONS: Final = 32
 class Connection:
     """One console. `over` is set once nothing more can come from it or go to it."""
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(self, stream: socket.socket, *, loses: bool = True) -> None:
+        """Take a non-blocking stream; with `loses` the oldest of more than `MAX_UNSENT` bytes that wait is dropped."""
         self.stream = stream
+        self._loses = loses
         self.unsent = bytearray()
         self.may_type = True  # until the other side has ended its half
         self.hung_up = False  # nobody reads any more; what was typed before may still be there
@@ -35,12 +43,22 @@ class Connection:
             data = data[self._send(data) :]
         if data:
             self.unsent += data
-            del self.unsent[: max(0, len(self.unsent) - MAX_UNSENT)]
+            if self._loses:
+                del self.unsent[: max(0, len(self.unsent) - MAX_UNSENT)]
 
     def flush(self) -> None:
         """Send what waits."""
         if self.unsent:
             del self.unsent[: self._send(bytes(self.unsent))]
+
+    def wait(self, milliseconds: int) -> bool:
+        """Wait for room, and send what then fits; return whether there was any."""
+        poller = select.poll()
+        poller.register(self.stream, select.POLLOUT)
+        if not poller.poll(milliseconds):
+            return False
+        self.flush()
+        return True
 
     def hang_up(self) -> None:
         """Note that nobody reads any more. What was typed before that and not yet taken stays."""
@@ -90,11 +108,32 @@ class Consoles:
         self._listener = listener
         self._tap = tap
         self._paused = paused
+        self._own: Connection | None = None
+        self._called: Callable[[], bool] = bool  # False
         self._connections: dict[int, Connection] = {}
         self._waits: dict[int, int] = {}  # descriptor -> the events it is registered for
         self._epoll = select.epoll()
         self._epoll.register(listener, select.EPOLLIN)
         tap.listen(self._put)
+
+    def attach(self, called: Callable[[], bool]) -> socket.socket:
+        """Return a blocking stream of this process's own, which gets all that the guest sends from now on. Once.
+
+        Before the run loop runs, or in its thread. `called` tells that the loop must not wait for the stream now.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._own = self._connections[ours.fileno()] = Connection(ours, loses=False)
+        self._called = called
+        return theirs
+
+    def conclude(self) -> None:
+        """Let the stream of `attach` have the last of the output, and end. Once the loop has ended."""
+        own, self._own = self._own, None
+        if own is not None and not own.over:
+            while own.unsent and own.wait(LAST_MS):
+                pass
+            self._drop(own.stream.fileno())
 
     # -- Pollable -----------------------------------------------------------------------------------------------------
 
@@ -140,6 +179,9 @@ class Consoles:
     def _put(self, data: bytes) -> None:
         for connection in self._connections.values():
             connection.put(data)
+        own = self._own
+        while own is not None and len(own.unsent) > MAX_UNSENT and not own.hung_up and not self._called():
+            own.wait(100)
 
     def _accept(self) -> None:
         try:

@@ -101,7 +101,10 @@ class SkipInfo(TypedDict):
 
 
 class SaveReply(TypedDict):
-    """What a save did. `digest` names the snapshot among all others; `signed_by` are ids of keys."""
+    """What a save did. `digest` names the snapshot among all others; `signed_by` are ids of keys.
+
+    `removed` are paths of files with signatures of a snapshot that was replaced.
+    """
 
     path: str
     size: int
@@ -111,6 +114,7 @@ class SaveReply(TypedDict):
     skipped: list[SkipInfo]
     encrypted: bool
     signed_by: list[str]
+    removed: list[str]
 
 
 class LoadReply(TypedDict):

@@ -18,8 +18,8 @@ from chkpt.errors import LoadError, RefusedError, UsageError
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
-from chkpt.manager import DeviceEntry, LoadReport, SaveReport, Skip
-from chkpt.seal import PublicKey, TrustedKeys, Verdict, open_snapshot, require, sealing
+from chkpt.manager import DeviceEntry, LoadReport, SaveReport
+from chkpt.seal import PublicKey, TrustedKeys, Verdict, open_snapshot, require
 from chkpt.service import paths
 from chkpt.service.elapsed import seconds_since
 from chkpt.service.messages import (
@@ -31,14 +31,13 @@ from chkpt.service.messages import (
     LoadReply,
     MachineInfo,
     SaveReply,
-    SkipInfo,
     StepReply,
     WorkInfo,
 )
 from chkpt.service.requests import LoadRequest, SaveRequest, StepRequest
+from chkpt.service.saving import destination, save_to, skips
 from chkpt.service.tap import Tap
-from chkpt.snapshot import Reader, Summary, Writable, dump
-from chkpt.store.local import publish
+from chkpt.snapshot import Reader, Sign, Summary, Writable, dump
 
 
 class RunningMachine:
@@ -227,32 +226,17 @@ class RunningMachine:
             NoMachineError: the machine has ended.
             UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
         """
-        paths.check_save(request.path, force=request.force, own=self._files())
-        seal = sealing(None if request.sign is None else Path(request.sign), request.recipients)
 
         def capture() -> tuple[Checkpoint, SaveReport, int]:
             checkpoint = Checkpoint()
             return checkpoint, self._machine.save(checkpoint, copy=True), self._machine.clock.now
 
-        def encode(file: Writable) -> tuple[Summary, SaveReport, int]:
+        def encode(file: Writable, sign: Sign | None) -> tuple[Summary, SaveReport, int]:
             with self._working("save") as progress:
                 checkpoint, report, clock_ns = self.loop.submit(capture).result()
-                return dump(checkpoint, file, sign=seal.sign, progress=progress), report, clock_ns
+                return dump(checkpoint, file, sign=sign, progress=progress), report, clock_ns
 
-        def write(file: Writable) -> tuple[int | None, tuple[Summary, SaveReport, int]]:
-            return seal.write(file, encode)
-
-        size, (summary, report, clock_ns) = publish(Path(request.path), write, force=request.force)
-        return SaveReply(
-            path=request.path,
-            size=summary.size if size is None else size,
-            digest=summary.root_digest.hex(),
-            clock_ns=clock_ns,
-            saved=list(report.saved),
-            skipped=_skips(report.skipped),
-            encrypted=bool(seal.recipients),
-            signed_by=[] if seal.key is None else [seal.key.id],
-        )
+        return save_to(destination(request, self._machine.config), encode)
 
     def load(self, request: LoadRequest) -> LoadReply:
         """Load the machine from a file.
@@ -300,20 +284,13 @@ class RunningMachine:
             path=request.path,
             clock_ns=clock_ns,
             loaded=list(report.loaded),
-            skipped=_skips(report.skipped),
-            left=_skips(report.left),
+            skipped=skips(report.skipped),
+            left=skips(report.left),
             unknown=list(report.unknown),
             signed_by=signed_by,
             dates_advanced=list(report.dated),
             dates_advanced_s=seconds if report.dated else 0,
         )
-
-    def _files(self) -> list[str]:
-        """Return the paths of the files that the machine was made of."""
-        config = self._machine.config
-        options = (backend.options.get("path") for device in config.devices for backend in device.backends)
-        bios = None if config.firmware is None else config.firmware.bios
-        return [path for path in (*options, bios) if isinstance(path, str)]
 
 
 def trusted_ids(reader: Reader, required: Mapping[str, str]) -> list[str]:
@@ -324,10 +301,6 @@ def trusted_ids(reader: Reader, required: Mapping[str, str]) -> list[str]:
     """
     keys = {bytes.fromhex(key): PublicKey(bytes.fromhex(key), name) for key, name in required.items()}
     return [each.key.id for each in require(reader, keys) if each.verdict is Verdict.VALID]
-
-
-def _skips(skips: tuple[Skip, ...]) -> list[SkipInfo]:
-    return [SkipInfo(name=skip.name, reason=skip.reason) for skip in skips]
 
 
 def _is_of(frontend: str, device: str) -> bool:

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ from chkpt.service.consoles import Consoles
 from chkpt.service.elapsed import seconds_since
 from chkpt.service.messages import MachineInfo
 from chkpt.service.running import RunningMachine
+from chkpt.service.serial_ports import meant
 from chkpt.service.tap import Tap, tapped
 from chkpt.service.until import End, Output, Until, UntilRun, end_of
 from chkpt.snapshot import Reader
@@ -47,7 +48,9 @@ class Launch:
     devices keep go on by the time since it was created. `trusted` are the keys of which one
     must have signed what is loaded later, None where none need have. `qtest` is where its qtest client is and
     `qtest_text` the same as it was given; `until` is where it ends by itself, and `output` the descriptor that then
-    gets what the serial port sends. `pace` is taken in place of the configuration's.
+    gets what the serial port sends. `pace` is taken in place of the configuration's. `attend` is given a stream to and
+    from the serial port `port` (com1, or the only one) before the guest's first word; what it returns is entered then,
+    and left once the machine has ended and has closed its end.
     """
 
     config: MachineConfig
@@ -60,6 +63,8 @@ class Launch:
     until: Until | None = None
     output: int | None = None
     pace: Pace | None = None
+    attend: Callable[[socket.socket], AbstractContextManager[object]] | None = None
+    port: str | None = None
 
 
 def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
@@ -75,37 +80,26 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
         ChkptError: the machine could not be started, and nothing of it is left; or it failed while it ran.
     """
     with _signals() as ending, _taken_down(ending) as stack:
-        with ending.held():
-            claimed = directory.claim(launch.config.name)
-            stack.callback(claimed.remove)
-        if launch.load is not None:
-            stack.callback(launch.load.close)
-        machine = Machine(launch.config, backend_types=tapped(installed_backend_types()), boot=launch.load is None)
-        stack.callback(machine.close)
+        place = _claimed(launch, stack, ending)
+        machine = _made(launch, stack)
         taps = _taps(machine)
-        if launch.load is not None:
-            with launch.load as reader:
-                seconds = seconds_since(reader) if launch.dates_advance else 0
-                machine.load(reader.checkpoint(), seconds=seconds)
+        _load(machine, launch)
         loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_pace(launch))
         output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
         watched = None if launch.until is None else UntilRun(loop, taps, launch.until, output)
         if launch.paused:
             loop.pause()
-        for name, tap in taps.items():
-            with ending.held():
-                listener = sockets.listen(claimed.path / f"{name}{directory.CONSOLE}")
-                consoles = Consoles(listener, tap, paused=lambda: loop.paused)
-                stack.callback(consoles.close)
-            loop.add(consoles)
-        path = claimed.path / directory.API
+        consoles = _consoles(loop, taps, place, stack, ending)
         with ending.held():
             if launch.qtest is not None:
                 stack.callback(_add_qtest(loop, launch.qtest))
-            listener = stack.enter_context(sockets.listen(path))
+            listener = stack.enter_context(sockets.listen(place / directory.API))
         running = RunningMachine(loop, qtest=launch.qtest_text, trusted=launch.trusted)
         info = running.describe()
-        _serve(running, listener, ending, lambda: ready(info, path))
+        if launch.attend is not None:
+            own = consoles[meant(machine.name, [*consoles], launch.port)]
+            _attend(own, launch.attend, loop, stack, ending)
+        _serve(running, listener, ending, lambda: ready(info, place / directory.API))
         end = end_of(machine)
         if watched is not None and loop.error is None:
             end = watched.conclude(end)
@@ -114,6 +108,33 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
     if output is not None:
         output.flush()
     return end
+
+
+# -- what a machine is made of ----------------------------------------------------------------------------------------
+
+
+def _claimed(launch: Launch, stack: ExitStack, ending: "_Ending") -> Path:
+    """Take the machine's name, and return the directory of its sockets. `launch.load` is closed at the end, too."""
+    with ending.held():
+        claimed = directory.claim(launch.config.name)
+        stack.callback(claimed.remove)
+    if launch.load is not None:
+        stack.callback(launch.load.close)
+    return claimed.path
+
+
+def _made(launch: Launch, stack: ExitStack) -> Machine:
+    machine = Machine(launch.config, backend_types=tapped(installed_backend_types()), boot=launch.load is None)
+    stack.callback(machine.close)
+    return machine
+
+
+def _load(machine: Machine, launch: Launch) -> None:
+    """Load what the machine begins from, if it does."""
+    if launch.load is not None:
+        with launch.load as reader:
+            seconds = seconds_since(reader) if launch.dates_advance else 0
+            machine.load(reader.checkpoint(), seconds=seconds)
 
 
 def _pace(launch: Launch) -> Pace:
@@ -130,6 +151,35 @@ def _taps(machine: Machine) -> dict[str, Tap]:
         if name not in char.backends:
             machine.devices.connect_char(name, Tap())
     return {name: tap for name, tap in char.backends.items() if isinstance(tap, Tap)}
+
+
+def _consoles(
+    loop: RunLoop, taps: dict[str, Tap], place: Path, stack: ExitStack, ending: "_Ending"
+) -> dict[str, Consoles]:
+    """Let consoles come to each serial port, each at a socket in `place`."""
+    made: dict[str, Consoles] = {}
+    for name, tap in taps.items():
+        with ending.held():
+            listener = sockets.listen(place / f"{name}{directory.CONSOLE}")
+            made[name] = Consoles(listener, tap, paused=lambda: loop.paused)
+            stack.callback(made[name].close)
+        loop.add(made[name])
+    return made
+
+
+def _attend(
+    consoles: Consoles,
+    attend: Callable[[socket.socket], AbstractContextManager[object]],
+    loop: RunLoop,
+    stack: ExitStack,
+    ending: "_Ending",
+) -> None:
+    """Give `attend` a stream to and from the port, which has the last of the output before it ends."""
+    with ending.held():
+        stream = consoles.attach(lambda: loop.called)
+        stack.callback(stream.close)
+        stack.enter_context(attend(stream))
+        stack.callback(consoles.conclude)
 
 
 # -- qtest ------------------------------------------------------------------------------------------------------------

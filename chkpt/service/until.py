@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Final
 
 from chkpt.context import Checkpoint
-from chkpt.errors import ExistsError, NotFoundError, StorageError
+from chkpt.errors import StorageError
 from chkpt.machine import Machine
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
+from chkpt.manager import SaveReport
+from chkpt.service.messages import SaveReply
+from chkpt.service.requests import SaveRequest
+from chkpt.service.saving import Destination, destination, save_to
+from chkpt.service.serial_ports import meant
 from chkpt.service.tap import Tap
-from chkpt.snapshot import dump
-from chkpt.store.local import publish
+from chkpt.snapshot import Sign, Summary, Writable, dump
 
 MAX_UNWRITTEN: Final = 1 << 20
 """Bytes of output that wait for a reader; the machine waits for him beyond that."""
@@ -34,7 +38,8 @@ class Until:
 
     `ticks` counts from power-on, with `relative` from here; `timeout` is in nanoseconds of the machine's clock from
     here. `port` is the serial port that is listened to, com1 or the only one when left out. `save` is the path of the
-    snapshot to save there.
+    snapshot to save there, `sign` that of the secret key that signs it, `recipients` are those of age that alone can
+    read it.
     """
 
     text: bytes | None = None
@@ -44,13 +49,15 @@ class Until:
     timeout: int | None = None
     save: Path | None = None
     force: bool = False
+    sign: Path | None = None
+    recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class End:
     """How a machine's run ended: `status` is what the process ends with, `message` a sentence about it.
 
-    `why` is one of reached, exit (by the guest), timeout, idle, dead, shutdown, stopped.
+    `why` is one of reached, exit (by the guest), timeout, idle, dead, shutdown, stopped. `saved` tells of the snapshot.
     """
 
     why: str
@@ -58,7 +65,7 @@ class End:
     message: str
     ticks: int | None
     clock_ns: int
-    saved: Path | None = None
+    saved: SaveReply | None = None
 
 
 class Output:
@@ -124,7 +131,7 @@ class UntilRun:
         Raises:
             ConfigError: the machine has no CPU.
             NotFoundError: it has no such serial port.
-            ExistsError: there is such a snapshot.
+            ExistsError, KeyFileError, ...: the machine cannot be saved as `until` says, see `destination`.
         """
         self.end: End | None = None
         self.error: Exception | None = None
@@ -133,8 +140,7 @@ class UntilRun:
         self._until = until
         self._stop = loop.stop
         self._unseen = b""  # the end of what was sent: as much as the text may begin in
-        if until.save is not None and not until.force and os.path.lexists(until.save):
-            raise ExistsError(f"{until.save}: there is such a file; choose another name, or replace it (--force)")
+        self._destination = _destination(loop.machine, until)
         tap = _tap(loop.machine.name, taps, until)
         if tap is not None:
             if until.text is not None:
@@ -179,14 +185,13 @@ class UntilRun:
         seconds = self._until.timeout / 1_000_000_000
         return self._failed("timeout", f"{seconds:g} s of its clock have passed")
 
-    def _save(self) -> Path | None:
-        path = self._until.save
-        if path is None:
-            return None
-        checkpoint = Checkpoint()
-        self._machine.save(checkpoint)
-        publish(path, lambda file: dump(checkpoint, file), force=self._until.force)
-        return path
+    def _save(self) -> SaveReply | None:
+        def encode(file: Writable, sign: Sign | None) -> tuple[Summary, SaveReport, int]:
+            checkpoint = Checkpoint()
+            report = self._machine.save(checkpoint)
+            return dump(checkpoint, file, sign=sign), report, self._machine.clock.now
+
+        return None if self._destination is None else save_to(self._destination, encode)
 
     def _at(self) -> tuple[int, int]:
         return self._execution.cpu.ticks, self._machine.clock.now
@@ -234,11 +239,16 @@ def end_of(machine: Machine) -> End:
     return End("exit", status & 0xFF or int(status != 0), message, ticks, machine.clock.now)
 
 
+def _destination(machine: Machine, until: Until) -> Destination | None:
+    """Return where the machine is to be saved, if it is, checked before its guest runs."""
+    if until.save is None:
+        return None
+    sign = None if until.sign is None else str(until.sign)
+    return destination(SaveRequest(str(until.save), until.force, sign, until.recipients), machine.config)
+
+
 def _tap(machine: str, taps: dict[str, Tap], until: Until) -> Tap | None:
     """Return the serial port to listen to; None where there is none and none is needed."""
-    port = until.port or (next(iter(taps)) if len(taps) == 1 else "com1")
-    if port in taps:
-        return taps[port]
-    if until.port is None and until.text is None:
+    if until.port is None and until.text is None and len(taps) != 1 and "com1" not in taps:
         return None
-    raise NotFoundError(f"machine {machine} has no serial port {port}; it has: {', '.join(taps) or 'none'}")
+    return taps[meant(machine, [*taps], until.port)]

@@ -1,7 +1,19 @@
-"""Where named snapshots live: `contract` is what every store promises, `local` stands on `files`."""
+"""Where named snapshots live: `contract` is what every store promises, `local` stands on `replacing` and `files`."""
 
 from chkpt.store.contract import MAX_NAME_SIZE, Listing, Store, Write, check_name, is_name
 from chkpt.store.files import Leavings, publish
 from chkpt.store.local import LocalStore
+from chkpt.store.replacing import publish_snapshot
 
-__all__ = ["MAX_NAME_SIZE", "Leavings", "Listing", "LocalStore", "Store", "Write", "check_name", "is_name", "publish"]
+__all__ = [
+    "MAX_NAME_SIZE",
+    "Leavings",
+    "Listing",
+    "LocalStore",
+    "Store",
+    "Write",
+    "check_name",
+    "is_name",
+    "publish",
+    "publish_snapshot",
+]

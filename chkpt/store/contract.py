@@ -56,8 +56,12 @@ class Store(Protocol):
         fails, what was there before is still there, and nothing else. One failure comes after that: the new snapshot is
         there, but its name could not be made to last; the StorageError says so.
 
+        Signatures that the store keeps apart from the snapshot, of one that had the name, do not outlive it: with
+        `force` they go after it has been replaced.
+
         Raises:
-            ExistsError: the name is taken, also by another writer at the same time: exactly one of them succeeds.
+            ExistsError: the name is taken, also by another writer at the same time: exactly one of them succeeds. Or
+                by an encrypted snapshot: that is not replaced by a plain one, also with `force`.
             ChkptError: whatever `content` raises.
         """
 
@@ -73,7 +77,7 @@ class Store(Protocol):
         """Return all snapshots, by name. A damaged one is listed with its problem. No store yet is an empty one."""
 
     def remove(self, name: str) -> None:
-        """Remove the snapshot `name`, for good when this returns.
+        """Remove the snapshot `name` and its signatures, for good when this returns.
 
         Raises:
             NotFoundError: there is none of that name.

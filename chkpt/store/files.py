@@ -63,7 +63,7 @@ def publish(path: str | os.PathLike[str], write: Callable[[Writable], T], *, for
     if "\0" in str(target) or not target.name or _TEMPORARY.fullmatch(target.name):
         raise UsageError(f"{str(target)!r} cannot be the path of a snapshot")
     if not force and os.path.lexists(target):
-        raise _exists(target)
+        raise taken(target)
     with reporting(target):
         temporary = _Temporary(target)
     try:
@@ -150,7 +150,7 @@ class _Temporary:
         try:
             os.link(self._path, self._target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except FileExistsError:
-            raise _exists(self._target) from None
+            raise taken(self._target) from None
         except OSError as exc:
             if exc.errno in _NO_LINKS:
                 raise StorageError(
@@ -291,7 +291,8 @@ def _close(file: int) -> None:
         os.close(file)
 
 
-def _exists(target: Path) -> ExistsError:
+def taken(target: Path) -> ExistsError:
+    """Return what to say where there is something at `target` already."""
     if target.is_dir() and not target.is_symlink():
         return ExistsError(f"{target}: this is a directory; choose another name")
     return ExistsError(

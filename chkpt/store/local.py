@@ -4,26 +4,21 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from chkpt.context import Checkpoint
 from chkpt.errors import NotFoundError, RefusedError, StorageError
 from chkpt.snapshot import Reader, Summary, dump
 from chkpt.store.contract import Listing, Write, check_name, is_name
-from chkpt.store.files import Leavings, clean, make_directory, open_directory, publish, reporting, sync_directory
+from chkpt.store.files import Leavings, clean, make_directory, publish, reporting
+from chkpt.store.replacing import ENCRYPTED, SUFFIX, publish_snapshot, remove_snapshot
 
 __all__ = ["SUFFIX", "LocalStore", "publish"]
 
-SUFFIX: Final = ".zst"
-"""What follows a snapshot's name in the name of its file."""
-
-_ENCRYPTED: Final = ".age"
-"""What follows the name of a file in that of an encrypted one. `chkpt.seal` writes and opens those."""
-
 
 class LocalStore:
-    """The snapshots in one directory: `NAME` is the file `NAME.zst`. A `Store`.
+    """The snapshots in one directory: `NAME` is the file `NAME.zst`, with `NAME.zst.sig` beside it. A `Store`.
 
+    `NAME.zst.age`, which `chkpt.seal` writes, is listed and has the name, too: `create` refuses it, also with `force`.
     The directory is made (mode 0700) by the first `create`, and by nothing else.
     """
 
@@ -41,8 +36,8 @@ class LocalStore:
         make_directory(self.directory)
         if isinstance(content, Checkpoint):
             checkpoint = content
-            return publish(path, lambda file: dump(checkpoint, file), force=force)
-        return publish(path, content, force=force)
+            return publish_snapshot(path, lambda file: dump(checkpoint, file), force=force)
+        return publish_snapshot(path, content, force=force)
 
     def open(self, name: str) -> Reader:
         """Open a snapshot; see `Store.open`."""
@@ -68,7 +63,7 @@ class LocalStore:
         return listings
 
     def _encrypted(self, name: str) -> Listing:
-        path = self.directory / f"{name}{SUFFIX}{_ENCRYPTED}"
+        path = self.directory / f"{name}{SUFFIX}{ENCRYPTED}"
         try:
             return Listing(name, path.stat().st_size, encrypted=True)
         except OSError:
@@ -94,14 +89,9 @@ class LocalStore:
         path = self.path(name)
         with reporting(path):
             try:
-                path.unlink()
+                remove_snapshot(path)
             except (FileNotFoundError, NotADirectoryError):
                 raise NotFoundError(f"{self.directory}: there is no snapshot named {name!r}") from None
-            directory = open_directory(self.directory)
-            try:
-                sync_directory(directory)
-            finally:
-                os.close(directory)
 
     def verify(self, name: str) -> None:
         """Check a snapshot; see `Store.verify`."""
@@ -116,7 +106,7 @@ class LocalStore:
 def _names(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, bool]]:
     """Yield the names of the snapshots among the entries of a directory, and whether they are encrypted."""
     for entry in entries:
-        file = entry.name.removesuffix(_ENCRYPTED)
+        file = entry.name.removesuffix(ENCRYPTED)
         name = file.removesuffix(SUFFIX)
         if name != file and is_name(name) and Path(entry).is_file():
             yield name, file != entry.name

@@ -4,6 +4,28 @@ from pathlib import Path
 
 import pytest
 
+from tests.chkpt.cli.terminals import Launcher, Terminal
+from tests.guests import HERE
+
+SHELL = f"""
+name = "shell"
+memory = "1M"
+[cpu]
+[firmware]
+bios = "{HERE / "shell.bin"}"
+[[device]]
+type = "pic"
+[[device]]
+type = "pit"
+[[device]]
+type = "serial"
+name = "com1"
+port = 0x3f8
+irq = 4
+[[device]]
+type = "isa_debug_exit"
+"""
+
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
@@ -13,6 +35,28 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
         monkeypatch.delenv("CHKPT_STORE", raising=False)
         monkeypatch.chdir(tmp_path)
         yield tmp_path
+
+
+@pytest.fixture
+def toml(home: Path) -> Path:
+    """A machine whose guest says ready, does what single letters tell it, and sends others back as capitals."""
+    path = home / "shell.toml"
+    path.write_text(SHELL)
+    return path
+
+
+@pytest.fixture
+def at_terminal() -> Iterator[Launcher]:
+    """Commands on terminals, none of which outlives the test."""
+    made: list[Terminal] = []
+
+    def launch(*args: object) -> Terminal:
+        made.append(Terminal(*args))
+        return made[-1]
+
+    yield launch
+    for each in made:
+        each.end()
 
 
 @pytest.fixture

@@ -1,13 +1,7 @@
 """`chkpt console`: a terminal, or a pipe, at a serial port."""
 
-import fcntl
 import os
-import pty
-import select
 import signal
-import struct
-import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +12,7 @@ from chkpt.manager import BackendTypes
 from chkpt.service import server
 from chkpt.service.client import MachineClient
 from tests.chkpt.cli.processes import PATIENCE, chkpt, refused, spawn
+from tests.chkpt.cli.terminals import Launcher
 from tests.chkpt.service.served import COM1, launch, serving
 
 COM2 = {**COM1, "name": "com2", "port": 0x2F8, "irq": 3}
@@ -51,44 +46,18 @@ def machine(home: Path, echo: None) -> Iterator[MachineClient]:
         yield client
 
 
-class Terminal:
-    """A pseudo-terminal with `chkpt console` on it."""
-
-    def __init__(self, *args: str) -> None:
-        self.master, self.slave = pty.openpty()
-        self.before = termios.tcgetattr(self.slave)
-        self.process = spawn("console", *args, stdin=self.slave, stdout=self.slave, stderr=self.slave)
-
-    def read_until(self, text: bytes) -> bytes:
-        seen = b""
-        while text not in seen:
-            ready, _, _ = select.select([self.master], [], [], PATIENCE)
-            assert ready, seen
-            seen += os.read(self.master, 4096)
-        return seen
-
-    def close(self) -> int:
-        """Wait for the end; return the exit status. The terminal must be as it was."""
-        status = self.process.wait(PATIENCE)
-        assert termios.tcgetattr(self.slave) == self.before
-        os.close(self.master)
-        os.close(self.slave)
-        return status
-
-
-def test_terminal_is_raw_and_restored(machine: MachineClient) -> None:
-    terminal = Terminal()
+def test_terminal_is_raw_and_restored(at_terminal: Launcher, machine: MachineClient) -> None:
+    terminal = at_terminal("console")
     terminal.read_until(b"console of machine m; Ctrl-] leaves")
-    while termios.tcgetattr(terminal.slave) == terminal.before:
-        time.sleep(0.01)
+    terminal.wait_until_raw()
     os.write(terminal.master, b"hi\x03\x1a")
     assert b"HI\x03\x1a" in terminal.read_until(b"\x1a")
     os.write(terminal.master, b"\x1d")
     assert terminal.close() == 0
 
 
-def test_terminal_is_restored_when_the_machine_ends(machine: MachineClient) -> None:
-    terminal = Terminal("-m", "m", "--port", "com1")
+def test_terminal_is_restored_when_the_machine_ends(at_terminal: Launcher, machine: MachineClient) -> None:
+    terminal = at_terminal("console", "-m", "m", "--port", "com1")
     terminal.read_until(b"leaves")
     os.write(terminal.master, b"x")
     terminal.read_until(b"X")
@@ -97,21 +66,21 @@ def test_terminal_is_restored_when_the_machine_ends(machine: MachineClient) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_terminal_is_restored_after_a_signal(machine: MachineClient, number: signal.Signals) -> None:
-    terminal = Terminal()
+def test_terminal_is_restored_after_a_signal(
+    at_terminal: Launcher, machine: MachineClient, number: signal.Signals
+) -> None:
+    terminal = at_terminal("console")
     terminal.read_until(b"leaves")
-    while termios.tcgetattr(terminal.slave) == terminal.before:
-        time.sleep(0.01)
+    terminal.wait_until_raw()
     terminal.process.send_signal(number)
     assert terminal.close() == 128 + number
 
 
-def test_a_resize_does_no_harm(machine: MachineClient) -> None:
-    terminal = Terminal()
+def test_a_resize_does_no_harm(at_terminal: Launcher, machine: MachineClient) -> None:
+    terminal = at_terminal("console")
     terminal.read_until(b"leaves")
     for rows in range(20, 60):
-        fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("4H", rows, 80, 0, 0))
-        terminal.process.send_signal(signal.SIGWINCH)  # it is not the terminal's own session, which the kernel tells
+        terminal.resize(rows)
         os.write(terminal.master, b"a")
     seen = terminal.read_until(b"A")
     while seen.count(b"A") < 40:
@@ -120,22 +89,30 @@ def test_a_resize_does_no_harm(machine: MachineClient) -> None:
     assert terminal.close() == 0
 
 
-def test_the_end_of_input_that_a_terminal_makes_is_for_the_guest(machine: MachineClient) -> None:
-    terminal = Terminal()
+def test_the_end_of_input_that_a_terminal_makes_is_for_the_guest(at_terminal: Launcher, machine: MachineClient) -> None:
+    terminal = at_terminal("console")
     terminal.read_until(b"leaves")
-    while termios.tcgetattr(terminal.slave) == terminal.before:
-        time.sleep(0.01)
+    terminal.wait_until_raw()
     os.write(terminal.master, b"\x04x")
     assert b"\x04X" in terminal.read_until(b"X")
     os.write(terminal.master, b"\x1d")
     assert terminal.close() == 0
 
 
-def test_a_terminal_that_goes_away_ends_it(machine: MachineClient) -> None:
-    terminal = Terminal()
+def test_ctrl_bracket_leaves_a_machine_that_takes_nothing(at_terminal: Launcher, machine: MachineClient) -> None:
+    machine.pause()
+    terminal = at_terminal("console")
     terminal.read_until(b"leaves")
-    os.close(terminal.slave)
-    os.close(terminal.master)
+    terminal.wait_until_raw()
+    terminal.type(b"x" * 300_000)  # more than the machine's socket takes
+    terminal.type(b"\x1d")
+    assert terminal.close() == 0
+
+
+def test_a_terminal_that_goes_away_ends_it(at_terminal: Launcher, machine: MachineClient) -> None:
+    terminal = at_terminal("console")
+    terminal.read_until(b"leaves")
+    terminal.go_away()
     assert terminal.process.wait(PATIENCE) is not None
     assert machine.machine()["name"] == "m"
 

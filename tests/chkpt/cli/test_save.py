@@ -61,6 +61,7 @@ def test_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "skipped": [],
             "encrypted": False,
             "signed_by": [],
+            "removed": [],
         }
 
 

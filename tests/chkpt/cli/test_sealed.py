@@ -56,6 +56,24 @@ def test_save_encrypted_and_load_it(home: Path, capsys: Capture) -> None:
         assert reader.root_digest.hex() == found["digest"]
 
 
+def test_a_forced_save_removes_old_signatures_and_says_so(home: Path, capsys: Capture) -> None:
+    alice = pair(home, "alice")
+    beside = home / "snapshots" / "a.zst.sig"
+    with serving(launch()):
+        assert chkpt(capsys, "save", "a").status == 0
+        assert chkpt(capsys, "sign", "a", "--key", alice.secret, "--detached").status == 0
+        said = chkpt(capsys, "save", "a", "--force")
+        assert said.out.endswith(f"bytes; {beside} is removed, it had signatures of the one replaced\n")
+        assert not beside.exists()
+        words = refused(chkpt(capsys, "load", "a", "--require-signature", alice.public), 4)
+        assert words.endswith("it has no signature")
+        assert chkpt(capsys, "sign", "a", "--key", alice.secret, "--detached").status == 0
+        assert chkpt(capsys, "load", "a", "--require-signature", alice.public).status == 0
+        found = json.loads(chkpt(capsys, "save", "a", "--force", "--sign", alice.secret, "--json").out)
+        assert found["removed"] == [str(beside)]
+        assert chkpt(capsys, "load", "a", "--require-signature", alice.public).status == 0
+
+
 def test_names_of_encrypted_snapshots(home: Path, capsys: Capture) -> None:
     recipient, _ = generate_identity(home / "me")
     with serving(launch()):

@@ -5,37 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from chkpt.cli.saving import Target
 from chkpt.cli.until import parse
 from chkpt.errors import UsageError
+from chkpt.seal import generate_identity, open_snapshot, trusted_keys
 from chkpt.service.until import Until
 from tests.chkpt.cli.processes import PATIENCE, Outcome, chkpt, refused, spawn
+from tests.chkpt.seal.pairs import pair
 from tests.guests import HERE
 
-TOML = f"""
-name = "shell"
-memory = "1M"
-[cpu]
-[firmware]
-bios = "{HERE / "shell.bin"}"
-[[device]]
-type = "pic"
-[[device]]
-type = "pit"
-[[device]]
-type = "serial"
-name = "com1"
-port = 0x3f8
-irq = 4
-[[device]]
-type = "isa_debug_exit"
-"""
+Capture = pytest.CaptureFixture[str]
 
-
-@pytest.fixture
-def toml(home: Path) -> Path:
-    path = home / "shell.toml"
-    path.write_text(TOML)
-    return path
+SHELL_BIOS = HERE / "shell.bin"
 
 
 def run(*args: object, typed: bytes = b"") -> Outcome:
@@ -76,7 +57,7 @@ def test_what_is_waited_for(goal: str, until: Until) -> None:
         ("a", {"timeout": 0.0}, "--timeout 0: write a number of seconds above 0"),
         ("a", {"timeout": float("nan")}, "--timeout nan"),
         ("a", {"timeout": 1e300}, "--timeout 1e"),
-        ("exit", {"save": Path("a")}, "--save goes with --until TEXT or TICKS"),
+        ("exit", {"save": Target(Path("a"), None, (), named=True)}, "--save goes with --until TEXT or TICKS"),
     ],
 )
 def test_what_means_nothing_is_refused(goal: str, options: dict[str, object], message: str) -> None:
@@ -84,7 +65,7 @@ def test_what_means_nothing_is_refused(goal: str, options: dict[str, object], me
         meant(goal, **options)
 
 
-@pytest.mark.parametrize("option", [["--port", "com1"], ["--timeout", "1"], ["--save", "a"], ["--force"]])
+@pytest.mark.parametrize("option", [["--timeout", "1"], ["--save", "a"], ["--force"]])
 def test_options_without_until_are_refused(option: list[str], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(chkpt(capsys, "run", *option), 2) == f"{option[0]} goes with --until"
 
@@ -111,6 +92,43 @@ def test_the_guest_s_words_are_on_stdout_and_ours_on_stderr(toml: Path) -> None:
         "clock_ns": 0,
         "saved": None,
     }
+
+
+def test_what_is_saved_at_the_goal_is_signed_and_encrypted_as_by_save(toml: Path, capfd: Capture) -> None:
+    alice, home = pair(toml.parent, "alice"), toml.parent
+    recipient, _ = generate_identity(home / "me")
+    end = run(toml, "--until", "ready", "--save", "a", "--sign", "alice", "-r", recipient)
+    path = home / "snapshots" / "a.zst.age"
+    assert end.status == 0
+    assert end.err.endswith(f"; saved to {path}, signed with key {alice.id}, encrypted\n")
+    with open_snapshot(path, identity=home / "me", trusted=trusted_keys([alice.public])) as reader:
+        reader.verify()
+    again = run(toml, "--until", "ready", "--save", "b", "--sign", "alice", "--json")
+    document = json.loads(again.err.splitlines()[-1])
+    assert (document["signed_by"], document["encrypted"]) == ([alice.id], False)
+    with open_snapshot(home / "snapshots" / "b.zst", trusted=trusted_keys([alice.public])) as reader:
+        assert document["digest"] == reader.root_digest.hex()
+    for args, status, words in (
+        (["c", "--sign", "absent"], 3, "absent: there is no such key file"),
+        (["c", "--sign", alice.public], 2, "chmod 600"),
+        (["c", "-r", "absent"], 3, "absent: there is no such key file"),
+        (["c", "-r", "age1x"], 2, "is no recipient"),
+        (["./c.zst", "-r", recipient], 2, "the file name of an encrypted snapshot ends in .zst.age"),
+        (["./", "--sign", "alice"], 2, "is the path of a directory"),
+        (["a", "--sign", "alice"], 1, "a.zst.age: there is a snapshot of that name already"),
+        (["b", "-r", recipient, "--force"], 1, "b.zst: there is a snapshot of that name already"),
+        (["b"], 1, "b.zst: there is something of that name already"),
+        (["/proc/c.zst"], 2, "/proc is no place for snapshots"),
+        ([str(SHELL_BIOS), "--force"], 1, "the machine itself uses this file, and it is not replaced"),
+    ):
+        message = refused(chkpt(capfd, "run", toml, "--until", "ready", "--save", *args), status)
+        assert words in message, (args, message)
+    assert sorted(each.name for each in (home / "snapshots").iterdir()) == ["a.zst.age", "b.zst"]
+
+
+@pytest.mark.parametrize("option", [["--sign", "k"], ["--recipient", "r"], ["--force"]])
+def test_options_without_save_are_refused(option: list[str], home: Path, capsys: Capture) -> None:
+    assert refused(chkpt(capsys, "run", "--until", "a", *option), 2) == f"{option[0]} goes with --save"
 
 
 def test_the_guest_s_status_is_the_command_s(toml: Path) -> None:

@@ -115,17 +115,72 @@ def test_what_a_device_does_ends_the_run_with_its_block() -> None:
     assert saved(machine).contexts["cpu"].values == saved(plain).contexts["cpu"].values
 
 
-def test_what_a_serial_port_still_sends_after_its_guest_has_halted_counts() -> None:
-    machine = computer()
-    begin(machine, bytes.fromhex("baf803 b041 ee ee faf4"))  # mov dx, 3f8h; mov al, 'A'; out dx, al; twice; cli; hlt
-    machine.devices.disconnect_char("com1").close()
-    loop = RunLoop(machine, wall_clock=True)
-    for port, value in ((0x3FB, 0x83), (0x3F8, 12), (0x3F9, 0), (0x3FB, 3), (0x3FA, 1)):  # 9600 8N1, with its FIFO
-        machine.ports.outb(port, value)
-    tail = Tail(machine, loop, b"AA")
-    machine.devices.connect_char("com1", tail)
-    loop.run()
+class Stuck(Tail):
+    """A backend that takes nothing."""
+
+    def write(self, data: bytes) -> int:
+        return 0
+
+
+def test_what_a_serial_port_still_holds_when_its_guest_has_halted_counts() -> None:
+    machine, other = computer(), computer()
+    begin(machine, bytes.fromhex("faf4"))  # cli; hlt
+    loops = {each: RunLoop(each, wall_clock=True) for each in (machine, other)}
+    for each in loops:
+        each.devices.disconnect_char("com1").close()
+    machine.devices.connect_char("com1", Stuck(machine, loops[machine], b""))
+    machine.ports.outb(0x3FA, 1)  # with its FIFO
+    for letter in b"AA":
+        machine.ports.outb(0x3F8, letter)
+    assert machine.run() is Outcome.DEAD
+    other.load(saved(machine))
+    tail = Tail(other, loops[other], b"AA")
+    other.devices.connect_char("com1", tail)
+    loops[machine].stop()
+    for loop in loops.values():
+        loop.run()
     assert (tail.told, tail.sent) == ([Outcome.ENOUGH], b"AA")
+
+
+def with_device(machine: Machine, at: int) -> Outcome | None:
+    """Run a machine that has a device which does what is waited for at a time; return how the run ended."""
+    told: list[Outcome | None] = []
+    loop = RunLoop(machine, wall_clock=True)
+
+    def done(outcome: Outcome | None) -> None:
+        told.append(outcome)
+        loop.stop()
+
+    goal = Goal(done)
+    loop.aim(goal)
+    machine.clock.timer(lambda: goal.reach(execution(machine))).arm(at)
+    loop.run()
+    (outcome,) = told
+    return outcome
+
+
+def test_devices_go_on_for_a_second_after_a_processor_that_is_halted_for_good() -> None:
+    def halting() -> Machine:
+        machine = computer()
+        begin(machine, bytes.fromhex("faf4"))  # cli; hlt
+        return machine
+
+    other = halting()
+    assert other.run() is Outcome.DEAD
+    end = other.clock.now + 1_000_000_000
+    assert with_device(halting(), end) is Outcome.ENOUGH
+    assert with_device(halting(), end + 1) is Outcome.DEAD
+
+
+def test_devices_go_on_for_a_second_after_a_guest_that_has_ended_the_machine() -> None:
+    def ended() -> Machine:
+        machine = computer()
+        begin(machine, bytes.fromhex("ebfe"))  # jmp $
+        machine.requests.request_exit(0)
+        return machine
+
+    assert with_device(ended(), DRAIN) is Outcome.ENOUGH
+    assert with_device(ended(), DRAIN * 3) is None
 
 
 def test_a_guest_that_waits_for_input_that_nobody_can_give_never_gets_there() -> None:

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +66,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(runtime: Path) -> Iterator[Bench]:
+def bench(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(consoles, "LAST_MS", 600_000)  # however busy this host is
     made = Bench(runtime / "com1.console")
     yield made
     made.consoles.close()
@@ -217,6 +219,73 @@ def test_too_many_consoles_are_turned_away(bench: Bench, monkeypatch: pytest.Mon
         assert third.recv(1) == b""
         bench.send(b"x")
         assert one.recv(1) == b"x"
+
+
+# -- this process's own -----------------------------------------------------------------------------------------------
+
+
+def read_all(stream: socket.socket, seen: bytearray) -> None:
+    while data := stream.recv(1 << 16):
+        seen += data
+
+
+def test_own_stream_gets_all_from_the_first_byte_on_and_the_last_before_its_end(bench: Bench) -> None:
+    own = bench.consoles.attach(lambda: False)
+    data = bytes(n & 0xFF for n in range(MAX_UNSENT * 6))
+    seen = bytearray()
+    with own:
+        bench.tap.write(data[:1])
+        assert own.recv(1) == data[:1]
+        reader = threading.Thread(target=read_all, args=(own, seen))
+        reader.start()
+        for at in range(1, len(data), 1000):
+            bench.tap.write(data[at : at + 1000])
+            assert bench.consoles._own is not None
+            assert len(bench.consoles._own.unsent) < MAX_UNSENT + 1000
+        bench.consoles.conclude()
+        reader.join()
+    assert data[:1] + seen == data
+
+
+def test_own_stream_that_does_not_read_lets_the_machine_go_on_where_it_is_called(bench: Bench) -> None:
+    asked: list[int] = []
+
+    def called() -> bool:
+        asked.append(1)
+        return True
+
+    with bench.consoles.attach(called) as own:
+        for _ in range(20):
+            bench.tap.write(bytes(MAX_UNSENT))
+        seen = bytearray()
+        reader = threading.Thread(target=read_all, args=(own, seen))
+        reader.start()
+        bench.consoles.conclude()
+        reader.join()
+    assert asked
+    assert len(seen) == 20 * MAX_UNSENT
+
+
+def test_own_stream_that_hung_up_holds_nothing(bench: Bench) -> None:
+    with bench.consoles.attach(lambda: False) as own:
+        own.sendall(b"x")
+    for _ in range(20):
+        bench.tap.write(bytes(MAX_UNSENT))
+    bench.run()
+    assert bench.received() == b"x"
+    bench.consoles.conclude()
+    with bench.attach() as other:
+        bench.send(b"to another")
+        assert other.recv(100) == b"to another"
+
+
+def test_own_stream_types_as_any_console(bench: Bench) -> None:
+    with bench.consoles.attach(lambda: False) as own:
+        own.sendall(b"abc")
+        bench.run()
+        assert bench.received() == b"abc"
+        bench.consoles.conclude()
+        assert own.recv(1) == b""
 
 
 def test_closing_ends_every_console(bench: Bench) -> None:

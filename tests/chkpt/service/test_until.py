@@ -52,7 +52,9 @@ def test_a_tick_ends_the_run_at_its_block_and_the_machine_is_saved_there(tmp_pat
     machine.run(ticks=20_000)
     begin.write_bytes(dumps(saved(machine)))
     at = run(Until(ticks=50_000, save=end), load=begin)
-    assert at == End("reached", 0, at.message, at.ticks, at.clock_ns, end)
+    assert at == End("reached", 0, at.message, at.ticks, at.clock_ns, at.saved)
+    assert at.saved is not None
+    assert (at.saved["path"], at.saved["clock_ns"]) == (str(end), at.clock_ns)
     assert at.message == f"machine machine is at tick {at.ticks}"
     relative = run(Until(ticks=50_000 - execution(machine).cpu.ticks, relative=True, save=path), load=begin)
     assert relative.ticks == at.ticks

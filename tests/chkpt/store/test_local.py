@@ -40,6 +40,14 @@ class TestLocalStore(StoreContract):
 
         return damage
 
+    @pytest.fixture
+    def encrypted(self, store: LocalStore) -> Callable[[str], None]:
+        def encrypted(name: str) -> None:
+            store.directory.mkdir(exist_ok=True)
+            (store.directory / f"{name}.zst.age").write_bytes(b"age-encryption.org/v1\n")
+
+        return encrypted
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:

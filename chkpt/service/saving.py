@@ -1,0 +1,90 @@
+"""How a machine gets into a snapshot's file: where that may be, who signs, who can read it, what is told of it."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from chkpt.machine import MachineConfig
+from chkpt.manager import SaveReport, Skip
+from chkpt.seal import Sealing, sealing
+from chkpt.service import paths
+from chkpt.service.messages import SaveReply, SkipInfo
+from chkpt.service.requests import SaveRequest
+from chkpt.snapshot import Sign, Summary, Writable
+from chkpt.store.replacing import check_new, publish_snapshot
+
+log = logging.getLogger("chkpt.service")
+
+Encode: TypeAlias = Callable[[Writable, Sign | None], tuple[Summary, SaveReport, int]]
+"""Saves the machine and writes it to a file, signed; returns what was written, what was saved, and at what time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A place where a snapshot may be, and what is done to it on its way there."""
+
+    path: Path
+    force: bool
+    seal: Sealing
+
+
+def destination(request: SaveRequest, config: MachineConfig) -> Destination:
+    """Check where a machine is to be saved, and read the key, before there is anything to save.
+
+    Raises:
+        ExistsError: something is there that is not replaced.
+        KeyFileError, NotFoundError: the key or a recipient cannot be used.
+        StorageError: the place cannot be looked at.
+        UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
+        ChkptError: an extra that this needs is not installed.
+    """
+    path = Path(request.path)
+    paths.check_save(request.path, force=request.force, own=files_of(config))
+    seal = sealing(None if request.sign is None else Path(request.sign), request.recipients)
+    check_new(path, force=request.force)
+    return Destination(path, request.force, seal)
+
+
+def save_to(where: Destination, encode: Encode) -> SaveReply:
+    """Let `encode` write the machine to its destination, and tell of it.
+
+    Raises:
+        ExistsError: something has come there meanwhile.
+        SaveError: a device cannot be saved.
+        StorageError: the file cannot be written.
+    """
+    seal, removed = where.seal, list[str]()
+
+    def note(beside: Path) -> None:
+        log.warning("%s: removed, as its signatures were of the snapshot that was replaced", beside)
+        removed.append(str(beside))
+
+    def write(file: Writable) -> tuple[int | None, tuple[Summary, SaveReport, int]]:
+        return seal.write(file, lambda plain: encode(plain, seal.sign))
+
+    size, (summary, report, clock_ns) = publish_snapshot(where.path, write, force=where.force, removed=note)
+    return SaveReply(
+        path=str(where.path),
+        size=summary.size if size is None else size,
+        digest=summary.root_digest.hex(),
+        clock_ns=clock_ns,
+        saved=list(report.saved),
+        skipped=skips(report.skipped),
+        encrypted=bool(seal.recipients),
+        signed_by=[] if seal.key is None else [seal.key.id],
+        removed=removed,
+    )
+
+
+def files_of(config: MachineConfig) -> Iterable[str]:
+    """Return the paths of the files that a machine was made of: a snapshot replaces none of them."""
+    options = (backend.options.get("path") for device in config.devices for backend in device.backends)
+    bios = None if config.firmware is None else config.firmware.bios
+    return [path for path in (*options, bios) if isinstance(path, str)]
+
+
+def skips(skipped: Iterable[Skip]) -> list[SkipInfo]:
+    """Return what was passed over, for an answer."""
+    return [SkipInfo(name=skip.name, reason=skip.reason) for skip in skipped]

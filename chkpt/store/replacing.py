@@ -1,0 +1,134 @@
+"""How a snapshot gets to its path, with regard to what may be beside it: signatures, and its other kind.
+
+Two rules, for whoever saves:
+
+* `NAME.zst` and `NAME.zst.age` are one name, which has one snapshot: the plain or the encrypted one. Both are looked
+  for before anything is written. Two writers of the two kinds at the same moment get both, and every command then asks
+  for the path of one.
+* `FILE.sig` has signatures of the snapshot that it lies beside, so it cannot have any of a new one. It goes once the
+  new snapshot has its name and will keep it, never before: a save that fails has taken nothing from the old pair.
+  Between the two a power cut leaves old signatures beside the new snapshot; whoever requires one is told that they are
+  not valid, and the next `save --force`, `sign --detached` or `rm` removes them. Nothing goes without `force`.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from chkpt.errors import ExistsError, StorageError
+from chkpt.snapshot import Writable
+from chkpt.store.files import open_directory, publish, sync_directory, taken
+
+log = logging.getLogger("chkpt.store")
+
+T = TypeVar("T")
+
+SUFFIX: Final = ".zst"
+"""What follows a snapshot's name in the name of its file."""
+
+ENCRYPTED: Final = ".age"
+"""What follows the name of a file in that of an encrypted one. `chkpt.seal` writes and opens those."""
+
+SIGNATURES: Final = ".sig"
+"""What follows the name of a snapshot's file in that of its detached signatures."""
+
+
+def publish_snapshot(
+    path: str | os.PathLike[str],
+    write: Callable[[Writable], T],
+    *,
+    force: bool = False,
+    removed: Callable[[Path], None] | None = None,
+) -> T:
+    """Let `write` write a snapshot to `path`, as `chkpt.store.files.publish` does; old signatures beside it go.
+
+    `removed` is told the path of their file; without it, the log is.
+
+    Raises:
+        ExistsError: as `publish` raises it. Or the name has a snapshot of the other kind, also with `force`. Or there
+            are signatures at `path` without a snapshot, and `force` is not set.
+        StorageError: as `publish` raises it. Or the snapshot is there, but the old signatures could not be removed.
+        UsageError: `path` can be no file's.
+    """
+    target = Path(path)
+    check_new(target, force=force)
+    stale = _status(_beside(target))
+    result = publish(target, write, force=force)
+    if stale is not None and _remove_stale(target, stale):
+        (removed or _log_removed)(_beside(target))
+    return result
+
+
+def check_new(path: Path, *, force: bool) -> None:
+    """Raise ExistsError where no snapshot may be saved to `path`. To be asked before there is anything to save."""
+    other = other_kind(path)
+    if other is not None and os.path.lexists(other):
+        raise ExistsError(f"{other}: there is a snapshot of that name already; choose another, or chkpt rm it")
+    if force:
+        return
+    if os.path.lexists(path):
+        raise taken(path)
+    if os.path.lexists(_beside(path)):
+        raise ExistsError(
+            f"{_beside(path)}: there are signatures of a snapshot that is gone; choose another name, remove them,"
+            " or replace them (--force)"
+        )
+
+
+def other_kind(path: Path) -> Path | None:
+    """Return the path of the encrypted snapshot where `path` is the plain one's, and the other way round."""
+    if path.name.endswith(SUFFIX + ENCRYPTED):
+        return path.with_name(path.name.removesuffix(ENCRYPTED))
+    return path.with_name(path.name + ENCRYPTED) if path.name.endswith(SUFFIX) else None
+
+
+def remove_snapshot(path: Path) -> None:
+    """Remove a snapshot and the signatures beside it, for good when this returns. Raise OSError."""
+    path.unlink()
+    _beside(path).unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _beside(path: Path) -> Path:
+    return Path(f"{path}{SIGNATURES}")
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (OSError, ValueError):  # where it cannot be looked at, neither can the snapshot
+        return None
+
+
+def _remove_stale(target: Path, stale: os.stat_result) -> bool:
+    """Remove the signatures that were beside `target` before it was what it is now, but none that came since.
+
+    Return whether there was something to remove.
+    """
+    beside = _beside(target)
+    now = _status(beside)
+    if now is None or not os.path.samestat(stale, now):
+        return False
+    try:
+        beside.unlink(missing_ok=True)
+        _sync(target.parent)
+    except OSError as exc:
+        raise StorageError(
+            f"{beside}: {exc.strerror or exc}; its signatures are of the snapshot that was replaced, so remove it:"
+            f" the new one, {target.name}, is there and whole"
+        ) from exc
+    return True
+
+
+def _log_removed(beside: Path) -> None:
+    log.warning("%s: removed, as its signatures were of the snapshot that was replaced", beside)
+
+
+def _sync(path: Path) -> None:
+    directory = open_directory(path)
+    try:
+        sync_directory(directory)
+    finally:
+        os.close(directory)

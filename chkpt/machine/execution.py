@@ -23,9 +23,6 @@ log = logging.getLogger("chkpt.machine")
 
 SECOND: Final = 1_000_000_000
 
-GRID: Final = 4096
-"""While an interrupt waits for RFLAGS.IF, the processor is looked at at multiples of this many ticks."""
-
 SLICE: Final = 1_000_000
 """The ticks of a slice at most: between two, the host's side of the machine gets its turn."""
 
@@ -173,19 +170,15 @@ class Execution:
         for time in (clock.next_deadline, until):
             if time is not None:
                 target = min(target, self._tick(time))
-        look = None
-        if self._irq.intr:  # it waits: for the next block where only a shadow holds it back, else for the grid
-            look = begin + 1 if self._sync and cpu.shadow else (begin // GRID + 1) * GRID
-            target = min(target, look)
-        self._sync = False
+        self._sync = opens = False
         with self._requests.held():
             self._running = True
             try:
-                cpu.run(target)
+                opens = cpu.run(target, watch=self._irq.intr)
             finally:
                 self._running = False
         self._catch_up()
-        if cpu.activity is Activity.HALTED or (look is not None and cpu.ticks >= look):
+        if opens or cpu.activity is Activity.HALTED:
             self._sync = True
 
     def _on_line(self, number: int, level: bool) -> None:

@@ -1,8 +1,11 @@
 """How long the engine runs: a hook at the begin of every block counts its bytes, and stops the engine at a limit.
 
-The hook is 26 bytes of machine code where the host can run them, else a function in Python. Both give the same run,
+The hook is 78 bytes of machine code where the host can run them, else a function in Python. Both give the same run,
 the first one some twenty times faster. The engine's own means are no use: its `count` slows everything down, its
 `timeout` and a stop from within a port's hook may lose half an instruction.
+
+While an interrupt waits, the hook also looks for RFLAGS.IF: whatever sets it ends a block, so no guest's window is too
+short to be seen (GRUB's, before each call of the BIOS, is one instruction).
 """
 
 import ctypes
@@ -14,22 +17,39 @@ from typing import Any, Final
 
 from unicorn import Uc  # noqa: TID253  only a machine with such a CPU imports this
 from unicorn.unicorn_const import UC_HOOK_BLOCK  # noqa: TID253
+from unicorn.x86_const import UC_X86_REG_EFLAGS as _EFLAGS  # noqa: TID253
+
+from chkpt.machine.cpu.registers import IF
 
 log = logging.getLogger("chkpt.machine")
 
 _CODE: Final = bytes.fromhex(
-    "488b01"  #            mov rax, [rcx]         ; the ticks of this slice
-    "483b4108"  #          cmp rax, [rcx + 8]     ; its limit
+    "488b01"  #            mov rax, [rcx]           ; the ticks of this slice
+    "4883792000"  #        cmp qword [rcx + 32], 0  ; whether an interrupt waits
+    "7517"  #              jne watch
+    "483b4108"  #  limit:  cmp rax, [rcx + 8]       ; the limit
     "7306"  #              jae stop
-    "89d2"  #              mov edx, edx           ; the bytes of the block
+    "89d2"  #              mov edx, edx             ; the bytes of the block
     "480111"  #            add [rcx], rdx
     "c3"  #                ret
     "48c7411001000000"  #  stop: mov qword [rcx + 16], 1
-    "ff6118"  #            jmp [rcx + 24]         ; uc_emu_stop(rdi), the engine
+    "ff6118"  #            jmp [rcx + 24]           ; uc_emu_stop(rdi), the engine
+    "4885c0"  #    watch:  test rax, rax            ; the first block runs in any case
+    "74e4"  #              je limit
+    "575251"  #            push rdi; push rdx; push rcx
+    "be19000000"  #        mov esi, 25              ; UC_X86_REG_EFLAGS
+    "488d5138"  #          lea rdx, [rcx + 56]
+    "ff5130"  #            call [rcx + 48]          ; uc_reg_read(rdi, esi, rdx)
+    "595a5f"  #            pop rcx; pop rdx; pop rdi
+    "488b01"  #            mov rax, [rcx]
+    "f7413800020000"  #    test dword [rcx + 56], 200h
+    "74c6"  #              je limit
+    "48c7412801000000"  #  mov qword [rcx + 40], 1  ; it may be taken
+    "ebc8"  #              jmp stop
 )
 """`void hook(uc_engine *rdi, uint64_t rsi, uint32_t edx, struct *rcx)` by the System V ABI."""
 
-_TICKS, _LIMIT, _STOPPED, _STOP = range(4)
+_TICKS, _LIMIT, _STOPPED, _STOP, _WATCH, _OPEN, _READ, _FLAGS = range(8)
 
 
 class Budget:
@@ -43,8 +63,9 @@ class Budget:
             library: its library, loaded.
             native: whether to use machine code; None where the host can.
         """
-        self._cells = (ctypes.c_uint64 * 4)()
+        self._cells = (ctypes.c_uint64 * 8)()
         self._cells[_STOP] = ctypes.cast(library.uc_emu_stop, ctypes.c_void_p).value or 0
+        self._cells[_READ] = ctypes.cast(library.uc_reg_read, ctypes.c_void_p).value or 0
         self._code: mmap.mmap | None = None
         if native is None:
             native = sys.platform != "win32" and platform.machine() in {"x86_64", "AMD64"}
@@ -78,18 +99,23 @@ class Budget:
     def _enter(self, uc: Uc, _address: int, size: int, _data: object) -> None:
         """Do what the machine code does."""
         cells = self._cells
-        if cells[_TICKS] >= cells[_LIMIT]:
+        opens = cells[_WATCH] and cells[_TICKS] and uc.reg_read(_EFLAGS) & IF
+        if opens:
+            cells[_OPEN] = 1
+        if opens or cells[_TICKS] >= cells[_LIMIT]:
             cells[_STOPPED] = 1
             uc.emu_stop()
         else:
             cells[_TICKS] += size
 
-    def begin(self, limit: int) -> None:
-        """Begin a slice."""
+    def begin(self, limit: int, *, watch: bool = False) -> None:
+        """Begin a slice, which also ends behind its first block after which RFLAGS.IF is set, with `watch`."""
         cells = self._cells
         cells[_TICKS] = 0
         cells[_LIMIT] = limit
         cells[_STOPPED] = 0
+        cells[_WATCH] = watch
+        cells[_OPEN] = 0
 
     @property
     def ticks(self) -> int:
@@ -105,6 +131,11 @@ class Budget:
     def stopped(self) -> bool:
         """Whether the slice ended at its limit."""
         return self._cells[_STOPPED] != 0
+
+    @property
+    def opens(self) -> bool:
+        """Whether `watch` has found RFLAGS.IF set at the slice's end."""
+        return self._cells[_OPEN] != 0
 
     def charge(self, ticks: int) -> None:
         """Add ticks."""

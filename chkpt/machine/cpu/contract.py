@@ -164,11 +164,16 @@ class Cpu(Protocol):
     @a20.setter
     def a20(self, level: bool, /) -> None: ...
 
-    def run(self, until: int, /) -> None:
+    def run(self, until: int, /, *, watch: bool = False) -> bool:
         """Run to the first end of a block at or after `until`, counted in ticks: one block at the least.
 
         Returns earlier where the processor halts or shuts down, and where `hurry` is called. An exception of the bus
         goes through.
+
+        Args:
+            until: the tick.
+            watch: an interrupt waits; return, with True, at the first end of a block with RFLAGS.IF set, too. `shadow`
+                may still hold the interrupt back there.
         """
 
     def hurry(self, until: int = 0, /) -> None:

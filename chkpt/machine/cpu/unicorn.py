@@ -232,15 +232,15 @@ class UnicornCpu:
         """Whether blocks are counted by machine code."""
         return self._budget.native
 
-    def run(self, until: int) -> None:
-        """Run to the first end of a block at or after `until`."""
+    def run(self, until: int, *, watch: bool = False) -> bool:
+        """Run to the first end of a block at or after `until`; with `watch`, or to the first with RFLAGS.IF set."""
         if self.activity is not Activity.ACTIVE:
-            return
+            return False
         if self._stale:
             self._uc.ctl_flush_tb()
             self._flush_tlb()
             self._stale = False
-        self._budget.begin(max(until - self._ticks, 1))
+        self._budget.begin(max(until - self._ticks, 1), watch=watch)
         try:
             self._uc.emu_start(self._pull().eip, 0)
             if not self._budget.stopped and self.activity is Activity.ACTIVE:
@@ -249,8 +249,10 @@ class UnicornCpu:
             hole = exc.errno in {UC_ERR_FETCH_PROT, UC_ERR_FETCH_UNMAPPED}
             self._shut_down("no memory to run code from" if hole else f"it cannot go on: {exc}")
         finally:
+            opens = self._budget.opens
             self._ticks += self._budget.ticks
             self._budget.begin(0)
+        return opens
 
     def hurry(self, until: int = 0) -> None:
         """Let the present `run` end at the first end of a block at or after `until`."""

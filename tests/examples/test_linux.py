@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chkpt.machine import Machine
+from chkpt.machine.config import parse
 from chkpt.snapshot import dumps
 from tests.guests import HERE, SECOND, execution, linux, output
 from tests.rig import saved
@@ -119,6 +120,19 @@ def test_a_kernel_goes_on_from_everywhere_as_if_nobody_had_stopped_it(files: Pat
 @pytest.fixture(scope="module")
 def uncut(files: Path) -> Boot:
     return boot(files, {})
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_what_counts_the_blocks_makes_no_difference_to_a_kernel(files: Path) -> None:
+    ends = []
+    for model in ("unicorn", "unicorn-portable"):  # the second takes some twenty times as long
+        config = linux.config(files)
+        machine = Machine(parse({**config.table, "cpu": {"model": model}}, files))
+        run_to(machine, linux.DONE)
+        ends.append((linux.remains(machine), output(machine)))
+        machine.close()
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.long

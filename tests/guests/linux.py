@@ -36,13 +36,28 @@ def make(target: Path, tree: Callable[[str, Path], Path]) -> Path:
     return target
 
 
-def config(directory: Path, **kernel: object) -> MachineConfig:
+def chain_packages(target: Path) -> Path:
+    """Put what grub.py wants of four packages into one tree, as who unpacks them into one directory has it."""
+    for name, path in (
+        ("grub-pc-bin", "usr/lib/grub"),
+        ("grub-common", "usr/bin/grub-mkimage"),
+        ("libdevmapper1.02.1", "lib/x86_64-linux-gnu"),
+        ("seabios", "usr/share/seabios"),
+    ):
+        place = target / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(packages.package(name) / path)
+    return target
+
+
+def config(directory: Path, machine: str = "machine.toml", **kernel: object) -> MachineConfig:
     """Return the example's machine, its serial port in memory."""
-    table: dict[str, Any] = tomllib.loads((EXAMPLE / "machine.toml").read_text())
+    table: dict[str, Any] = tomllib.loads((EXAMPLE / machine).read_text())
     for device in table["device"]:
         if device["type"] == "serial":
             device["backend"] = {"type": "memory"}
-    table["kernel"].update(kernel)
+    if kernel:
+        table["kernel"].update(kernel)
     return parse(table, directory)
 
 

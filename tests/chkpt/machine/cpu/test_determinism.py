@@ -124,7 +124,7 @@ WINDOWS = {
     "not in the shadow of sti": ("fb" + COUNT + COUNT + "ebfa", 1),
     "in a window of one instruction": (COUNT + "fb90fa" + "ebf7", 1),  # count; sti; nop; cli; again
     "not in a window that is all shadow": (COUNT + "fbfa" + "833e000203" + "75f3" + "fb90", 3),  # sti; cli; three times
-    "where POPF opens": ("9c58" + "80cc02" + COUNT + "509d" + COUNT + "ebfa", 1),  # pushf; pop ax; or ah, 2; push ax; popf
+    "where POPF opens": ("9c58" + "80cc02" + COUNT + "509d" + COUNT + "ebfa", 1),  # pushf; or [IF]; popf
 }
 
 

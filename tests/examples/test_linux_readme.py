@@ -12,14 +12,14 @@ import pytest
 
 from tests.guests import linux, packages
 
-README = (linux.EXAMPLE / "README.md").read_text()
+DIRECTLY, FROM_A_DISK = re.split(r"^## From a disk.*$", (linux.EXAMPLE / "README.md").read_text(), flags=re.MULTILINE)
 BIN = Path(sys.executable).parent
 
 
-def session() -> list[tuple[str, list[str]]]:
-    """Return each command with the output lines below it."""
+def session(part: str) -> list[tuple[str, list[str]]]:
+    """Return each command of a part of the file with the output lines below it."""
     found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```console\n(.*?)^```", part, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
@@ -34,22 +34,41 @@ def fits(wanted: list[str], output: str) -> bool:
     return re.fullmatch("".join(lines), output) is not None
 
 
-@pytest.mark.long  # tests/examples/test_linux.py boots the same machine from the same files
-@pytest.mark.timeout(900)
-def test_the_session_is_as_shown(tmp_path: Path) -> None:
-    packages.tool("mke2fs", "e2fsprogs")
-    for name, package in (("kernel", "linux-image-cloud-amd64"), ("busybox", "busybox-static")):
-        (tmp_path / name).symlink_to(packages.package(package))
-    for name in ("build.py", "init", "machine.toml"):
-        shutil.copy(linux.EXAMPLE / name, tmp_path)
-    (tmp_path / "run").mkdir(mode=0o700)
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(tmp_path / "run")}
-    for command, wanted in session():
+def check(place: Path, part: str) -> None:
+    """Run the commands of a part, and compare what they print."""
+    (place / "run").mkdir(mode=0o700)
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(place / "run")}
+    for command, wanted in session(part):
         ended = subprocess.run(
-            shlex.split(command), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            shlex.split(command), cwd=place, env=environment, capture_output=True, text=True, check=False
         )
         assert ended.returncode == 0, ended.stderr
         said = ended.stdout.replace("\r", "")
         if said and not said.endswith("\n"):
             said += "\n"
         assert fits(wanted, said), f"{command}\n{said}"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    packages.tool("mke2fs", "e2fsprogs")
+    for name, package in (("kernel", "linux-image-cloud-amd64"), ("busybox", "busybox-static")):
+        (tmp_path / name).symlink_to(packages.package(package))
+    for path in linux.EXAMPLE.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.long  # tests/examples/test_linux.py boots the same machine from the same files
+@pytest.mark.timeout(900)
+def test_the_session_is_as_shown(place: Path) -> None:
+    check(place, DIRECTLY)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_session_from_a_disk_is_as_shown(place: Path) -> None:
+    linux.chain_packages(place / "pc")
+    subprocess.run([sys.executable, "build.py", "kernel", "busybox"], cwd=place, check=True)
+    check(place, FROM_A_DISK)

@@ -123,7 +123,7 @@ WINDOWS = {
     "as soon as it may be": ("fb90" + COUNT + "ebfa", 0),  # sti; nop; and counting
     "not in the shadow of sti": ("fb" + COUNT + COUNT + "ebfa", 1),
     "in a window of one instruction": (COUNT + "fb90fa" + "ebf7", 1),  # count; sti; nop; cli; again
-    "not in a window that is all shadow": (COUNT + "fbfa" + "833e000203" + "75f3" + "fb90", 3),  # sti; cli; three times
+    "not in a window that is all shadow": (COUNT + "fbfa" + "833e000203" + "75f3" + "fb90ebfe", 3),  # sti; cli
     "where POPF opens": ("9c58" + "80cc02" + COUNT + "509d" + COUNT + "ebfa", 1),  # pushf; or [IF]; popf
 }
 

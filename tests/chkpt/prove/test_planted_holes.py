@@ -71,9 +71,10 @@ EVERY: Final = [
 ]
 SMALL: Final = [each for each in EVERY if each[0] in BOARD]
 SAMPLE: Final = [
-    *random.Random("planted holes").sample(EVERY[: -len(SMALL)], 12)[::2],
-    *random.Random("small devices").sample(SMALL, 4)[:3],
-]
+    each
+    for device_type in (PIT, PIC, SERIAL, IDE)
+    for each in random.Random("holes of each device").sample([each for each in EVERY if each[0] is device_type], 2)
+] + random.Random("small devices").sample(SMALL, 3)
 
 
 def named(finding: Finding, device_type: DeviceType[Any, Any], field: str) -> bool:

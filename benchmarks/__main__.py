@@ -1,5 +1,6 @@
 """Print every figure as a table."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable
@@ -29,12 +30,17 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
 
 def main() -> None:
     """Run the groups named on the command line, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)} (default: all)")
+    groups = parser.parse_args().groups
+    if unknown := set(groups) - set(GROUPS):
+        parser.error(f"{', '.join(sorted(unknown))}: there is no such group")
     logging.disable(logging.WARNING)
     from rich.console import Console
     from rich.table import Table
 
     table = Table("what", "median", "middle half", "target", "", "beside it", title="chkpt, this machine, this run")
-    for name in sys.argv[1:] or GROUPS:
+    for name in groups or GROUPS:
         for each in GROUPS[name]():
             middle = f"{each.low:,.4g} - {each.high:,.4g}"
             verdict = {True: "met", False: "missed", None: ""}[each.met]

@@ -82,7 +82,8 @@ def files_of(config: MachineConfig) -> Iterable[str]:
     """Return the paths of the files that a machine was made of: a snapshot replaces none of them."""
     options = (backend.options.get("path") for device in config.devices for backend in device.backends)
     bios = None if config.firmware is None else config.firmware.bios
-    return [path for path in (*options, bios) if isinstance(path, str)]
+    kernel = () if config.kernel is None else (config.kernel.image or None, config.kernel.initrd)
+    return [path for path in (*options, bios, *kernel) if isinstance(path, str)]
 
 
 def skips(skipped: Iterable[Skip]) -> list[SkipInfo]:

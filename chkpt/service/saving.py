@@ -1,6 +1,5 @@
 """How a machine gets into a snapshot's file: where that may be, who signs, who can read it, what is told of it."""
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,6 @@ from chkpt.service.messages import SaveReply, SkipInfo
 from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import Sign, Summary, Writable
 from chkpt.store.replacing import check_new, publish_snapshot
-
-log = logging.getLogger("chkpt.service")
 
 Encode: TypeAlias = Callable[[Writable, Sign | None], tuple[Summary, SaveReport, int]]
 """Saves the machine and writes it to a file, signed; returns what was written, what was saved, and at what time."""
@@ -55,16 +52,12 @@ def save_to(where: Destination, encode: Encode) -> SaveReply:
         SaveError: a device cannot be saved.
         StorageError: the file cannot be written.
     """
-    seal, removed = where.seal, list[str]()
-
-    def note(beside: Path) -> None:
-        log.warning("%s: removed, as its signatures were of the snapshot that was replaced", beside)
-        removed.append(str(beside))
+    seal, removed = where.seal, list[Path]()
 
     def write(file: Writable) -> tuple[int | None, tuple[Summary, SaveReport, int]]:
         return seal.write(file, lambda plain: encode(plain, seal.sign))
 
-    size, (summary, report, clock_ns) = publish_snapshot(where.path, write, force=where.force, removed=note)
+    size, (summary, report, clock_ns) = publish_snapshot(where.path, write, force=where.force, removed=removed.append)
     return SaveReply(
         path=str(where.path),
         size=summary.size if size is None else size,
@@ -74,7 +67,7 @@ def save_to(where: Destination, encode: Encode) -> SaveReply:
         skipped=skips(report.skipped),
         encrypted=bool(seal.recipients),
         signed_by=[] if seal.key is None else [seal.key.id],
-        removed=removed,
+        removed=[*map(str, removed)],
     )
 
 

@@ -44,7 +44,7 @@ def publish_snapshot(
 ) -> T:
     """Let `write` write a snapshot to `path`, as `chkpt.store.files.publish` does; old signatures beside it go.
 
-    `removed` is told the path of their file; without it, the log is.
+    The log is told, and `removed` the path of their file.
 
     Raises:
         ExistsError: as `publish` raises it. Or the name has a snapshot of the other kind, also with `force`. Or there
@@ -57,7 +57,9 @@ def publish_snapshot(
     stale = _status(_beside(target))
     result = publish(target, write, force=force)
     if stale is not None and _remove_stale(target, stale):
-        (removed or _log_removed)(_beside(target))
+        log.warning("%s: removed, as its signatures were of the snapshot that was replaced", _beside(target))
+        if removed is not None:
+            removed(_beside(target))
     return result
 
 
@@ -120,10 +122,6 @@ def _remove_stale(target: Path, stale: os.stat_result) -> bool:
             f" the new one, {target.name}, is there and whole"
         ) from exc
     return True
-
-
-def _log_removed(beside: Path) -> None:
-    log.warning("%s: removed, as its signatures were of the snapshot that was replaced", beside)
 
 
 def _sync(path: Path) -> None:

@@ -18,7 +18,7 @@ from chkpt.cli.options import (
     trusted,
 )
 from chkpt.cli.output import plain, show, show_json
-from chkpt.errors import ChkptError
+from chkpt.errors import ChkptError, SealedError
 
 NOT_CHECKED: Final = "encrypted, give --identity"
 
@@ -64,15 +64,14 @@ def verify(
     for name, path in paths.items():
         problem, checked = "", True
         try:
-            checked = identity is not None or not _sealed(path)
-            if checked:
-                _verify(path, identity, keys)
-            else:
-                problem = NOT_CHECKED
-                unchecked.append(name)
+            _verify(path, identity, keys)
         except ChkptError as exc:
-            failures[name] = exc
-            problem = str(exc)
+            checked = identity is not None or not isinstance(exc, SealedError)
+            problem = str(exc) if checked else NOT_CHECKED
+            if checked:
+                failures[name] = exc
+            else:
+                unchecked.append(name)
         results.append({"snapshot": name, "path": str(path), "ok": not problem, "checked": checked, "problem": problem})
         if not as_json:
             verdict = f"bad: {problem}" if checked else f"not checked: {problem}"
@@ -121,17 +120,6 @@ def _tell(repaired: _Repaired) -> None:
         show(plain(f"removed {path}, which a killed save left"))
     for path, reason in repaired["kept"].items():
         show(plain(f"kept {path}: {reason}"))
-
-
-def _sealed(path: Path) -> bool:
-    from chkpt.snapshot.reader import is_encrypted
-    from chkpt.snapshot.source import FileSource
-
-    file = FileSource(path)
-    try:
-        return is_encrypted(file)
-    finally:
-        file.close()
 
 
 def _verify(path: Path, identity: Path | None, keys: "TrustedKeys | None") -> None:

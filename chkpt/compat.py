@@ -9,6 +9,7 @@ was saved does, and whether every byte of the file is as it was, which `chkpt ve
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias, cast
@@ -210,14 +211,17 @@ def _roms(old: Reader, new: Target) -> Iterator[Finding]:
 
 def _walked(context: Context, new: Target, old: Declaration | None, path: str) -> list[Finding]:
     declaration = new.schemas[context.type]
-    try:
+    with _foreign_schemas(path):
         return list(_Walk(declaration, old).context(context, declaration, old, path))
-    except (LookupError, TypeError, ValueError, AttributeError) as exc:  # JSON from elsewhere
-        raise _foreign(path) from exc
 
 
-def _foreign(path: str) -> StateError:
-    return StateError(f"{path}: the schemas of a snapshot are not what chkpt writes")
+@contextmanager
+def _foreign_schemas(path: str) -> Iterator[None]:
+    """Raise StateError where declarations, which are JSON from elsewhere, are not built as chkpt builds them."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise StateError(f"{path}: the schemas of a snapshot are not what chkpt writes") from exc
 
 
 def _tried(context: Context, cls: type, path: str) -> Iterator[Finding]:
@@ -232,10 +236,8 @@ def _tried(context: Context, cls: type, path: str) -> Iterator[Finding]:
 
 def _compared(old: Context, new: Context, declarations: Sequence[Declaration], path: str) -> list[Finding]:
     """Return where the machine is another one: what the declarations call fixed, and a load compares."""
-    try:
+    with _foreign_schemas(path):
         return list(_fixed(old, new, [(each, each.get("contexts", {})) for each in declarations], path))
-    except (LookupError, TypeError, ValueError, AttributeError) as exc:  # JSON from elsewhere
-        raise _foreign(path) from exc
 
 
 def _fixed(

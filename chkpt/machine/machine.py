@@ -319,11 +319,10 @@ class Machine:
             StorageError: the host has no memory for the RAM. Nothing has changed.
         """
         plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
-        here = {name: getattr(self, part) is not None for name, part in OPTIONAL.items()}
         parts = Parts(
             checkpoint,
             partial=bool(only) or any(name in self.devices for name in skip),
-            here={name for name, has in here.items() if has},
+            here={name for name, part in OPTIONAL.items() if getattr(self, part) is not None},
         )
         parts.tell(strict=strict)
         found = plan.report  # all that is told of it is made before anything changes, as memory may run out

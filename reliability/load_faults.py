@@ -7,8 +7,8 @@ import os
 import signal
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,16 +57,25 @@ class Faulty:
             raise error("injected")
 
 
-def devices_raise(scratch: Path, *, sample: bool) -> Row:
-    """Let the load of each device raise in turn, at each place in the order of loading."""
-    del scratch
-    tally = Tally()
+@contextmanager
+def _pair_and_snapshot() -> Iterator[tuple[Machine, Machine, bytes]]:
+    """Yield two equal machines and the snapshot of another one, with a processor where there can be one."""
     has_cpu = importlib.util.find_spec("unicorn") is not None
     here, twin, other = (machine(cpu=has_cpu) for _ in range(3))
     try:
         for each, seed in ((here, "here"), (twin, "here"), (other, "other")):
             stir(each, seed)
-        content = snapshot(other)
+        yield here, twin, snapshot(other)
+    finally:
+        for each in (here, twin, other):
+            each.close()
+
+
+def devices_raise(scratch: Path, *, sample: bool) -> Row:
+    """Let the load of each device raise in turn, at each place in the order of loading."""
+    del scratch
+    tally = Tally()
+    with _pair_and_snapshot() as (here, twin, content):
         names = [entry.name for entry in here.devices]
         faults = list(itertools.product(names, range(len(names)), RAISED, (False, True)))
         for number, (name, place, error, late) in enumerate(faults[:: 37 if sample else 1]):
@@ -75,9 +84,6 @@ def devices_raise(scratch: Path, *, sample: bool) -> Row:
             order.insert(place, name)
             tally.attempt(fault, partial(_raise, (here, twin), _ordered(content, order), name, error, late=late))
             tally.attempt(fault, partial(_go_on, here, twin, f"{number}"))
-    finally:
-        for each in (here, twin, other):
-            each.close()
     return tally.row(
         "Where a device's `load` fails, every device, RAM, the clock, the lines and the processor are as they were",
         "the load of each device raises, before or after its own work, at each place in the order; snapshots of before"
@@ -133,12 +139,7 @@ def parts_raise(scratch: Path, *, sample: bool) -> Row:
     """Let each step of a load beside the devices fail after it is done."""
     del scratch, sample
     tally = Tally()
-    has_cpu = importlib.util.find_spec("unicorn") is not None
-    here, twin, other = (machine(cpu=has_cpu) for _ in range(3))
-    try:
-        for each, seed in ((here, "here"), (twin, "here"), (other, "other")):
-            stir(each, seed)
-        content = snapshot(other)
+    with _pair_and_snapshot() as (here, twin, content):
         steps: list[tuple[object, str]] = [(here.memory, "replace"), (here.irq, "changed"), (here.a20, "_tell")]
         if here.execution is not None:
             steps += [(here.execution, "load"), (here.execution, "resync")]
@@ -147,9 +148,6 @@ def parts_raise(scratch: Path, *, sample: bool) -> Row:
                 fault = f"{error.__name__} after {type(owner).__name__}.{name}"
                 tally.attempt(fault, partial(_part_raises, here, content, owner, name, error))
                 tally.attempt(fault, partial(_go_on, here, twin, f"{number}{error.__name__}"))
-    finally:
-        for each in (here, twin, other):
-            each.close()
     return tally.row(
         "The same where RAM, the clock, the interrupt lines or the processor fail, after all devices have been loaded",
         "each of them raises after its own step of a whole load; the same comparison",

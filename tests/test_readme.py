@@ -13,6 +13,7 @@ import pytest
 from chkpt.cli import COMMANDS
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
+from tests.sessions import commands, fits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -24,20 +25,7 @@ def blocks(language: str) -> list[str]:
 
 
 def session() -> list[tuple[str, list[str]]]:
-    """Return each command of the session with the output lines below it."""
-    found: list[tuple[str, list[str]]] = []
-    for line in next(block for block in blocks("console") if block.startswith("$")).splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
-    return found
-
-
-def fits(wanted: list[str], output: str) -> bool:
-    """Tell whether the output is the one shown; `...` stands for anything, a line of its own for any lines."""
-    parts = [r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n" for line in wanted]
-    return re.fullmatch("".join(parts), output) is not None
+    return commands(next(block for block in blocks("console") if block.startswith("$")))
 
 
 def test_the_session_is_as_shown(tmp_path: Path) -> None:

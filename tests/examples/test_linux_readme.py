@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests import linux, packages
+from tests.sessions import commands, fits
 
 DIRECTLY, FROM_A_DISK = re.split(r"^## From a disk.*$", (linux.EXAMPLE / "README.md").read_text(), flags=re.MULTILINE)
 BIN = Path(sys.executable).parent
@@ -18,20 +19,7 @@ BIN = Path(sys.executable).parent
 
 def session(part: str) -> list[tuple[str, list[str]]]:
     """Return each command of a part of the file with the output lines below it."""
-    found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"^```console\n(.*?)^```", part, re.MULTILINE | re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], []))
-            else:
-                found[-1][1].append(line)
-    return found
-
-
-def fits(wanted: list[str], output: str) -> bool:
-    """Tell whether the output is the one shown; `...` stands for anything, a line of its own for any lines."""
-    lines = [r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n" for line in wanted]
-    return re.fullmatch("".join(lines), output) is not None
+    return commands("".join(re.findall(r"^```console\n(.*?)^```", part, re.MULTILINE | re.DOTALL)))
 
 
 def check(place: Path, part: str) -> None:

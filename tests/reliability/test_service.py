@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reliability import service
-from reliability.row import Row
+from tests.reliability.held import check
 
 
 @pytest.fixture
@@ -15,13 +15,6 @@ def scratch() -> Iterator[Path]:
     """A directory with a path short enough for a socket, whose parents other users may pass."""
     with tempfile.TemporaryDirectory(prefix="chkpt-test-") as path:
         yield Path(path)
-
-
-def check(row: Row) -> None:
-    if row.outcome.startswith("not tried: "):
-        pytest.skip(row.outcome)
-    assert row.held, row.outcome
-    assert row.count >= 2
 
 
 @pytest.mark.parametrize(

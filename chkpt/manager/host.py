@@ -89,6 +89,11 @@ class Ends:
     char: Frontends[CharFrontend, CharBackend] = field(default_factory=lambda: Frontends(FrontendKind.CHAR))
     console: Frontends[ConsoleFrontend, ConsoleBackend] = field(default_factory=lambda: Frontends(FrontendKind.CONSOLE))
 
+    def of(self, owner: str) -> list[tuple[FrontendKind, str]]:
+        """Return the frontends of one device: kind and name."""
+        tables = (self.block, self.net, self.char, self.console)
+        return [(table.kind, name) for table in tables for name in table.of(owner)]
+
 
 class DeviceHost:
     """The `Host` of one device: passes each claim on, and remembers how to undo it."""
@@ -196,5 +201,5 @@ class DeviceHost:
 
     def _add(self, table: Frontends[Any, Any], frontend: object, unit: int | None) -> None:
         name = self.name if unit is None else f"{self.name}.{unit}"
-        table.add(name, frontend)
+        table.add(name, frontend, self.name)
         self._undo.append(lambda: table.remove(name))

@@ -168,8 +168,8 @@ class Bench:
 
     def media(self, device: str) -> list[tuple[str, ends.Medium]]:
         """Return the media behind a device's frontends, by their names."""
-        media = [(name, end) for name, end in self.ends.items() if isinstance(end, ends.Medium)]
-        return [(name, end) for name, end in media if name.rpartition(".")[0] == device]
+        own = ((name, self.ends.get(name)) for name in self.machine.devices.ends.block.of(device))
+        return [(name, end) for name, end in own if isinstance(end, ends.Medium)]
 
     def timers(self) -> list[int | None]:
         """Return the deadline of every timer of every device."""

@@ -110,14 +110,10 @@ def _blind(machine: Machine, entry: DeviceEntry) -> list[Opening]:
         if numbers:
             openings += [say(numbers)] * 4
     frontends = machine.devices.ends
-    openings += [_serial_line(name) for name in _own(entry, frontends.char.names)]
-    openings += [_medium(name) for name in _own(entry, frontends.block.backends)]
-    openings += [_network(name) for name in _own(entry, frontends.net.names)]
+    openings += [_serial_line(name) for name in frontends.char.of(entry.name)]
+    openings += [_medium(name) for name in frontends.block.of(entry.name) if name in frontends.block.backends]
+    openings += [_network(name) for name in frontends.net.of(entry.name)]
     return openings
-
-
-def _own(entry: DeviceEntry, frontends: Collection[str]) -> list[str]:
-    return [name for name in frontends if name == entry.name or name.startswith(f"{entry.name}.")]
 
 
 def _ports(claims: Sequence[range]) -> Opening:

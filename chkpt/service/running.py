@@ -168,18 +168,8 @@ class RunningMachine:
             name=entry.name,
             type=entry.type.name,
             claims=[str(claim) for claim in self._machine.devices.claims(entry.name)],
-            frontends=[self._frontend(kind, name) for kind, name in self._frontends() if _is_of(name, entry.name)],
+            frontends=[self._frontend(kind, name) for kind, name in self._machine.devices.ends.of(entry.name)],
         )
-
-    def _frontends(self) -> list[tuple[FrontendKind, str]]:
-        ends = self._machine.devices.ends
-        tables = {
-            FrontendKind.BLOCK: ends.block.names,
-            FrontendKind.NET: ends.net.names,
-            FrontendKind.CHAR: ends.char.names,
-            FrontendKind.CONSOLE: ends.console.names,
-        }
-        return [(kind, name) for kind, names in tables.items() for name in names]
 
     def _frontend(self, kind: FrontendKind, name: str) -> FrontendInfo:
         devices = self._machine.config.devices
@@ -301,11 +291,6 @@ def trusted_ids(reader: Reader, required: Mapping[str, str]) -> list[str]:
     """
     keys = {bytes.fromhex(key): PublicKey(bytes.fromhex(key), name) for key, name in required.items()}
     return [each.key.id for each in require(reader, keys) if each.verdict is Verdict.VALID]
-
-
-def _is_of(frontend: str, device: str) -> bool:
-    """Whether the frontend is the device's: it is named like it, or `DEVICE.UNIT`."""
-    return device in {frontend, frontend.rpartition(".")[0]}
 
 
 def _host_path(backend: object, configured: object) -> object:

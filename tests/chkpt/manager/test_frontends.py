@@ -208,7 +208,7 @@ def test_a_device_cannot_have_two_frontends_of_one_name_and_leaves_none_of_them(
 
     twins: DeviceType[ControllerConfig, object] = DeviceType("twins", Twins, ControllerConfig, None)
     board = machine()
-    with pytest.raises(ConflictError, match=r"^there is a block frontend twins\.1 already$"):
+    with pytest.raises(ConflictError, match=r"^there is a block frontend twins\.1 already, of device twins$"):
         board.devices.add(twins, "twins", ControllerConfig())
     assert board.devices.ends.block.names == ()
 
@@ -219,3 +219,13 @@ def test_a_machine_lets_every_drive_retry() -> None:
     second = board.devices.find("second")
     assert isinstance(second, Panel)
     assert panel(board).disk.log == second.disk.log == ["retry"]
+
+
+def test_frontends_of_a_device_are_those_that_it_has_added_and_no_others_that_begin_with_its_name() -> None:
+    board = machine("panel", "panel:panel.a")
+    ends = board.devices.ends
+    assert [name for _, name in ends.of("panel")] == ["panel.0", "panel", "panel", "panel"]
+    assert [name for _, name in ends.of("panel.a")] == ["panel.a.0", "panel.a", "panel.a", "panel.a"]
+    board.devices.remove("panel")
+    assert not ends.of("panel")
+    assert len(ends.of("panel.a")) == 4

@@ -55,6 +55,13 @@ def test_backend_is_told_with_where_the_host_finds_it(tmp_path: Path) -> None:
         assert Path(pty["path"] or "").is_char_device()
 
 
+def test_frontend_is_listed_with_the_device_that_has_it_whatever_the_dots_in_names() -> None:
+    com = {**COM1, "name": "com", "port": 0x2F8, "irq": 3}
+    with serving(launch(com, {**COM1, "name": "com.1"})) as machine:
+        found = {device["name"]: device["frontends"] for device in machine.devices()["devices"]}
+    assert [[each["name"] for each in found[name]] for name in ("com", "com.1")] == [["com"], ["com.1"]]
+
+
 def test_save_and_load(machine: MachineClient, tmp_path: Path) -> None:
     path = tmp_path / "a.zst"
     status, saved = ask(machine, "POST", "/v1/save", {"path": str(path)})

@@ -32,6 +32,7 @@ from chkpt.manager import (
     SaveReport,
     installed_backend_types,
     installed_device_types,
+    refuse_strictly,
 )
 from chkpt.state import from_table, pack_schemas, to_context
 
@@ -318,13 +319,15 @@ class Machine:
             HalfLoadedError: not everything could be put back, and `half_loaded` is set; without memory, MemoryError.
             StorageError: the host has no memory for the RAM. Nothing has changed.
         """
-        plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
+        plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename)
         parts = Parts(
             checkpoint,
             partial=bool(only) or any(name in self.devices for name in skip),
             here={name for name, part in OPTIONAL.items() if getattr(self, part) is not None},
         )
-        parts.tell(strict=strict)
+        parts.log()
+        if strict:
+            refuse_strictly([*parts.reasons, *plan.reasons])
         found = plan.report  # all that is told of it is made before anything changes, as memory may run out
         skipped, unknown = (*parts.skipped, *found.skipped), (*parts.unknown, *found.unknown)
         result = LoadReport(found.loaded, skipped, found.left, unknown, found.dated)

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Final, TypeVar
 
 from chkpt.context import Blob, Checkpoint
 from chkpt.device import U16, U64, Range
-from chkpt.errors import StateError, StrictError
+from chkpt.errors import StateError
 from chkpt.machine.cpu.contract import CpuState
 from chkpt.machine.firmware import FirmwareState
 from chkpt.machine.kernel import KernelState
-from chkpt.manager import Skip
+from chkpt.manager import Skip, strict_reasons
 from chkpt.state import from_context, printable
 
 log = logging.getLogger("chkpt.machine")
@@ -81,17 +81,17 @@ class Parts:
             others = [name for name in checkpoint.contexts if name not in known]
             self.skipped += [Skip(printable(name), "this machine has no such part") for name in others]
 
-    def tell(self, *, strict: bool) -> None:
-        """Log what is skipped or passed over. Raise StrictError for it where `strict`."""
+    @property
+    def reasons(self) -> list[str]:
+        """What a strict load refuses."""
+        return strict_reasons(self.skipped, self.unknown)
+
+    def log(self) -> None:
+        """Log what is skipped or passed over."""
         for skip in self.skipped:
             log.warning("%s: skipped: %s", skip.name, skip.reason)
         for path in self.unknown:
             log.warning("%s: unknown tag, passed over", path)
-        reasons = [f"{skip.name}: {skip.reason}" for skip in self.skipped] + [
-            f"{path}: unknown tag" for path in self.unknown
-        ]
-        if strict and reasons:
-            raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
 
     def _read(self, name: str, state: type[P]) -> P | None:
         context = self._contexts.get(name)

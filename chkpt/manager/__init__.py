@@ -5,7 +5,7 @@ from chkpt.manager.host import Platform
 from chkpt.manager.loading import LoadPlan
 from chkpt.manager.manager import DeviceManager
 from chkpt.manager.names import CONTEXT, device_names
-from chkpt.manager.reports import LoadReport, SaveReport, Skip
+from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons
 from chkpt.manager.resources import Claim, Resource
 from chkpt.manager.types import (
     BackendTypes,
@@ -32,4 +32,6 @@ __all__ = [
     "installed_backend_types",
     "installed_device_types",
     "installed_roms",
+    "refuse_strictly",
+    "strict_reasons",
 ]

@@ -35,9 +35,16 @@ class LoadPlan:
     """A load that has been read and validated, and has not changed anything yet."""
 
     def __init__(
-        self, platform: Platform, steps: Sequence[Step], left: Sequence[DeviceEntry], report: LoadReport
+        self,
+        platform: Platform,
+        steps: Sequence[Step],
+        left: Sequence[DeviceEntry],
+        report: LoadReport,
+        reasons: Sequence[str] = (),
     ) -> None:
         self.report = report
+        self.reasons = reasons
+        """What a strict load refuses, for a caller that has reasons of its own to add; see `refuse_strictly`."""
         self._platform = platform
         self._steps = steps
         self._left = left

@@ -28,14 +28,13 @@ from chkpt.errors import (
     NotFoundError,
     SaveError,
     StateError,
-    StrictError,
     UsageError,
 )
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import DeviceHost, Ends, Platform
 from chkpt.manager.loading import LoadPlan, Step
 from chkpt.manager.names import CONTEXT, check_name, device_names, pack_names
-from chkpt.manager.reports import LoadReport, SaveReport, Skip
+from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons
 from chkpt.manager.resources import Claim, Resources
 from chkpt.manager.types import DeviceTypes, filled_in
 from chkpt.state import from_context, from_table, printable, to_context
@@ -299,13 +298,13 @@ class DeviceManager:
         loaded = {step.entry.name: None for step in steps}
         left = self._left(loaded, selected, targets)
         _tell(skipped, unasked, left, unknown)
-        if strict and (skipped or unknown):
-            reasons = [f"{skip.name}: {skip.reason}" for skip in skipped] + [f"{path}: unknown tag" for path in unknown]
-            raise StrictError(f"refused by strict, nothing has changed: {'; '.join(reasons)}")
+        reasons = strict_reasons(skipped, unknown)
+        if strict:
+            refuse_strictly(reasons)
         skipped += [Skip(name, _UNASKED) for name in unasked]
         report = LoadReport(tuple(loaded), tuple(skipped), left, tuple(unknown))
         kept = [entry for name, entry in self._entries.items() if name not in loaded]
-        return LoadPlan(self._platform, steps, kept, report)
+        return LoadPlan(self._platform, steps, kept, report, reasons)
 
     def _targets(self, names: Collection[str], rename: Mapping[str, str]) -> dict[str, str]:
         """Return the name in this machine for each name in the snapshot."""

@@ -1,6 +1,9 @@
 """What a save or a load did with each device."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from chkpt.errors import StrictError
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +12,18 @@ class Skip:
 
     name: str
     reason: str
+
+
+def strict_reasons(skipped: Iterable[Skip], unknown: Iterable[str]) -> list[str]:
+    """Return what a strict load refuses: what would be skipped, and the paths of tags that no field takes."""
+    return [f"{skip.name}: {skip.reason}" for skip in skipped] + [f"{path}: unknown tag" for path in unknown]
+
+
+def refuse_strictly(reasons: Iterable[str]) -> None:
+    """Raise StrictError with all reasons, if there are any. A load calls it once, before anything changes."""
+    text = "; ".join(reasons)
+    if text:
+        raise StrictError(f"refused by strict, nothing has changed: {text}")
 
 
 @dataclass(frozen=True, slots=True)

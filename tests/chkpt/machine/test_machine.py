@@ -436,6 +436,12 @@ def test_strict_refuses_every_one_of_these_and_nothing_changes() -> None:
         refused(stirred("cell:a"), hostile, StrictError, "refused by strict, nothing has changed: ", strict=True)
 
 
+def test_strict_reports_the_reasons_of_parts_and_of_devices_together() -> None:
+    checkpoint = edited(saved(stirred("cell:a", "cell:b")), lines=None)
+    reasons = "lines: its context is missing; b: this machine has no device b"
+    refused(stirred("cell:a"), checkpoint, StrictError, f"nothing has changed: {reasons}", strict=True)
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Store, snapshot_path
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Store, saved_path
 from chkpt.cli.output import plain, show, show_json
 from chkpt.errors import RefusedError
 
@@ -33,11 +33,11 @@ def compat(
     from chkpt.compat import STRICT, Outcome, compare, installed, machine_of
     from chkpt.seal import open_snapshot
 
-    with open_snapshot(snapshot_path(old, store), identity=identity) as reader:
+    with open_snapshot(saved_path(old, store), identity=identity) as reader:
         if new is None:
             found = compare(reader, installed())
         else:
-            with open_snapshot(snapshot_path(new, store), identity=identity) as other:
+            with open_snapshot(saved_path(new, store), identity=identity) as other:
                 found = compare(reader, machine_of(other))
     bad = STRICT if strict else {Outcome.FAILS}
     compatible = not any(each.outcome in bad for each in found)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Store, snapshot_path
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Store, saved_path
 from chkpt.cli.output import plain, show, show_json
 from chkpt.cli.values import MAX_BYTES, shown, size
 from chkpt.errors import StorageError, UsageError
@@ -50,7 +50,7 @@ def diff(
     from chkpt.snapshot.diff import compare
 
     try:
-        with Reader.open(snapshot_path(a, store)) as old, Reader.open(snapshot_path(b, store)) as new:
+        with Reader.open(saved_path(a, store)) as old, Reader.open(saved_path(b, store)) as new:
             found = compare(old.checkpoint(), new.checkpoint())
     except StorageError as exc:
         raise UsageError(str(exc)) from exc  # its own status would say that the two differ

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 import typer
 
 from chkpt.cli.checked import check
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, snapshot_path, trusted
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, saved_path, trusted
 from chkpt.cli.output import on_stdout, plain, show, show_columns, show_json
 from chkpt.cli.signed import lines as signed_lines
 from chkpt.cli.signed import signatures
@@ -75,7 +75,7 @@ def inspect(
     if raw and (as_json or context is None):
         raise UsageError("--raw and --json exclude each other" if as_json else "--raw needs a CONTEXT")
     keys = trusted(trust)
-    with open_snapshot(snapshot_path(snapshot, store), identity=identity) as reader:
+    with open_snapshot(saved_path(snapshot, store), identity=identity) as reader:
         if verify:
             check(reader)
         if raw:

@@ -13,7 +13,7 @@ from chkpt.cli.options import (
     RequireSignature,
     Snapshot,
     Store,
-    snapshot_path,
+    saved_path,
     trusted,
 )
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
@@ -60,7 +60,7 @@ def load(
     file that it loads.
     """
     names = _renames(rename or [])
-    path = snapshot_path(snapshot, store)
+    path = saved_path(snapshot, store)
     keys = trusted(require_signature)
     require = None if keys is None else {raw.hex(): key.name for raw, key in keys.items()}
     secret = None if identity is None else identity.absolute()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import typer
 
-from chkpt.errors import ChkptError, UsageError
+from chkpt.errors import ChkptError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from chkpt.seal import TrustedKeys
@@ -38,8 +38,8 @@ def _machines(incomplete: str) -> Iterable[str]:
 
 def _snapshots(incomplete: str) -> Iterable[str]:
     store = Path(os.environ.get("CHKPT_STORE", DEFAULT_STORE))
-    files = (path.name.removesuffix(".age") for ending in (SUFFIX, ENCRYPTED) for path in store.glob(f"*{ending}"))
-    return sorted({name.removesuffix(SUFFIX) for name in files if name.startswith(incomplete)})
+    found = {path.name.removesuffix(ending) for ending in (SUFFIX, ENCRYPTED) for path in store.glob(f"*{ending}")}
+    return sorted(name for name in found if name.startswith(incomplete))
 
 
 MachineName: TypeAlias = Annotated[
@@ -138,6 +138,20 @@ def snapshot_path(snapshot: str, store: Path) -> Path:
     if os.path.lexists(path):
         raise UsageError(f"{path.parent} has both {path.name} and {encrypted.name}: give the path of one")
     return encrypted
+
+
+def saved_path(snapshot: str, store: Path) -> Path:
+    """Return what `snapshot_path` does, for a command that cannot do without the file.
+
+    Raises:
+        UsageError: see `snapshot_path`.
+        NotFoundError: SNAPSHOT is a file's name, such as `boot.zst`. It is not there, but the store has such a file.
+    """
+    path = snapshot_path(snapshot, store)
+    if is_path(snapshot) and "/" not in snapshot and not os.path.lexists(path) and os.path.lexists(store / snapshot):
+        name = snapshot.removesuffix(ENCRYPTED).removesuffix(SUFFIX)
+        raise NotFoundError(f"{path}: there is no such snapshot; the store {store} has one: give its name, {name}")
+    return path
 
 
 def new_path(snapshot: str, store: Path, *, encrypted: bool) -> Path:

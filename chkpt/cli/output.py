@@ -1,9 +1,12 @@
 """Printing results: plain lines, columns, JSON. Results go to stdout, everything else to stderr."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from shutil import get_terminal_size
+from textwrap import wrap
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -38,12 +41,55 @@ def show_json(value: object, *, err: bool = False) -> None:
     show(json.dumps(value, indent=2), err=err)
 
 
+GAP: Final = "  "
+"""What stands between two columns."""
+
+
 def show_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under a head, each column as wide as its widest cell. Control characters are shown escaped."""
+    """Print rows under a head, each column as wide as its widest cell. Control characters are shown escaped.
+
+    On a terminal that is too narrow for that, cells are wrapped between words; if a word would still be cut, each row
+    becomes a paragraph of lines `HEAD: cell`. What goes to a file or a program is one line a row, always.
+    """
     table = [head, *([plain(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    if sys.stdout.isatty():
+        width = get_terminal_size().columns
+        if _total(widths) > width:
+            _show_narrow(table, width)
+            return
     for row in table:
-        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        show(GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _show_narrow(table: Sequence[Sequence[str]], width: int) -> None:
+    """Print a table that is wider than the terminal."""
+    words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in zip(*table, strict=True)]
+    if _total(words) > width:
+        head, *rows = table
+        for number, row in enumerate(rows):
+            if number:
+                show("")
+            for name, cell in zip(head, row, strict=True):
+                for line in wrap(f"{name}: {cell}", width, break_long_words=False, break_on_hyphens=False):
+                    show(line)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    head, *rows = table
+    narrow = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="")
+    for name, word in zip(head, words, strict=True):
+        narrow.add_column(name, min_width=word)
+    for row in rows:
+        narrow.add_row(*map(Text, row))
+    with on_stdout():
+        Console(width=width, highlight=False).print(narrow)
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def show_skipped(what: str, skips: "Sequence[SkipInfo]") -> None:

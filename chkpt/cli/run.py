@@ -1,6 +1,7 @@
 """`chkpt run`: start a machine and serve it."""
 
 import json
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,8 @@ import typer
 
 from chkpt.cli.options import (
     DEFAULT_STORE,
+    ENCRYPTED,
+    SUFFIX,
     AsJson,
     Dates,
     Identity,
@@ -17,14 +20,15 @@ from chkpt.cli.options import (
     RequireSignature,
     Sign,
     Store,
-    snapshot_path,
+    is_path,
+    saved_path,
     trusted,
 )
 from chkpt.cli.output import show
 from chkpt.cli.saving import target
 from chkpt.cli.until import finish
 from chkpt.cli.until import parse as parse_until
-from chkpt.errors import ChkptError, UsageError
+from chkpt.errors import ChkptError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,7 +151,9 @@ def run(
     backends = {**dict(map(_drive, drive or ())), **dict(map(_char, char or ()))}
     client = _chardev(qtest)
     owner = _owner_of_stdio(backends, client, console=console, as_json=as_json)
-    snapshot = None if load is None else snapshot_path(load, store)
+    snapshot = None if load is None else saved_path(load, store)
+    if machine is not None:
+        _refuse_snapshot(machine, store)
     _check_extra()
     from chkpt.machine.pace import Pace
     from chkpt.seal import open_snapshot
@@ -186,6 +192,16 @@ def _check(without: "Mapping[str, Mapping[str, object]]") -> None:
         for option, value in options.items():
             if value is not None and value != []:
                 raise UsageError(f"{option} goes with {needed}")
+
+
+def _refuse_snapshot(machine: Path, store: Path) -> None:
+    """Raise ChkptError if what is given as the machine's TOML can only mean a snapshot."""
+    cure = f"to run a snapshot: chkpt run --load {machine}"
+    if is_path(machine.name):
+        raise UsageError(f"{machine} is the name of a snapshot's file, not of a machine's TOML; {cure}")
+    known = (store / f"{machine}{ending}" for ending in (SUFFIX, ENCRYPTED))
+    if not os.path.lexists(machine) and any(map(os.path.lexists, known)):
+        raise NotFoundError(f"{machine}: no such file, but the store {store} has a snapshot of that name; {cure}")
 
 
 def _check_extra() -> None:

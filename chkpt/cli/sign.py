@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, snapshot_path
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, saved_path
 from chkpt.cli.output import plain, show, show_json
 
 
@@ -27,7 +27,7 @@ def sign(
     """
     from chkpt.seal import open_snapshot, sign_beside, sign_file
 
-    path = snapshot_path(snapshot, store)
+    path = saved_path(snapshot, store)
     if detached:
         with open_snapshot(path, identity=identity) as reader:
             public, place = sign_beside(reader, key)

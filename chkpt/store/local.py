@@ -63,7 +63,7 @@ class LocalStore:
         return listings
 
     def _encrypted(self, name: str) -> Listing:
-        path = self.directory / f"{name}{SUFFIX}{ENCRYPTED}"
+        path = self.directory / f"{name}{ENCRYPTED}"
         try:
             return Listing(name, path.stat().st_size, encrypted=True)
         except OSError:
@@ -106,7 +106,7 @@ class LocalStore:
 def _names(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, bool]]:
     """Yield the names of the snapshots among the entries of a directory, and whether they are encrypted."""
     for entry in entries:
-        file = entry.name.removesuffix(ENCRYPTED)
-        name = file.removesuffix(SUFFIX)
-        if name != file and is_name(name) and Path(entry).is_file():
-            yield name, file != entry.name
+        ending = next((ending for ending in (ENCRYPTED, SUFFIX) if entry.name.endswith(ending)), "")
+        name = entry.name.removesuffix(ending)
+        if ending and is_name(name) and Path(entry).is_file():
+            yield name, ending == ENCRYPTED

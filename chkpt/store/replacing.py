@@ -28,8 +28,8 @@ T = TypeVar("T")
 SUFFIX: Final = ".zst"
 """What follows a snapshot's name in the name of its file."""
 
-ENCRYPTED: Final = ".age"
-"""What follows the name of a file in that of an encrypted one. `chkpt.seal` writes and opens those."""
+ENCRYPTED: Final = f"{SUFFIX}.age"
+"""What follows a snapshot's name in the name of its encrypted file. `chkpt.seal` writes and opens those."""
 
 SIGNATURES: Final = ".sig"
 """What follows the name of a snapshot's file in that of its detached signatures."""
@@ -81,9 +81,10 @@ def check_new(path: Path, *, force: bool) -> None:
 
 def other_kind(path: Path) -> Path | None:
     """Return the path of the encrypted snapshot where `path` is the plain one's, and the other way round."""
-    if path.name.endswith(SUFFIX + ENCRYPTED):
-        return path.with_name(path.name.removesuffix(ENCRYPTED))
-    return path.with_name(path.name + ENCRYPTED) if path.name.endswith(SUFFIX) else None
+    for ending, other in ((ENCRYPTED, SUFFIX), (SUFFIX, ENCRYPTED)):
+        if path.name.endswith(ending):
+            return path.with_name(path.name.removesuffix(ending) + other)
+    return None
 
 
 def remove_snapshot(path: Path) -> None:

@@ -4,17 +4,23 @@ import subprocess
 import sys
 
 import chkpt
+from chkpt import errors
 
 NAMES = """
 Blob Checkpoint ChkptError ConfigError ConflictError Context CorruptError DeviceError DeviceManager DeviceTypes
-ExistsError LimitError LoadError LoadReport LocalStore Machine MachineConfig NoMachineError NotFoundError Reader
-RefusedError SaveError SaveReport Skip SparseBlob StateError StorageError Store StrictError UsageError VersionError
-blob_bytes dump dumps loads
+ExistsError HalfLoadedError KeyFileError LimitError LoadError LoadReport LocalStore Machine MachineConfig NoMachineError
+NotFoundError Reader RefusedError SaveError SaveReport SealedError SignatureError Skip SparseBlob StateError
+StorageError Store StrictError UsageError VersionError blob_bytes dump dumps loads
 """
 
 
 def test_the_public_names_are_these() -> None:
     assert sorted(chkpt.__all__) == sorted(NAMES.split())
+
+
+def test_every_error_of_the_tree_is_public() -> None:
+    tree = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
+    assert tree <= set(chkpt.__all__)
 
 
 def test_every_public_name_can_be_imported() -> None:

@@ -37,6 +37,25 @@ def load(capsys: pytest.CaptureFixture[str], data: bytes) -> Outcome:
     return chkpt(capsys, "load", bad)
 
 
+# -- a snapshot where something else is meant, and the other way round -------------------------------------------------
+
+
+def test_file_name_of_a_snapshot_in_the_store_is_answered_with_its_name(
+    good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["inspect"], ["diff", "good"], ["compat"], ["load"], ["run", "--load"]):
+        said = refused(chkpt(capsys, *command, "good.zst"), 3)
+        assert said.endswith("good.zst: there is no such snapshot; the store snapshots has one: give its name, good")
+
+
+def test_snapshot_in_place_of_a_toml_is_answered_with_the_option_for_it(
+    good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cure = "to run a snapshot: chkpt run --load"
+    assert refused(chkpt(capsys, "run", "good"), 3).endswith(f"has a snapshot of that name; {cure} good")
+    assert refused(chkpt(capsys, "run", "snapshots/good.zst"), 2).endswith(f"{cure} snapshots/good.zst")
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 

@@ -28,19 +28,32 @@ class MachineClock:
         """The earliest deadline of all armed timers, or None."""
         return self._armed[0][0] if self._armed else None
 
-    def advance_to(self, target: int) -> None:
+    def advance_to(self, target: int, enough: Callable[[], bool] | None = None) -> bool:
         """Move the clock forward to `target`, firing every timer due on the way; at its callback `now` is its deadline.
 
         A target in the past leaves the clock as it is, and fires what is overdue.
+
+        Args:
+            target: nanoseconds.
+            enough: asked after each timer but the last one due. If it returns True the clock stays at that timer's
+                deadline; another call goes on as if there had been no stop.
+
+        Returns:
+            Whether the clock is at `target`, and nothing is overdue.
         """
         armed = self._armed
         target = max(target, self.now)
+        fired = False
         while armed and armed[0][0] <= target:
+            if fired and enough is not None and enough():
+                return False
+            fired = True
             deadline, _, timer = armed.pop(0)
             timer.deadline = None
             self.now = max(self.now, deadline)
             timer.fire()
         self.now = max(self.now, target)
+        return True
 
     def set(self, now: int) -> None:
         """Make it `now`, earlier or later, without firing anything."""

@@ -27,11 +27,15 @@ SLICE: Final = 1_000_000
 """The ticks of a slice at most: between two, the host's side of the machine gets its turn."""
 
 
+WAKELESS: Final = 1_000_000
+"""The deadlines that a run without an end on the clock waits through while nothing wakes a halted processor."""
+
+
 class Outcome(Enum):
     """Why a run ended."""
 
     ENOUGH = "enough"  # as far as was asked for
-    RESTS = "rests"  # halted, and the clock has gone as far as it may meanwhile
+    RESTS = "rests"  # halted, and the clock has gone as far as it may meanwhile, or past `WAKELESS` deadlines
     IDLE = "idle"  # halted, and nothing inside the machine will ever wake it: input may
     DEAD = "dead"  # halted with interrupts off: only a reset wakes it
     SHUTDOWN = "shutdown"  # see the processor's reason
@@ -114,6 +118,9 @@ class Execution:
 
         Where it ends does not change what the guest does: a run may be cut into any pieces.
 
+        A halted guest may never wake, though timers go on: it has masked their interrupts, or they drive none. A run
+        without `until`, `rest` and `enough` ends after `WAKELESS` deadlines in one halt, with RESTS. Another run waits on.
+
         Args:
             ticks: of the processor, counted from power-on; the end of a block may lie a little behind.
             until: nanoseconds of the clock; the same.
@@ -121,6 +128,8 @@ class Execution:
             enough: asked after each slice, and each time that the processor is halted.
             advance: where the processor stands still, the clock goes on to `until`.
         """
+        wakeless = 0
+        bounded = not (until is None and rest is None and enough is None)
         while True:
             outcome = self._stands_still()
             if outcome is not None:
@@ -131,11 +140,13 @@ class Execution:
             if (ticks is not None and self.cpu.ticks >= ticks) or (until is not None and self._clock.now >= until):
                 return Outcome.ENOUGH
             if self.cpu.activity is Activity.HALTED:
-                if rest is not None and self._clock.now >= rest:
+                if (rest is not None and self._clock.now >= rest) or (not bounded and wakeless >= WAKELESS):
                     return Outcome.RESTS
+                wakeless += 1
                 if not self._idle(until, rest):
                     return Outcome.IDLE
             else:
+                wakeless = 0
                 self._slice(ticks, until)
             if enough is not None and enough():
                 return Outcome.ENOUGH

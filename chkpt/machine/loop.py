@@ -27,7 +27,7 @@ log = logging.getLogger("chkpt.machine")
 T = TypeVar("T")
 
 TURN = 5_000_000
-"""Nanoseconds for which a processor runs before backends and clients get theirs."""
+"""Nanoseconds of the host for which a processor or timers run before backends and clients get their turn."""
 
 DRAIN = 1_000_000_000
 """Nanoseconds for which the devices go on after a processor that has come to its end: a serial port still sends."""
@@ -124,7 +124,7 @@ class RunLoop:
         self._channels.remove(channel)
 
     def aim(self, goal: Goal) -> None:
-        """Run to `goal` and tell it; what then is its affair. Needs a processor. Before `run`, or by `submit`."""
+        """Run to `goal` and notify it. Without a processor only `step` can. Before `run`, or by `submit`."""
         self._goals.append(goal)
 
     def pause(self) -> None:
@@ -144,19 +144,10 @@ class RunLoop:
 
         Raises:
             UsageError: it is not paused, or makes a step already.
-            ConfigError: it has no CPU.
+            ConfigError: it has no CPU, and the goal is not a time.
         """
-        self.machine.processor()
-        self._check_step()
-        self._step = goal
-        self.aim(goal)
-
-    def skip(self, until: int) -> None:
-        """Let the clock of a paused machine go on to `until`, without a processor. Raise UsageError as `step` does."""
-        self._check_step()
-        self.machine.clock.advance_to(until)
-
-    def _check_step(self) -> None:
+        if goal.until is None:
+            self.machine.processor()
         name = self.machine.name
         if not self._wall_clock:
             raise UsageError(f"machine {name} is driven over qtest, which alone lets its time pass")
@@ -164,6 +155,9 @@ class RunLoop:
             raise UsageError(f"machine {name} runs; pause it before a step")
         if self._step is not None:
             raise UsageError(f"machine {name} makes a step already; pause ends it")
+        self._step = goal
+        self._runs = True
+        self.aim(goal)
 
     def end_step(self) -> None:
         """End a step before its goal, if there is one."""
@@ -192,7 +186,7 @@ class RunLoop:
         ready = self._wait(self._timeout())
         self._follow()
         if self._calls or ready:  # whatever comes may wake a processor: a load, a reset, a key
-            self._runs = self.machine.execution is not None
+            self._runs = self.machine.execution is not None or self._step is not None
         if self._calls:
             for _ in range(len(self._calls)):  # who calls again has a turn of the guest in between, and sees it run
                 self._calls.popleft()()
@@ -254,9 +248,23 @@ class RunLoop:
         if not self._wall_clock or (self.paused and self._step is None):
             self._runs = False
             return
-        if self.machine.execution is not None and self._run_cpu(self.machine.execution):
-            return
-        self.machine.clock.advance_to(self._host.bound(self.machine.clock.next_deadline))
+        execution, clock = self.machine.execution, self.machine.clock
+        if execution is not None:
+            if not self._run_cpu(execution) and not self.paused:
+                self._advance(self._host.bound(clock.next_deadline))
+        elif self._step is None:
+            self._advance(self._host.bound(clock.next_deadline))
+        elif self._advance(self._step.until or 0):
+            self._runs = False
+            self._drop_goals([self._step], Outcome.ENOUGH)
+
+    def _advance(self, until: int) -> bool:
+        """Let the clock go on for one turn, `until` a time of it at most; return whether it got there.
+
+        What is due and does not fit into the turn is due in the next one, so a cut changes nothing for the guest.
+        """
+        end = time.monotonic_ns() + TURN
+        return self.machine.clock.advance_to(until, lambda: time.monotonic_ns() >= end)
 
     def _run_cpu(self, execution: Execution) -> bool:
         """Let the processor run for one turn; return whether the clock was its affair."""

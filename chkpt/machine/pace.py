@@ -31,13 +31,15 @@ class Pace(StrEnum):
 class HostTime:
     """The host's clock, put to the machine's."""
 
-    __slots__ = ("_clock", "_epoch", "_quiet")
+    __slots__ = ("_clock", "_dropped", "_epoch", "_logged", "_quiet")
 
     def __init__(self, clock: MachineClock, *, quiet: bool = False) -> None:
         """Put it to `clock` as that is now; `quiet` where it is no news that the machine is slower than the host."""
         self._clock = clock
         self._quiet = quiet
         self._epoch = 0
+        self._dropped = 0  # nanoseconds that the log has not been given yet
+        self._logged = -MAX_LAG  # when it was given the last, by the host's clock
         self.rebase()
 
     def rebase(self) -> None:
@@ -58,9 +60,17 @@ class HostTime:
         if lag <= MAX_LAG:
             return now
         if not self._quiet:
-            log.warning("%d ms behind, dropped", (lag - MAX_LAG) // 1_000_000)
+            self._log(lag - MAX_LAG)
         self._epoch += lag - MAX_LAG
         return now - (lag - MAX_LAG)
+
+    def _log(self, dropped: int) -> None:
+        """Log what is dropped, once a second at most: a machine that is always too slow drops some in each turn."""
+        self._dropped += dropped
+        now = time.monotonic_ns()
+        if now - self._logged >= MAX_LAG:
+            log.warning("%d ms behind, dropped", self._dropped // 1_000_000)
+            self._dropped, self._logged = 0, now
 
     def is_behind(self) -> bool:
         """Whether the machine's clock is ahead of it."""

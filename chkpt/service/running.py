@@ -112,15 +112,12 @@ class RunningMachine:
         given = [each for each in (request.ticks, request.blocks, request.ns) if each is not None]
         if len(given) > 1:
             raise UsageError("a step is of ticks, blocks or ns, not of two of them")
-        until = None if request.ns is None else self._machine.clock.now + request.ns
-        execution = self._machine.execution
-        if execution is None and until is not None:
-            self.loop.skip(until)
-            done(Outcome.ENOUGH)
+        if request.ns is not None:
+            self.loop.step(Goal(done, until=self._machine.clock.now + request.ns))
             return
         begin = self._machine.processor().cpu.ticks
         ticks = None if request.ticks is None else begin + request.ticks
-        self.loop.step(Goal(done, ticks, until, request.blocks if given else 1))
+        self.loop.step(Goal(done, ticks, blocks=request.blocks if given else 1))
 
     def reset(self) -> "Future[MachineInfo]":
         """Press the reset button."""

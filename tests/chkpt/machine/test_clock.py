@@ -30,6 +30,17 @@ def test_a_clock_starts_at_0_and_stands_still(bench: Bench) -> None:
     assert (bench.clock.now, bench.clock.next_deadline) == (0, None)
 
 
+def test_clock_stops_where_it_is_enough_and_goes_on_as_if_it_had_not(bench: Bench) -> None:
+    for name, deadline in (("a", 10), ("b", 10), ("c", 30)):
+        bench.timer(name).arm(deadline)
+    assert not bench.clock.advance_to(100, lambda: True)
+    assert (bench.clock.now, bench.fired) == (10, [("a", 10)])
+    assert not bench.clock.advance_to(100, lambda: True)
+    assert bench.clock.advance_to(100, lambda: True)
+    assert (bench.clock.now, bench.fired) == (100, [("a", 10), ("b", 10), ("c", 30)])
+    assert bench.clock.advance_to(200, lambda: True)
+
+
 def test_timers_fire_in_order_of_deadline_at_exactly_their_deadline(bench: Bench) -> None:
     for name, deadline in (("late", 30), ("early", 10), ("middle", 20)):
         bench.timer(name).arm(deadline)

@@ -11,7 +11,9 @@ import pytest
 
 from chkpt.errors import DeviceError, NoMachineError
 from chkpt.machine import Machine
-from chkpt.machine.loop import RunLoop
+from chkpt.machine.execution import Outcome
+from chkpt.machine.goal import Goal
+from chkpt.machine.loop import TURN, RunLoop
 from chkpt.machine.pace import MAX_LAG
 from tests.descriptors import none_left
 from tests.small import Line, cell, machine
@@ -539,6 +541,84 @@ def test_a_call_finds_the_clock_at_the_present_and_its_timers_fired(make: Make, 
     future = loop.submit(look)
     rounds(loop)
     assert future.result(0) == (100, [10])
+
+
+# -- a machine whose timers are never done -----------------------------------------------------------------------------
+
+
+def work_hard(board: Machine, time: Time, *, costs: int) -> None:
+    """Let a timer fire each microsecond, and each time take so many nanoseconds of the host."""
+    a = cell(board, "a")
+
+    def fire() -> None:
+        a.fired.append(board.clock.now)
+        time.now += costs
+        a.timer.arm(board.clock.now + 1000)
+
+    a.timer.fire = fire  # type: ignore[attr-defined]  # it is a MachineTimer
+    a.timer.arm(1000)
+
+
+def test_a_turn_of_timers_is_bounded_in_host_time_and_a_cut_changes_nothing(make: Make, time: Time) -> None:
+    board = machine("cell:a")
+    loop = make(board, wall_clock=True)
+    work_hard(board, time, costs=10_000)
+    time.now += 100_000_000
+    for turn in range(1, 4):
+        before = time.now
+        rounds(loop)
+        assert TURN <= time.now - before <= TURN + 10_000
+        assert board.clock.now == cell(board, "a").fired[-1] == turn * TURN // 10_000 * 1000
+    assert cell(board, "a").fired == list(range(1000, board.clock.now + 1, 1000))
+    assert loop._timeout() == 0
+
+
+def test_calls_and_channels_get_their_turn_though_timers_are_never_done(make: Make, time: Time, pipe: Pipe) -> None:
+    board = machine("cell:a")
+    loop = make(board, wall_clock=True)
+    loop.add(pipe)
+    work_hard(board, time, costs=10_000)
+    time.now += 100_000_000
+    future = loop.submit(lambda: board.clock.now)
+    pipe.send(b"key")
+    rounds(loop)
+    assert future.result(0) == board.clock.now == TURN // 10
+    assert pipe.got == [b"key"]
+
+
+def test_what_a_machine_that_is_always_late_drops_is_logged_once_a_second(
+    make: Make, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = machine("cell:a")
+    loop = make(board, wall_clock=True)
+    work_hard(board, time, costs=10_000)
+    time.now += 3 * MAX_LAG
+    began = time.now
+    rounds(loop, 1000)
+    seconds = (time.now - began) // MAX_LAG
+    assert seconds > 3
+    assert 1 <= caplog.text.count("behind, dropped") <= seconds + 1
+
+
+def test_a_step_of_a_machine_without_a_cpu_is_made_in_turns_and_can_be_ended(make: Make, time: Time) -> None:
+    board = machine("cell:a")
+    loop = make(board, wall_clock=True)
+    loop.pause()
+    work_hard(board, time, costs=10_000)
+    ends: list[Outcome | None] = []
+    loop.step(Goal(ends.append, until=board.clock.now + 3 * TURN // 10))
+    rounds(loop)
+    assert (board.clock.now, ends) == (TURN // 10, [])
+    rounds(loop, 3)
+    assert (board.clock.now, ends) == (3 * TURN // 10, [Outcome.ENOUGH])
+    loop.step(Goal(ends.append, until=1 << 60))
+    rounds(loop)
+    loop.pause()
+    assert ends[1:] == [None]
+    now = board.clock.now
+    rounds(loop, 3)
+    assert board.clock.now == now
+    assert loop._timeout() is None
 
 
 def test_a_guest_that_ends_the_machine_ends_the_loop(make: Make, pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,6 +61,20 @@ def guest(code: str, rate: int = 20_000_000) -> Machine:
     return machine
 
 
+def test_run_without_an_end_on_the_clock_comes_back_from_a_halt_that_no_timer_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chkpt.machine.execution.WAKELESS", 500)
+    machine, twin = guest(WAITING), guest(WAITING)
+    assert machine.run(ticks=1_000_000) is Outcome.RESTS
+    ticks, now = execution(machine).cpu.ticks, machine.clock.now
+    assert ticks < 100
+    assert machine.run(ticks=1_000_000) is Outcome.RESTS
+    assert machine.clock.now > now
+    assert twin.run(until=machine.clock.now) is Outcome.ENOUGH
+    assert everything(twin) == everything(machine)
+
+
 @pytest.mark.parametrize("pace", [Pace.IDLE, Pace.WALL])
 def test_a_halted_guest_waits_as_long_as_it_takes_and_the_loop_sleeps(host: Host, pace: Pace) -> None:
     machine = guest(WAITING)

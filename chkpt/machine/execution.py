@@ -119,7 +119,7 @@ class Execution:
         Where it ends does not change what the guest does: a run may be cut into any pieces.
 
         A halted guest may never wake, though timers go on: it has masked their interrupts, or they drive none. A run
-        without `until`, `rest` and `enough` ends after `WAKELESS` deadlines in one halt, with RESTS. Another run waits on.
+        without `until`, `rest` and `enough` ends after `WAKELESS` deadlines in one halt, with RESTS: another waits on.
 
         Args:
             ticks: of the processor, counted from power-on; the end of a block may lie a little behind.

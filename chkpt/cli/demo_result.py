@@ -39,9 +39,5 @@ def leave(snapshot: Path, store: Path) -> Path:
     except OSError as exc:
         raise StorageError(f"{snapshot}: {exc.strerror}") from exc
     make_store(store)
-    try:
-        publish(path, lambda file: file.write(content), force=False)
-    except ExistsError:
-        is_earlier(path)
-        publish(path, lambda file: file.write(content), force=True)
+    publish(path, lambda file: file.write(content), replace=lambda: is_earlier(path))
     return path

@@ -1,6 +1,7 @@
 """`chkpt rm`: remove snapshots."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,10 @@ def rm(
     *,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Remove every SNAPSHOT, for good. Where one cannot be removed, none is.
+    """Remove every SNAPSHOT, for good.
+
+    All are looked at before the first is removed: if one is missing, or is not a snapshot, none is removed. If the
+    system then refuses to remove one, those before it are gone, and the message says which are left.
 
     A damaged snapshot can be removed, too. A file whose name does not end in .zst or .zst.age is removed only if it is
     a snapshot. Signatures beside a snapshot (FILE.sig) go with it.
@@ -31,8 +35,8 @@ def rm(
     paths = list(dict.fromkeys(snapshot_path(each, store) for each in snapshots))
     for path in paths:
         _check(path)
-    for path in paths:
-        _remove(path)
+    for number, path in enumerate(paths):
+        _remove(path, paths[number + 1 :])
         show(f"removed {plain(str(path))}")
 
 
@@ -48,11 +52,12 @@ def _check(path: Path) -> None:
         Reader.open(path).close()
 
 
-def _remove(path: Path) -> None:
-    """Remove a file so that it is still gone after a power failure."""
+def _remove(path: Path, others: Sequence[Path]) -> None:
+    """Remove a file so that it is still gone after a power failure. `others` would be next, for the message."""
     from chkpt.store.replacing import remove_snapshot
 
     try:
         remove_snapshot(path)
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+        left = f"; not removed either: {', '.join(map(str, others))}" if others else ""
+        raise StorageError(f"{path}: {exc.strerror}{left}") from exc

@@ -97,7 +97,7 @@ def run(
         str | None, typer.Option(metavar="SNAPSHOT", help="With --until: save the machine there, at that very tick.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", "-f", help="With --save: replace a snapshot that is there.")
+        bool, typer.Option("--force", "-f", help="With --save: replace a snapshot that is there, but no other file.")
     ] = False,
     sign: Sign = None,
     recipient: Recipients = None,

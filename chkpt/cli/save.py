@@ -27,7 +27,9 @@ def save(
     snapshot: OptionalSnapshot = None,
     *,
     machine: MachineName = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a snapshot that is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace a snapshot that is there, but no other file.")
+    ] = False,
     sign: Sign = None,
     recipient: Recipients = None,
     store: Store = DEFAULT_STORE,

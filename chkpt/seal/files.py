@@ -7,7 +7,6 @@ from typing import Final, NoReturn
 
 from chkpt.errors import ChkptError, KeyFileError, NotFoundError, StorageError
 from chkpt.regular import NotRegularError, open_regular
-from chkpt.store.local import publish
 
 MAX_KEY_FILE: Final = 1 << 16
 """Bytes in the longest file of keys."""
@@ -53,28 +52,6 @@ def _read(path: Path, *, secret: bool) -> bytes:
     if len(data) > MAX_KEY_FILE:
         raise KeyFileError(f"{path}: longer than any file of keys ({MAX_KEY_FILE} bytes)")
     return data
-
-
-def write_pair(path: Path, secret: bytes, public: bytes, *, force: bool) -> Path:
-    """Write a secret file of mode 0600 and the public one beside it, mode 0644; return the path of the latter.
-
-    Raises:
-        ExistsError: one of them is there, and `force` is not set. Then neither has been written.
-        StorageError: the operating system refused.
-    """
-    beside = path.with_name(path.name + ".pub")
-    publish(beside, lambda file: file.write(public), force=force)
-    try:
-        publish(path, lambda file: file.write(secret), force=force)
-    except ChkptError:
-        if not force:
-            beside.unlink(missing_ok=True)
-        raise
-    try:
-        beside.chmod(0o644)
-    except OSError as exc:
-        raise StorageError(f"{beside}: {exc.strerror or exc}") from exc
-    return beside
 
 
 def missing(package: str, extra: str, exc: ModuleNotFoundError) -> NoReturn:

@@ -15,11 +15,12 @@ from chkpt.snapshot.source import FileSource, Source
 class Plaintext:
     """What was in an encrypted file, in memory until it is closed. A `chkpt.snapshot.Source`."""
 
-    __slots__ = ("_data", "name", "size")
+    __slots__ = ("_data", "file_id", "name", "size")
 
-    def __init__(self, data: memoryview, name: str) -> None:
+    def __init__(self, data: memoryview, file: FileSource) -> None:
         self._data: memoryview | None = data
-        self.name = name
+        self.file_id = file.file_id
+        self.name = file.name
         self.size = len(data)
 
     def read(self, offset: int, size: int, /) -> memoryview:
@@ -59,7 +60,7 @@ def open_snapshot(
     try:
         source: Source = file
         if identity is not None and is_encrypted(file):
-            source = Plaintext(decrypt(file, identity), file.name)
+            source = Plaintext(decrypt(file, identity), file)
             file.close()
         reader = Reader(source)
         if trusted is not None:

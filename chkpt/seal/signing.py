@@ -57,15 +57,24 @@ def sign_file(path: Path, key: Path) -> PublicKey:
     Every byte is checked before. The file is written anew and replaced at once; an older signature of the same key is
     replaced. Beside it, in the directory, is a copy for a moment: so what is encrypted is not signed here.
 
+    Others may work on the file meanwhile. Another signature is kept: this one begins anew. Another snapshot stays.
+
     Raises:
         SealedError: the file is encrypted.
-        ExistsError: another file has taken its place meanwhile.
+        ExistsError: another snapshot has taken its place meanwhile, or it has been removed. That stays so.
         LimitError: it has as many signatures as a file may have.
         RefusedError: it is not a whole snapshot.
         ChkptError: as `signer` and `publish` raise.
     """
     path = path.resolve()
     public, sign = signer(key)
+    while not _signed_in(path, sign):
+        pass
+    return public
+
+
+def _signed_in(path: Path, sign: Sign) -> bool:
+    """Put a signature into a file. Return False, with nothing changed, if another has been put there meanwhile."""
     try:
         opened = Reader.open(path)
     except SealedError as exc:
@@ -83,12 +92,34 @@ def sign_file(path: Path, key: Path) -> PublicKey:
                 file.write(bytes(part))
             file.write(frame)
             file.write(reader.trailer(len(frame)))
-            with Reader.open(path) as now:
-                if now.root_digest != reader.root_digest or now.signatures != reader.signatures:
-                    raise ExistsError(f"{path}: it has been replaced while it was signed; nothing has been changed")
 
-        publish(path, write, force=True)
-    return public
+        def replace() -> bool:
+            with _still_there(path, reader.root_digest) as now:
+                if now.signatures != reader.signatures:
+                    raise _AnotherSignatureError
+            return True
+
+        try:
+            publish(path, write, replace=replace)
+        except _AnotherSignatureError:
+            return False
+    return True
+
+
+class _AnotherSignatureError(Exception):
+    """Another has signed since the signatures were read."""
+
+
+def _still_there(path: Path, root_digest: bytes) -> Reader:
+    """Open the snapshot at `path`. Raise ExistsError unless it is the one with that digest."""
+    try:
+        now = Reader.open(path)
+    except NotFoundError:
+        raise ExistsError(f"{path}: it has been removed while it was signed; nothing has been changed") from None
+    if now.root_digest != root_digest:
+        now.close()
+        raise ExistsError(f"{path}: it has been replaced while it was signed; nothing has been changed")
+    return now
 
 
 def sign_beside(reader: Reader, key: Path) -> tuple[PublicKey, Path]:
@@ -100,10 +131,29 @@ def sign_beside(reader: Reader, key: Path) -> tuple[PublicKey, Path]:
     public, sign = signer(key)
     reader.verify()
     own = decode_signatures(sign(reader.root_digest))
-    present = [each for each in _detached(path) if _is_valid(each, reader.root_digest)]
-    frame = encode_signatures(_merged(present, own))
-    publish(path, lambda file: file.write(frame), force=True)
+    while not _signed_beside(path, reader, own):
+        pass
     return public, path
+
+
+def _signed_beside(path: Path, reader: Reader, own: Sequence[Signature]) -> bool:
+    """Put signatures into a file of their own. Return False, with nothing changed, if that has changed meanwhile."""
+    found = _detached(path)
+    present = [each for each in found if _is_valid(each, reader.root_digest)]
+    frame = encode_signatures(_merged(present, own))
+
+    def replace() -> bool:
+        if not reader.is_at(reader.name):
+            raise ExistsError(f"{reader.name}: it has been replaced or removed while it was signed; nothing is signed")
+        if _detached(path) != found:
+            raise _AnotherSignatureError
+        return True
+
+    try:
+        publish(path, lambda file: file.write(frame), replace=replace)
+    except _AnotherSignatureError:
+        return False
+    return True
 
 
 def _merged(present: Sequence[Signature], own: Sequence[Signature]) -> list[Signature]:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 from chkpt.context import Checkpoint
 from chkpt.errors import StorageError
 from chkpt.snapshot.layout import FORMAT, SectionEntry
-from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob
+from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob, is_snapshot
 from chkpt.snapshot.signatures import Signature
 from chkpt.snapshot.source import Source
 from chkpt.snapshot.writer import Progress, Sign, Summary, Writable, dump, dumps
@@ -25,6 +25,7 @@ __all__ = [
     "Writable",
     "dump",
     "dumps",
+    "is_snapshot",
     "load",
     "loads",
 ]

@@ -135,6 +135,17 @@ def frame_content(frame: bytes | memoryview, size: int | None = None) -> bytes:
     return content
 
 
+def frame_beginning(data: bytes | memoryview, size: int) -> bytes:
+    """Return the first `size` bytes, or fewer, of the content of the frame that `data` begins with. It checks nothing.
+
+    Nothing is what a frame gives that cannot be read, or asks for a window longer than `MAX_CONTENT`.
+    """
+    try:
+        return zstandard.ZstdDecompressor(max_window_size=MAX_CONTENT).stream_reader(data).read(size)
+    except zstandard.ZstdError:
+        return b""
+
+
 def decode_value(content: bytes) -> Plain:
     """Return the one value that `content` is.
 

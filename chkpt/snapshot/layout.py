@@ -81,12 +81,12 @@ def section_of(path: Sequence[str]) -> Path:
 _TRAILER: Final = struct.Struct("<II8sIIQ32s")
 _CHECK: Final = struct.Struct("<I")
 _SKIPPABLE: Final = 0x184D2A5C
-_MAGIC: Final = b"\x89CHKPT\r\n"
+MAGIC: Final = b"\x89CHKPT\r\n"
 
 TRAILER_SIZE: Final = _TRAILER.size + _CHECK.size
 """Bytes in the trailer, its frame header included. The same in every format."""
 
-_BEGINNING: Final = struct.pack("<II8s", _SKIPPABLE, TRAILER_SIZE - 8, _MAGIC)
+_BEGINNING: Final = struct.pack("<II8s", _SKIPPABLE, TRAILER_SIZE - 8, MAGIC)
 
 
 class Trailer(NamedTuple):
@@ -111,7 +111,7 @@ class Trailer(NamedTuple):
 def encode_trailer(trailer: Trailer) -> bytes:
     """Return the last bytes of a file."""
     offset, size, digest, _ = trailer
-    covered = _TRAILER.pack(_SKIPPABLE, TRAILER_SIZE - 8, _MAGIC, trailer.format, size, offset, digest)
+    covered = _TRAILER.pack(_SKIPPABLE, TRAILER_SIZE - 8, MAGIC, trailer.format, size, offset, digest)
     return covered + _CHECK.pack(zlib.crc32(covered))
 
 

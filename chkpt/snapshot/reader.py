@@ -10,7 +10,15 @@ from typing import Final, Self, cast
 from blake3 import blake3
 
 from chkpt.context import Blob, Checkpoint, Context, Value
-from chkpt.errors import CorruptError, LimitError, NotFoundError, RefusedError, SealedError, VersionError
+from chkpt.errors import (
+    CorruptError,
+    LimitError,
+    NotFoundError,
+    RefusedError,
+    SealedError,
+    StorageError,
+    VersionError,
+)
 from chkpt.snapshot.codec import (
     FRAME_MAGIC,
     MAX_CONTENT,
@@ -19,6 +27,7 @@ from chkpt.snapshot.codec import (
     byte_string_head,
     check_map,
     decode_value,
+    frame_beginning,
     frame_bound,
     frame_content,
 )
@@ -26,6 +35,7 @@ from chkpt.snapshot.cores import on_all_cores
 from chkpt.snapshot.layout import (
     DEVICES,
     FORMAT,
+    MAGIC,
     TRAILER_SIZE,
     BlobEntry,
     Path,
@@ -52,6 +62,12 @@ _ADVICE: Final[dict[type[RefusedError], str]] = {
 _COPIED: Final = 1 << 20
 """Bytes that are copied at a time."""
 
+_BEGINNING: Final = 1 << 12
+"""Bytes of a file that are looked at for the beginning of its header."""
+
+FIRST_KEY: Final = b"\xa5chkpt"
+"""How the first key of a header is stored (docs/FORMAT.md, R22), behind the head of a map of one to five bytes."""
+
 _AGE_MAGIC: Final = b"age-encryption.org/v1\n"
 """How a file encrypted with age begins (age-encryption.org/v1, "Encrypted file format")."""
 
@@ -59,6 +75,26 @@ _AGE_MAGIC: Final = b"age-encryption.org/v1\n"
 def is_encrypted(source: Source) -> bool:
     """Whether the bytes are those of a file encrypted with age. Raise StorageError where they cannot be read."""
     return source.size >= len(_AGE_MAGIC) and source.read(0, len(_AGE_MAGIC)) == _AGE_MAGIC
+
+
+def is_snapshot(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` is a snapshot, good or not: damaged, cut short, encrypted, or newer than this.
+
+    Raises:
+        NotFoundError: there is no such file.
+        StorageError: it cannot be read.
+    """
+    source = FileSource(path)
+    try:
+        if is_encrypted(source):
+            return True
+        size = min(source.size, TRAILER_SIZE)
+        if MAGIC in bytes(source.read(source.size - size, size)):
+            return True
+        begin = frame_beginning(source.read(0, min(source.size, _BEGINNING)), 16)
+        return FIRST_KEY in begin
+    finally:
+        source.close()
 
 
 class Reader:
@@ -136,6 +172,19 @@ class Reader:
     def name(self) -> str:
         """The path of the file, or how it is called in messages."""
         return self._source.name
+
+    def is_at(self, path: str | os.PathLike[str]) -> bool:
+        """Whether `path` leads to this snapshot: to the file that was opened, or to another with its root digest."""
+        try:
+            source = FileSource(path)
+        except (NotFoundError, StorageError):
+            return False
+        try:
+            return source.file_id == self._source.file_id or type(self)(source).root_digest == self.root_digest
+        except (RefusedError, StorageError):
+            return False
+        finally:
+            source.close()
 
     @property
     def size(self) -> int:

@@ -3,10 +3,24 @@
 import os
 from contextlib import suppress
 from io import FileIO
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 from chkpt.errors import CorruptError, NotFoundError, StorageError
 from chkpt.regular import open_regular
+
+
+class FileId(NamedTuple):
+    """Which file a source was read from, and in which state: its content is another one if any of these differs."""
+
+    device: int
+    inode: int
+    size: int
+    changed_ns: int  # st_mtime_ns
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Return the identity of a file with this status."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class Source(Protocol):
@@ -19,6 +33,10 @@ class Source(Protocol):
     @property
     def size(self) -> int:
         """Length in bytes, as it was when the source was opened."""
+
+    @property
+    def file_id(self) -> FileId | None:
+        """The file that the source was read from; None for memory."""
 
     def read(self, offset: int, size: int, /) -> bytes | memoryview:
         """Return exactly `size` bytes from `offset`, which lie within the source.
@@ -35,10 +53,13 @@ class Source(Protocol):
 class MemorySource:
     """Bytes in memory."""
 
-    __slots__ = ("_data", "name", "size")
+    __slots__ = ("_data", "file_id", "name", "size")
+
+    file_id: FileId | None
 
     def __init__(self, data: bytes | bytearray | memoryview, name: str) -> None:
         self._data = memoryview(data).cast("B")
+        self.file_id = None
         self.name = name
         self.size = len(self._data)
 
@@ -53,7 +74,9 @@ class MemorySource:
 class FileSource:
     """A regular file. It is read with pread, not mapped: a mapped file that shrinks kills the process."""
 
-    __slots__ = ("_file", "name", "size")
+    __slots__ = ("_file", "file_id", "name", "size")
+
+    file_id: FileId | None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open `path`.
@@ -71,7 +94,9 @@ class FileSource:
             raise StorageError(f"{self.name}: {exc.strerror}") from exc
         except ValueError as exc:  # a NUL in the path, which FileIO refuses
             raise NotFoundError(f"{self.name!r}: {exc}") from exc
-        self.size = os.fstat(self._file.fileno()).st_size
+        status = os.fstat(self._file.fileno())
+        self.size = status.st_size
+        self.file_id = FileId.of(status)
 
     def read(self, offset: int, size: int, /) -> bytes:
         """Read from the file."""

@@ -6,6 +6,10 @@ Linking is what makes "create only" true for any number of writers: the kernel l
 A writer holds a lock (flock(2)) on its temporary file, from its making to its end. The kernel gives the lock back with
 the process, however that ends: so a temporary file that nobody holds a lock on was left by a writer that is dead, and
 may be removed by whoever sees it.
+
+What replaces or removes a name that is there holds the lock of its directory (`changing`) from the look at what is
+there to the end. So nothing that was acknowledged in between is lost: `publish` takes the lock, asks `replace`, and
+only then gives the name. There is no other way here to replace a file.
 """
 
 import errno
@@ -13,6 +17,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +35,10 @@ _NO_FSYNC: Final = {errno.EINVAL, errno.ENOTSUP}  # file systems without an fsyn
 _NO_LOCKS: Final = {errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK}  # without flock; NFS says ENOLCK
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EMLINK}  # link(2): EPERM is "does not support hard links"
 _BUFFER: Final = 1 << 16
+_MODE: Final = 0o600
+
+PATIENCE_SECONDS: Final = 30
+"""How long the lock of a directory is waited for. It is held for two or three calls and an fsync, never for a write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,18 @@ class Leavings:
     kept: dict[str, str]
 
 
-def publish(path: str | os.PathLike[str], write: Callable[[Writable], T], *, force: bool = False) -> T:
+def never() -> bool:
+    """Replace nothing; see `publish`."""
+    return False
+
+
+def publish(
+    path: str | os.PathLike[str],
+    write: Callable[[Writable], T],
+    *,
+    replace: Callable[[], bool] = never,
+    mode: int = _MODE,
+) -> T:
     """Let `write` write a file, and give it the name `path` once it is whole and will last. Return what `write` did.
 
     `write` is called once, with a file that takes all it is given; whatever it raises goes through. What comes after it
@@ -51,10 +71,12 @@ def publish(path: str | os.PathLike[str], write: Callable[[Writable], T], *, for
     Args:
         path: where the file will be. Its directory must be there.
         write: writes the content.
-        force: replace what is at `path`.
+        replace: whether the file may take the place of what is at `path`. It is asked once, under the lock of the
+            directory, right before the file gets its name; it looks at what is there, and what it raises goes through.
+        mode: who may read the file, once it has its name.
 
     Raises:
-        ExistsError: there is something at `path`, or another writer was first, and `force` is not set.
+        ExistsError: there is something at `path`, or another writer was first, and it is not to be replaced.
         StorageError: the operating system refused; the message names `path`, and nothing is left behind. But where
             it could not make the name last, the file is there: the message says so.
         UsageError: `path` can be no file's.
@@ -62,13 +84,13 @@ def publish(path: str | os.PathLike[str], write: Callable[[Writable], T], *, for
     target = Path(path)
     if "\0" in str(target) or not target.name or _TEMPORARY.fullmatch(target.name):
         raise UsageError(f"{str(target)!r} cannot be the path of a snapshot")
-    if not force and os.path.lexists(target):
+    if replace is never and os.path.lexists(target):
         raise taken(target)
     with reporting(target):
         temporary = _Temporary(target)
     try:
         result = write(temporary)
-        temporary.publish(force=force)
+        temporary.publish(replace, mode)
     finally:
         temporary.remove()
     return result
@@ -97,7 +119,7 @@ class _Temporary:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         while True:
             path = f"{_PREFIX}{os.urandom(8).hex()}"
-            file = os.open(path, flags, 0o600, dir_fd=self._directory)
+            file = os.open(path, flags, _MODE, dir_fd=self._directory)
             try:
                 _lock(file)
                 links = os.fstat(file).st_nlink
@@ -126,18 +148,25 @@ class _Temporary:
                 at += os.write(self._file, left[at:])
         self._unwritten.clear()
 
-    def publish(self, *, force: bool) -> None:
+    def publish(self, replace: Callable[[], bool], mode: int) -> None:
         """Make the file last and give it its name."""
         target, directory = self._target, self._directory
         self._flush()
         with reporting(target):
+            if mode != _MODE:
+                os.fchmod(self._file, mode)
             os.fsync(self._file)
-            if force:
-                os.replace(self._path, target.name, src_dir_fd=directory, dst_dir_fd=directory)
-                self._path = ""
-            else:
-                self._link()
-                self._unlink()
+        with changing(target, directory):
+            replaces = replace()
+            with reporting(target):
+                if replaces:
+                    self._rename()
+                else:
+                    self._link()
+                    self._unlink()
+            self._sync(target, directory)
+
+    def _sync(self, target: Path, directory: int) -> None:
         try:
             sync_directory(directory)
         except OSError as exc:
@@ -146,12 +175,34 @@ class _Temporary:
                 f" {exc.strerror or exc}; until the disk is well again a power cut may lose it"
             ) from exc
 
+    def _rename(self) -> None:
+        try:
+            os.replace(self._path, self._target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError:
+            if not self._has_name():
+                raise
+        self._path = ""
+
+    def _has_name(self) -> bool:
+        """Whether the file has its name, whatever the call has answered.
+
+        A server of NFS that has lost its answer does a link or rename once more when it is asked again, and says that
+        it cannot be done (open(2), "O_EXCL", tells to look instead).
+        """
+        try:
+            found = os.stat(self._target.name, dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return False
+        return os.path.samestat(found, os.fstat(self._file))
+
     def _link(self) -> None:
         try:
             os.link(self._path, self._target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        except FileExistsError:
-            raise taken(self._target) from None
         except OSError as exc:
+            if self._has_name():
+                return
+            if isinstance(exc, FileExistsError):
+                raise taken(self._target) from None
             if exc.errno in _NO_LINKS:
                 raise StorageError(
                     f"{self._target}: this file system has no hard links, and so cannot create a file"
@@ -172,6 +223,50 @@ class _Temporary:
         _close(self._file)
         _close(self._directory)
         self._file = self._directory = -1  # who kept the file must not write to another one with its number
+
+
+# -- one change of a name at a time ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def changing(path: Path, directory: int) -> Iterator[None]:
+    """Hold the lock of an open directory: for what looks at a name in it, and then replaces or removes it.
+
+    The lock is flock(2) on the directory itself. A file system without locks has none, and the look is all there is.
+
+    Args:
+        path: what is changed, for messages.
+        directory: its open directory, of this call alone: a lock belongs to the open file.
+
+    Raises:
+        StorageError: another process has held the lock for `PATIENCE_SECONDS`.
+    """
+    end = time.monotonic() + PATIENCE_SECONDS
+    with reporting(path):
+        while not _try_lock(directory):
+            if time.monotonic() > end:
+                raise StorageError(
+                    f"{path}: another process has held the lock of {path.parent} for {PATIENCE_SECONDS} s;"
+                    " is it stopped?"
+                )
+            time.sleep(0.001)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(directory, fcntl.LOCK_UN)
+
+
+def _try_lock(directory: int) -> bool:
+    """Lock a directory, unless another process has the lock. Return True where there are no locks. Raise OSError."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        if exc.errno not in _NO_LOCKS:
+            raise
+    return True
 
 
 # -- what killed writers leave ----------------------------------------------------------------------------------------

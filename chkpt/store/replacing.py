@@ -1,10 +1,10 @@
 """How a snapshot gets to its path, with regard to what may be beside it: signatures, and its other kind.
 
-Two rules, for whoever saves:
+Three rules, for whatever saves:
 
 * `NAME.zst` and `NAME.zst.age` are one name, which has one snapshot: the plain or the encrypted one. Both are looked
-  for before anything is written. Two writers of the two kinds at the same moment get both, and every command then asks
-  for the path of one.
+  for before anything is written, and again under the lock of the directory before the file gets its name.
+* `force` replaces a snapshot, good or damaged, and an empty file. Any other file may be somebody's work: it stays.
 * `FILE.sig` has signatures of the snapshot that it lies beside, so it cannot have any of a new one. It goes once the
   new snapshot has its name and will keep it, never before: a save that fails has taken nothing from the old pair.
   Between the two a power cut leaves old signatures beside the new snapshot; whoever requires one is told that they are
@@ -13,13 +13,15 @@ Two rules, for whoever saves:
 
 import logging
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from chkpt.errors import ExistsError, StorageError
-from chkpt.snapshot import Writable
-from chkpt.store.files import open_directory, publish, sync_directory, taken
+from chkpt.errors import ExistsError, NotFoundError, StorageError
+from chkpt.snapshot import Writable, is_snapshot
+from chkpt.store.files import changing, open_directory, publish, sync_directory, taken
 
 log = logging.getLogger("chkpt.store")
 
@@ -47,15 +49,22 @@ def publish_snapshot(
     The log is told, and `removed` the path of their file.
 
     Raises:
-        ExistsError: as `publish` raises it. Or the name has a snapshot of the other kind, also with `force`. Or there
-            are signatures at `path` without a snapshot, and `force` is not set.
+        ExistsError: as `publish` raises it. Or the name has a snapshot of the other kind, or a file that is not a
+            snapshot, also with `force`. Or there are signatures at `path` without a snapshot, and `force` is not set.
         StorageError: as `publish` raises it. Or the snapshot is there, but the old signatures could not be removed.
         UsageError: `path` can be no file's.
     """
     target = Path(path)
     check_new(target, force=force)
-    stale = _status(_beside(target))
-    result = publish(target, write, force=force)
+    stale: os.stat_result | None = None
+
+    def replace() -> bool:
+        nonlocal stale
+        check_new(target, force=force)
+        stale = _status(_beside(target))
+        return force
+
+    result = publish(target, write, replace=replace)
     if stale is not None and _remove_stale(target, stale):
         log.warning("%s: removed, as its signatures were of the snapshot that was replaced", _beside(target))
         if removed is not None:
@@ -69,6 +78,7 @@ def check_new(path: Path, *, force: bool) -> None:
     if other is not None and os.path.lexists(other):
         raise ExistsError(f"{other}: there is a snapshot of that name already; choose another, or chkpt rm it")
     if force:
+        _refuse_other_file(path)
         return
     if os.path.lexists(path):
         raise taken(path)
@@ -76,6 +86,22 @@ def check_new(path: Path, *, force: bool) -> None:
         raise ExistsError(
             f"{_beside(path)}: there are signatures of a snapshot that is gone; choose another name, remove them,"
             " or replace them (--force)"
+        )
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Raise ExistsError if there is a file at `path` that is not a snapshot. A symbolic link is not followed."""
+    found = _status(path)
+    if found is None or not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return
+    try:
+        known = is_snapshot(path)
+    except NotFoundError:  # it has gone in between
+        return
+    if not known:
+        raise ExistsError(
+            f"{path}: this file is not a snapshot, and --force replaces only snapshots; choose another name, or remove"
+            " the file yourself if nothing in it is wanted"
         )
 
 
@@ -88,10 +114,22 @@ def other_kind(path: Path) -> Path | None:
 
 
 def remove_snapshot(path: Path) -> None:
-    """Remove a snapshot and the signatures beside it, for good when this returns. Raise OSError."""
-    path.unlink()
-    _beside(path).unlink(missing_ok=True)
-    _sync(path.parent)
+    """Remove a snapshot and the signatures beside it, for good when this returns. Raise OSError, StorageError."""
+    with _changing(path) as directory:
+        path.unlink()
+        _beside(path).unlink(missing_ok=True)
+        sync_directory(directory)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[int]:
+    """Hold the lock of the directory of `path`; yield the directory. Raise OSError, StorageError."""
+    directory = open_directory(path.parent)
+    try:
+        with changing(path, directory):
+            yield directory
+    finally:
+        os.close(directory)
 
 
 def _beside(path: Path) -> Path:
@@ -111,23 +149,16 @@ def _remove_stale(target: Path, stale: os.stat_result) -> bool:
     Return whether there was something to remove.
     """
     beside = _beside(target)
-    now = _status(beside)
-    if now is None or not os.path.samestat(stale, now):
-        return False
     try:
-        beside.unlink(missing_ok=True)
-        _sync(target.parent)
+        with _changing(target) as directory:
+            now = _status(beside)
+            if now is None or not os.path.samestat(stale, now):
+                return False
+            beside.unlink(missing_ok=True)
+            sync_directory(directory)
     except OSError as exc:
         raise StorageError(
             f"{beside}: {exc.strerror or exc}; its signatures are of the snapshot that was replaced, so remove it:"
             f" the new one, {target.name}, is there and whole"
         ) from exc
     return True
-
-
-def _sync(path: Path) -> None:
-    directory = open_directory(path)
-    try:
-        sync_directory(directory)
-    finally:
-        os.close(directory)

@@ -47,6 +47,23 @@ def test_the_same_twice_is_once(store: Path, capsys: Capture) -> None:
     assert ended.out.count("removed") == 1
 
 
+def test_one_that_the_system_does_not_remove_is_named_with_those_that_are_left(
+    store: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "b.zst":
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    ended = chkpt(capsys, "rm", "a", "b", "c")
+    assert (ended.status, ended.out) == (1, f"removed {store / 'a.zst'}\n")
+    assert ended.err == f"chkpt: {store / 'b.zst'}: Operation not permitted; not removed either: {store / 'c.zst'}\n"
+    assert left(store) == ["b.zst", "c.zst"]
+
+
 def test_where_one_is_missing_none_is_removed(store: Path, capsys: Capture) -> None:
     ended = chkpt(capsys, "rm", "a", "nothere", "b")
     assert ended.status == 3

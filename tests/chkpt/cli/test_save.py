@@ -95,8 +95,11 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert (home / "file").read_text() == "mine"
         assert not (home / "new").exists()
         assert chkpt(capsys, "save", "taken", "--force").status == 0
+        assert "--force replaces only snapshots" in refused(chkpt(capsys, "save", "./file", "-f"), 1)
+        assert (home / "file").read_text() == "mine"
+        (home / "file").write_bytes(before[:-1])  # cut short, and a snapshot all the same
         assert chkpt(capsys, "save", "./file", "-f").status == 0
-        assert (home / "file").read_bytes() != b"mine"
+        assert (home / "file").read_bytes() != before[:-1]
     assert sorted(path.name for path in (home / "snapshots").iterdir()) == ["taken.zst"]
 
 

@@ -1,17 +1,22 @@
 """Signatures over the root digest: who has signed, and what an attacker can make of a file that somebody has."""
 
+import io
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chkpt.errors import CorruptError, ExistsError, KeyFileError, LimitError, RefusedError, SignatureError
-from chkpt.seal import Verdict, open_snapshot, require, sign_beside, sign_file, signers, trusted_keys
+from chkpt.seal import Verdict, generate_identity, open_snapshot, require, sign_beside, sign_file, signers, trusted_keys
+from chkpt.seal.age import encrypt
 from chkpt.seal.keys import TrustedKeys, secret_key
 from chkpt.snapshot import Reader, dumps
 from chkpt.snapshot.layout import TRAILER_SIZE
 from chkpt.snapshot.signatures import Signature, encode_signatures, signed_message
+from chkpt.store.replacing import publish_snapshot, remove_snapshot
 from tests.chkpt.seal.pairs import Pair, pair, signed
 from tests.chkpt.snapshot.checkpoints import small
 
@@ -325,3 +330,122 @@ def test_a_snapshot_that_is_replaced_meanwhile_is_not_lost(
         sign_file(path, alice.secret)
     assert path.read_bytes() == dumps(newer)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["alice", "alice.pub", "s.zst"]
+
+
+# -- what others do to the file while it is signed --------------------------------------------------------------------
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Let something be done, once, at the last moment: while the signer waits for the disk, before the name changes."""
+
+    def meanwhile(act: Callable[[], object]) -> None:
+        fsync = os.fsync
+        acts = [act]
+
+        def act_and_sync(descriptor: int) -> None:
+            if acts:
+                acts.pop()()
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", act_and_sync)
+
+    return meanwhile
+
+
+Meanwhile = Callable[[Callable[[], object]], None]
+
+
+def sign(path: Path, key: Pair, *, detached: bool) -> None:
+    if detached:
+        with Reader.open(path) as reader:
+            sign_beside(reader, key.secret)
+    else:
+        sign_file(path, key.secret)
+
+
+def newer() -> bytes:
+    content = small()
+    content.header["machine"] = "newer"
+    return dumps(content)
+
+
+either = pytest.mark.parametrize("detached", [False, True])
+
+
+@either
+def test_a_snapshot_that_was_saved_meanwhile_is_not_lost(
+    tmp_path: Path, alice: Pair, meanwhile: Meanwhile, detached: bool
+) -> None:
+    path = tmp_path / "s.zst"
+    path.write_bytes(dumps(small()))
+    meanwhile(lambda: publish_snapshot(path, lambda file: file.write(newer()), force=True))
+    with pytest.raises(ExistsError, match="replaced"):
+        sign(path, alice, detached=detached)
+    assert path.read_bytes() == newer()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["alice", "alice.pub", "s.zst"]
+
+
+@either
+def test_a_snapshot_that_was_removed_meanwhile_does_not_come_back(
+    tmp_path: Path, alice: Pair, meanwhile: Meanwhile, detached: bool
+) -> None:
+    path = tmp_path / "s.zst"
+    path.write_bytes(dumps(small()))
+    meanwhile(lambda: remove_snapshot(path))
+    with pytest.raises(ExistsError, match="removed while it was signed"):
+        sign(path, alice, detached=detached)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["alice", "alice.pub"]
+
+
+@either
+def test_of_two_who_sign_at_once_both_have_signed(
+    tmp_path: Path, alice: Pair, bob: Pair, meanwhile: Meanwhile, detached: bool
+) -> None:
+    path = tmp_path / "s.zst"
+    path.write_bytes(dumps(small()))
+    meanwhile(lambda: sign(path, bob, detached=detached))
+    sign(path, alice, detached=detached)
+    assert sorted(opened(path, alice, bob)) == [("alice.pub", Verdict.VALID), ("bob.pub", Verdict.VALID)]
+
+
+def test_of_two_who_sign_at_once_inside_and_beside_both_have_signed(
+    tmp_path: Path, alice: Pair, bob: Pair, meanwhile: Meanwhile
+) -> None:
+    path = tmp_path / "s.zst"
+    path.write_bytes(dumps(small()))
+    meanwhile(lambda: sign(path, bob, detached=False))
+    sign(path, alice, detached=True)
+    assert sorted(opened(path, alice, bob)) == [("alice.pub", Verdict.VALID), ("bob.pub", Verdict.VALID)]
+
+
+@either
+def test_processes_that_sign_at_once_have_all_signed(tmp_path: Path, detached: bool) -> None:
+    path = tmp_path / "s.zst"
+    path.write_bytes(dumps(small()))
+    keys = [pair(tmp_path, f"key{number}") for number in range(4)]
+    more = ["--detached"] if detached else []
+    command = [sys.executable, "-m", "chkpt", "sign", str(path), *more, "--key"]
+    root = Path(__file__).parents[3]
+    processes = [subprocess.Popen([*command, str(key.secret)], cwd=root, stdout=subprocess.DEVNULL) for key in keys]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert len(opened(path, *keys)) == 4
+
+
+def test_an_encrypted_snapshot_that_was_replaced_meanwhile_has_no_signature_of_the_old_one(
+    tmp_path: Path, alice: Pair, meanwhile: Meanwhile
+) -> None:
+    identity = tmp_path / "me"
+    recipient, _ = generate_identity(identity)
+    path = tmp_path / "s.zst.age"
+
+    def save() -> None:
+        with path.with_suffix(".new").open("wb") as file:
+            encrypt(io.BytesIO(dumps(small())), file, [recipient])
+        path.with_suffix(".new").replace(path)
+
+    save()
+    meanwhile(save)
+    with open_snapshot(path, identity=identity) as reader, pytest.raises(ExistsError, match="replaced"):
+        sign_beside(reader, alice.secret)
+    assert not Path(f"{path}.sig").exists()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from chkpt.context import Checkpoint
 from chkpt.errors import ExistsError, NoMachineError, NotFoundError, StateError, StrictError
 from chkpt.machine import Machine
 from chkpt.service import server
 from chkpt.service.client import MachineClient, find
-from chkpt.snapshot import Reader
+from chkpt.snapshot import Reader, dumps
 from chkpt.sockets import connect
 from tests.chkpt.service.served import COM1, ask, launch, serving
 
@@ -92,12 +93,12 @@ def test_clock_goes_on_from_where_the_load_has_set_it(machine: MachineClient, tm
 
 def test_existing_file_is_replaced_only_by_force(machine: MachineClient, tmp_path: Path) -> None:
     path = tmp_path / "a.zst"
-    path.write_text("mine")
+    path.write_bytes(dumps(Checkpoint()))
     status, error = ask(machine, "POST", "/v1/save", {"path": str(path)})
     assert (status, error["error"], error["exit_status"]) == (409, "ExistsError", 1)
     with pytest.raises(ExistsError):
         machine.save(path)
-    assert path.read_text() == "mine"
+    assert path.read_bytes() == dumps(Checkpoint())
     machine.save(path, force=True)
     machine.load(path)
 

@@ -1,6 +1,7 @@
 """The store in a directory: the contract, and what is the file system's own."""
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -10,6 +11,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 
 from chkpt.errors import CorruptError, ExistsError, NotFoundError, StorageError, UsageError
 from chkpt.snapshot import Reader, Summary, Writable, dump, dumps
-from chkpt.store.files import Leavings, make_directory, publish
+from chkpt.store.files import Leavings, make_directory, never, publish
 from chkpt.store.local import LocalStore
 from tests.descriptors import none_left
 from tests.store_contract import RACERS, StoreContract, checkpoint
@@ -52,6 +54,11 @@ class TestLocalStore(StoreContract):
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "snapshots")
+
+
+def anything() -> bool:
+    """Replace whatever is there; see `publish`."""
+    return True
 
 
 def names(directory: Path) -> list[str]:
@@ -210,7 +217,7 @@ def test_an_existing_file_is_refused_and_replaced_by_force_only(tmp_path: Path) 
     with pytest.raises(ExistsError, match=rf"^{path}: there is something of that name already; .* \(--force\)$"):
         publish(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"old"
-    publish(path, lambda file: file.write(b"new"), force=True)
+    publish(path, lambda file: file.write(b"new"), replace=anything)
     assert path.read_bytes() == b"new"
 
 
@@ -219,7 +226,7 @@ def test_a_dangling_link_is_something_and_force_replaces_the_link(tmp_path: Path
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ExistsError):
         publish(path, lambda file: file.write(b"new"))
-    publish(path, lambda file: file.write(b"new"), force=True)
+    publish(path, lambda file: file.write(b"new"), replace=anything)
     assert not path.is_symlink()
     assert names(tmp_path) == ["a"]
 
@@ -230,7 +237,7 @@ def test_force_does_not_replace_a_directory(tmp_path: Path) -> None:
     with pytest.raises(ExistsError, match=r"a: this is a directory; choose another name$"):
         publish(path, lambda file: file.write(b"new"))
     with pytest.raises(StorageError, match=r"a: Is a directory$"):
-        publish(path, lambda file: file.write(b"new"), force=True)
+        publish(path, lambda file: file.write(b"new"), replace=anything)
     assert names(tmp_path) == ["a"]
 
 
@@ -349,7 +356,7 @@ def test_a_file_that_fails_to_close_has_been_saved_all_the_same(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", fail)
-        publish(tmp_path / "a", lambda file: file.write(b"a"), force=force)
+        publish(tmp_path / "a", lambda file: file.write(b"a"), replace=lambda: force)
     assert (tmp_path / "a").read_bytes() == b"a"
     assert names(tmp_path) == ["a"]
 
@@ -466,7 +473,7 @@ def test_a_file_system_without_links_asks_for_force(tmp_path: Path, monkeypatch:
     with pytest.raises(StorageError, match=r"no hard links.*; use force, or another place$"):
         publish(tmp_path / "a", lambda file: file.write(b"x"))
     assert names(tmp_path) == []
-    publish(tmp_path / "a", lambda file: file.write(b"x"), force=True)
+    publish(tmp_path / "a", lambda file: file.write(b"x"), replace=anything)
     assert names(tmp_path) == ["a"]
 
 
@@ -666,3 +673,93 @@ def test_damage_is_told_with_the_path(store: LocalStore) -> None:
     os.truncate(store.path("boot"), 100)
     with pytest.raises(CorruptError, match=rf"^{store.path('boot')}: the trailer at offset 32: there is no trailer"):
         store.open("boot")
+
+
+# -- one change of a name at a time -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def lock_of(directory: Path) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a directory as another process would; yield what gives it back."""
+    held = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield lambda: fcntl.flock(held, fcntl.LOCK_UN)
+    finally:
+        os.close(held)
+
+
+def test_what_is_there_is_looked_at_under_the_lock_of_the_directory(tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def replace() -> bool:
+        other = os.open(tmp_path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
+        asked.append(True)
+        return True
+
+    publish(tmp_path / "a", lambda file: file.write(b"a"), replace=replace)
+    assert asked == [True]
+    with lock_of(tmp_path):  # which is free again
+        pass
+
+
+@pytest.mark.parametrize("change", ["save", "force", "remove"])
+def test_a_change_of_a_name_waits_for_the_lock_of_the_directory(tmp_path: Path, change: str) -> None:
+    store = LocalStore(tmp_path)
+    store.create("a", checkpoint("first"))
+    does: dict[str, Callable[[], object]] = {
+        "save": lambda: store.create("b", checkpoint()),
+        "force": lambda: store.create("a", checkpoint("second"), force=True),
+        "remove": lambda: store.remove("a"),
+    }
+    before = store.path("a").read_bytes()
+    with lock_of(tmp_path) as give_back, ThreadPoolExecutor() as pool:
+        done = pool.submit(does[change])
+        with pytest.raises(TimeoutError):
+            done.result(0.2)
+        assert (store.path("a").read_bytes(), store.path("b").exists()) == (before, False)
+        give_back()
+        done.result(30)
+    assert not store.path("a").exists() or store.path("b").exists() or store.path("a").read_bytes() != before
+
+
+def test_a_lock_that_is_not_given_back_is_an_error_that_names_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chkpt.store.files.PATIENCE_SECONDS", 0)
+    with (
+        lock_of(tmp_path),
+        pytest.raises(StorageError, match=r"has held the lock of .* for 0 s; is it stopped"),
+    ):
+        publish(tmp_path / "a", lambda file: file.write(b"a"))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("fault", [errno.EIO, errno.EEXIST, errno.ENOENT])
+@pytest.mark.parametrize(("call", "replace"), [("link", never), ("replace", anything)])
+def test_a_name_that_was_given_though_the_call_answers_an_error_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, replace: Callable[[], bool], fault: int
+) -> None:
+    does = getattr(os, call)
+
+    def do_and_fail(*args: object, **options: object) -> None:
+        does(*args, **options)
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(os, call, do_and_fail)
+    publish(tmp_path / "a", lambda file: file.write(b"a"), replace=replace)
+    assert (names(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"a")
+
+
+def test_a_link_that_fails_beside_another_file_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        (tmp_path / "a").write_bytes(b"another's")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(StorageError, match="Input/output error"):
+        publish(tmp_path / "a", lambda file: file.write(b"a"))
+    assert (names(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"another's")

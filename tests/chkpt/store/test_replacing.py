@@ -4,16 +4,18 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zstandard
 
 from chkpt.errors import ExistsError, StorageError
-from chkpt.snapshot import dumps
+from chkpt.snapshot import Writable, dumps
 from chkpt.store import LocalStore
 from chkpt.store.replacing import publish_snapshot
 from tests.store_contract import checkpoint
 
-OLD, NEW, SIGNED = b"the old one", b"the new one", b"signatures of the old one"
+OLD, NEW, SIGNED = dumps(checkpoint("old")), dumps(checkpoint("new")), b"signatures of the old one"
 
 
 @pytest.fixture
@@ -71,14 +73,29 @@ def test_signatures_without_a_snapshot_are_not_removed_without_force(path: Path)
     assert found(path) == (NEW, None)
 
 
-def test_signatures_that_come_while_a_snapshot_is_replaced_stay(path: Path) -> None:
-    def write(file: object) -> None:
+def test_signatures_that_come_once_a_snapshot_is_replaced_stay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def replace_and_sign(*args: Any, **options: Any) -> None:
+        replace(*args, **options)
         fresh = path.with_name("fresh")
         fresh.write_bytes(b"signatures of the new one")
-        fresh.replace(beside(path))
+        fresh.rename(beside(path))
+
+    monkeypatch.setattr(os, "replace", replace_and_sign)
+    save(path)
+    assert found(path) == (NEW, b"signatures of the new one")
+
+
+def test_signatures_that_come_while_a_snapshot_is_written_are_of_the_old_one_and_go_with_it(path: Path) -> None:
+    beside(path).unlink()
+
+    def write(file: Writable) -> None:
+        file.write(NEW)
+        beside(path).write_bytes(SIGNED)
 
     publish_snapshot(path, write, force=True)
-    assert beside(path).read_bytes() == b"signatures of the new one"
+    assert found(path) == (NEW, None)
 
 
 def test_a_save_that_fails_takes_nothing_from_the_old_pair(path: Path) -> None:
@@ -175,6 +192,75 @@ def test_a_name_has_one_snapshot_the_plain_or_the_encrypted_one(
     with pytest.raises(ExistsError, match=rf"{there}: there is a snapshot of that name already; choose another"):
         publish_snapshot(tmp_path / wanted, lambda _: pytest.fail("it was called"), force=force)
     assert [each.name for each in tmp_path.iterdir()] == [there]
+
+
+def test_the_other_kind_that_comes_while_a_snapshot_is_written_is_found(tmp_path: Path) -> None:
+    def write(file: Writable) -> None:
+        file.write(NEW)
+        (tmp_path / "a.zst.age").write_bytes(OLD)
+
+    with pytest.raises(ExistsError, match=r"a\.zst\.age: there is a snapshot of that name already"):
+        publish_snapshot(tmp_path / "a.zst", write)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.zst.age"]
+
+
+# -- what force replaces ----------------------------------------------------------------------------------------------
+
+SOMEBODYS = {
+    "text": b"a diary",
+    "zstd": zstandard.compress(b"somebody's archive"),
+    "zstd of msgpack": zstandard.compress(b"\x81\xa4name\xa1x"),
+    "skippable": b"\x5c\x2a\x4d\x18\x04\x00\x00\x00abcd",
+    "half a zstd header": b"\x28\xb5\x2f\xfd",
+    "a large window": b"\x28\xb5\x2f\xfd\x00\xff" + bytes(100),
+    "zeros": bytes(5000),
+}
+
+
+@pytest.mark.parametrize("content", SOMEBODYS.values(), ids=SOMEBODYS.keys())
+def test_force_does_not_replace_a_file_that_is_not_a_snapshot(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.zst"
+    path.write_bytes(content)
+    with pytest.raises(ExistsError, match=r"a\.zst: this file is not a snapshot, and --force replaces only snapshots"):
+        publish_snapshot(path, lambda _: None, force=True)
+    assert path.read_bytes() == content
+    assert [each.name for each in tmp_path.iterdir()] == ["a.zst"]
+
+
+def test_a_file_that_comes_while_a_snapshot_is_written_is_not_replaced(path: Path) -> None:
+    def write(file: Writable) -> None:
+        file.write(NEW)
+        path.write_bytes(b"a diary")
+
+    with pytest.raises(ExistsError, match="not a snapshot"):
+        publish_snapshot(path, write, force=True)
+    assert found(path) == (b"a diary", SIGNED)
+
+
+DAMAGED = {
+    "nothing": b"",
+    "encrypted": b"age-encryption.org/v1\n-> X25519",
+    "without its end": OLD[:-1],
+    "without its second half": OLD[: len(OLD) // 2],
+    "without its beginning": OLD[100:],
+    "with a flipped bit": OLD[:50] + bytes([OLD[50] ^ 1]) + OLD[51:],
+    "newer": OLD[:-60] + bytes([99]) + OLD[-59:],
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_force_replaces_a_snapshot_in_whatever_state_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    save(path)
+    assert path.read_bytes() == NEW
+
+
+def test_force_replaces_a_symbolic_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "diary").write_text("mine")
+    (tmp_path / "a.zst").symlink_to("diary")
+    save(tmp_path / "a.zst")
+    assert ((tmp_path / "a.zst").read_bytes(), (tmp_path / "diary").read_text()) == (NEW, "mine")
 
 
 def test_a_file_of_another_ending_has_no_other_kind(tmp_path: Path) -> None:

@@ -93,12 +93,13 @@ def test_clock_goes_on_from_where_the_load_has_set_it(machine: MachineClient, tm
 
 def test_existing_file_is_replaced_only_by_force(machine: MachineClient, tmp_path: Path) -> None:
     path = tmp_path / "a.zst"
-    path.write_bytes(dumps(Checkpoint()))
+    before = dumps(Checkpoint())
+    path.write_bytes(before)
     status, error = ask(machine, "POST", "/v1/save", {"path": str(path)})
     assert (status, error["error"], error["exit_status"]) == (409, "ExistsError", 1)
     with pytest.raises(ExistsError):
         machine.save(path)
-    assert path.read_bytes() == dumps(Checkpoint())
+    assert path.read_bytes() == before
     machine.save(path, force=True)
     machine.load(path)
 

@@ -90,6 +90,22 @@ class Checkpoint:
     contexts: MutableMapping[str, Context] = field(default_factory=dict)
 
 
+def owned_blob(blob: Blob) -> Blob:
+    """Return a blob of the same content that no live memory can change. Pieces that are `bytes` are not copied."""
+    return SparseBlob(blob.size, blob.piece_size, {index: bytes(piece) for index, piece in blob.pieces()})
+
+
+def owned_context(context: Context) -> Context:
+    """Return the context with blobs, its own and those below it, that no live memory can change."""
+    return Context(
+        context.type,
+        context.version,
+        context.values,
+        {tag: owned_blob(blob) for tag, blob in context.blobs.items()},
+        {name: owned_context(child) for name, child in context.contexts.items()},
+    )
+
+
 def name_problem(name: object) -> str | None:
     """Return why `name` cannot be a context's: a phrase that follows the name; None where it can.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from chkpt.context import Checkpoint, Value
+from chkpt.context import Checkpoint, Context, Value, owned_context
 from chkpt.device import FrontendKind, OfMachine
 from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, SaveError, StateError
 from chkpt.machine import config as machine_config
@@ -239,36 +239,41 @@ class Machine:
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self, checkpoint: Checkpoint, *, copy: bool = False) -> SaveReport:
-        """Put the whole machine into `checkpoint`: its header, and all of its parts.
+        """Put the whole machine into `checkpoint`: its header, and all of its parts. What was in there goes.
 
         These are `clock`, `cpu`, `lines`, `firmware`, `kernel`, `memory` and `devices`, as far as it has them.
 
-        The blob of RAM is a view of live memory: write the snapshot before the machine runs on. With `copy` it is a
-        copy, and the machine may run on at once; that takes as much memory as the guest uses.
+        The blobs of RAM and of devices may be views of live memory: write the snapshot before the machine runs on. With
+        `copy` they are copies, and the machine may run on at once; that takes as much memory as the guest uses.
 
         Raises:
             SaveError: a device could not be saved, or the machine is half loaded; `checkpoint` is unchanged.
         """
         if self.half_loaded:
             raise SaveError(f"machine {self.name} is half loaded, as a load has failed; it cannot be saved, so end it")
-        report = self.devices.save(checkpoint)
-        checkpoint.header["machine"] = self.name
-        checkpoint.header["clock_ns"] = self.clock.now
-        checkpoint.header["config"] = cast("Value", self.config.table)
-        devices = checkpoint.contexts.pop("devices")
-        checkpoint.contexts["clock"] = to_context(ClockState(self.clock.now), "clock")
+        whole = Checkpoint()
+        report = self.devices.save(whole)
+        devices = whole.contexts["devices"]
+        contexts: dict[str, Context] = {"clock": to_context(ClockState(self.clock.now), "clock")}
         if self.execution is not None:
-            checkpoint.contexts["cpu"] = to_context(self.execution.save(), "cpu")
-        checkpoint.contexts["lines"] = to_context(LinesState(self.irq.outside), "lines")
+            contexts["cpu"] = to_context(self.execution.save(), "cpu")
+        contexts["lines"] = to_context(LinesState(self.irq.outside), "lines")
         if self.firmware is not None:
-            checkpoint.contexts["firmware"] = to_context(self.firmware.state, "firmware")
+            contexts["firmware"] = to_context(self.firmware.state, "firmware")
         if self.kernel is not None and self.kernel.state is not None:
-            checkpoint.contexts["kernel"] = to_context(self.kernel.state, "kernel")
+            contexts["kernel"] = to_context(self.kernel.state, "kernel")
         ram = self.memory.blob()
         state = MemoryState(self.memory.size, ram.copy() if copy else ram)
-        checkpoint.contexts["memory"] = to_context(state, "memory")
-        checkpoint.header["schemas"] = self._schemas(checkpoint.contexts, report.saved)
-        checkpoint.contexts["devices"] = devices
+        contexts["memory"] = to_context(state, "memory")
+        schemas = self._schemas(contexts, report.saved)
+        contexts["devices"] = owned_context(devices) if copy else devices
+        checkpoint.header = {
+            "machine": self.name,
+            "clock_ns": self.clock.now,
+            "config": cast("Value", self.config.table),
+            "schemas": schemas,
+        }
+        checkpoint.contexts = contexts
         return report
 
     def prepare(self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> None:

@@ -10,7 +10,7 @@ from chkpt.errors import ChkptError, HalfLoadedError, LoadError, RefusedError, S
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import Platform
 from chkpt.manager.reports import LoadReport
-from chkpt.state import shift_times
+from chkpt.state import owned, shift_times
 
 log = logging.getLogger("chkpt.manager")
 
@@ -166,9 +166,9 @@ class LoadPlan:
 
 
 def _saved(entry: DeviceEntry) -> object:
-    """Return the present state of a device that will be touched."""
+    """Return the present state of a device that will be touched. Nothing that the load does can change it."""
     try:
-        return entry.save()
+        return owned(entry.save())
     except Exception as exc:
         raise SaveError(f"devices/{entry.name}: cannot be saved before the load: {exc}") from exc
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from struct import pack, unpack
 from typing import Any, Final
 
-from chkpt.context import Checkpoint
+from chkpt.context import Checkpoint, Context
 from chkpt.device import LineError, ModemLine
 from chkpt.errors import NotFoundError
 from chkpt.grammar import (
@@ -30,9 +30,11 @@ from chkpt.grammar import (
     Wrmsr,
 )
 from chkpt.machine.irq import INTR
+from chkpt.manager.names import pack_names
 from chkpt.prove import ends
 from chkpt.prove.setup import Setup
 from chkpt.snapshot import dumps, loads
+from chkpt.state import shift_times, to_context
 
 NO_ANSWER: Final = 0
 """The answer of a step that reads nothing."""
@@ -43,6 +45,9 @@ FAULT: Final = -1
 
 A20: Final = INTR + 1
 """In an event: the gate of address line 20, in place of an interrupt line's number."""
+
+
+_HEADER: Final = {"generator": "prove", "created": "1970-01-01T00:00:00Z"}
 
 
 class Bench:
@@ -185,12 +190,25 @@ class Bench:
 
     def save(self) -> bytes:
         """Return the machine as the bytes of a snapshot file; equal machines give equal bytes."""
-        checkpoint = Checkpoint(header={"generator": "prove", "created": "1970-01-01T00:00:00Z"})
+        checkpoint = Checkpoint()
         self.machine.save(checkpoint)
+        checkpoint.header |= _HEADER
         return dumps(checkpoint)
 
-    def load(self, snapshot: bytes, host: "Bench") -> None:
+    def states(self, shift: int = 0) -> bytes:
+        """Return the states of the devices, each time in them shifted, in the form of a snapshot file."""
+        states = {entry.name: (entry.type.name, entry.save()) for entry in self.machine.devices if entry.saves}
+        contexts = {name: to_context(shift_times(state, shift), kind) for name, (kind, state) in states.items()}
+        devices = Context(values={"num_devs": len(contexts), "names": pack_names(contexts)}, contexts=contexts)
+        return dumps(Checkpoint(dict(_HEADER), {"devices": devices}))
+
+    def load(self, snapshot: bytes, host: "Bench", *, partial: bool = False) -> None:
         """Become the machine in `snapshot`, with ends as those of `host` are now, and let the clock begin to run.
+
+        Args:
+            snapshot: what `save` has returned.
+            host: the machine that it was saved from.
+            partial: load every device by its name; the clock stays where it is.
 
         Raises:
             ChkptError: the machine refuses it.
@@ -198,14 +216,41 @@ class Bench:
         for name in self.ends:
             self.do(Plug(name, name not in host._unplugged))
             self.ends[name].follow(host.ends[name], whole=name in host._unplugged)
-        self.machine.load(loads(snapshot), strict=True)
+        only: list[str] = []
+        if partial:  # what is outside the devices is as it was saved, too
+            only = [entry.name for entry in self.machine.devices if entry.loads]
+            for number in range(16):
+                self.machine.irq.force(number, bool(host.machine.irq.outside >> number & 1))
+        self.machine.load(loads(snapshot), strict=True, only=only)
         self.do(Wait(0))
 
-    def twin(self, snapshot: bytes, used: "tuple[Step, ...]" = ()) -> "Bench":
-        """Return another machine that becomes the one in `snapshot`, after it was used for the steps `used`."""
+    def load_and_take_back(self, host: "Bench") -> None:
+        """Load all devices and the clock of `host`, and take that back, as a load does that fails at its end.
+
+        Raises:
+            ChkptError: the machine refuses the snapshot, and is as it was.
+            HalfLoadedError: it could not be put back.
+        """
+        for name in self.ends:
+            host.do(Plug(name, name not in self._unplugged))
+        checkpoint = loads(host.save())
+        plan = self.machine.devices.plan_load(checkpoint)
+        now = checkpoint.header["clock_ns"]
+        assert isinstance(now, int)
+        plan.apply(now=now)
+        plan.revert(RuntimeError("the prover takes it back"))
+        self.forget()
+
+    def twin(self, snapshot: bytes, used: "tuple[Step, ...]" = (), ahead: int = 0) -> "Bench":
+        """Return another machine that becomes the one in `snapshot`, after it was used for the steps `used`.
+
+        If it is to be `ahead` by so many nanoseconds or more, its clock goes there before, and the load is partial.
+        """
         twin = Bench(self._setup)
         for step in used:
             twin.do(step)
-        twin.load(snapshot, self)
+        if ahead:
+            twin.do(Wait(max(self.machine.clock.now + ahead - twin.machine.clock.now, 0)))
+        twin.load(snapshot, self, partial=bool(ahead))
         twin.forget()
         return twin

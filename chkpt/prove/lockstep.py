@@ -1,12 +1,12 @@
 """A machine and its twin, step by step side by side, until something shows that they are two."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from chkpt.errors import ChkptError
+from chkpt.errors import ChkptError, HalfLoadedError
 from chkpt.grammar import Step, Wait
 from chkpt.machine.irq import INTR
 from chkpt.prove.attributes import Attribute, differences
@@ -32,18 +32,31 @@ class What(StrEnum):
     SAVED = "what a save gives"
 
 
+class Way(StrEnum):
+    """How the twin came to be like the machine. The values are marks in a transcript."""
+
+    WHOLE = "# cut"
+    """It was used for the steps `used`, and then loaded."""
+
+    PARTIAL = "# cut, and a partial load at another time"
+    """The same, but its clock was `ahead`, and stayed there: each device was loaded by name, its times were shifted."""
+
+    UNDONE = "# cut, compared with a machine whose load was taken back"
+    """It did the steps `before` itself. Then a machine that was used for `used` was loaded into it, and taken back."""
+
+    UNSAVED = "# cut, compared with a machine that was not saved"
+    """It did the steps `before` itself, and was never saved: what differs is what saving does to a machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is done with a machine: steps, a save, and then the same steps with it and with its twin.
-
-    The twin is another machine that was used for the steps `used` and then loaded; where it is not `restored`, it has
-    done the steps `before` itself and was never saved, so that what differs is what saving does to a machine.
-    """
+    """What is done with a machine: steps, a save, and then the same steps with it and with its twin."""
 
     before: tuple[Step, ...]
     after: tuple[Step, ...]
     used: tuple[Step, ...] = ()
-    restored: bool = True
+    way: Way = Way.WHOLE
+    ahead: int = 0  # nanoseconds; of PARTIAL alone
 
     def __len__(self) -> int:
         return len(self.before) + len(self.after) + len(self.used)
@@ -66,11 +79,12 @@ class Divergence:
 
 
 class Pair:
-    """A machine and its twin."""
+    """A machine and its twin, whose clock is `ahead` by so many nanoseconds."""
 
-    def __init__(self, original: Bench, twin: Bench) -> None:
+    def __init__(self, original: Bench, twin: Bench, ahead: int = 0) -> None:
         self.original = original
         self.twin = twin
+        self.ahead = ahead
         self.done = 0
         original.forget()
         twin.forget()
@@ -80,8 +94,8 @@ class Pair:
         original, twin = self.original, self.twin
         if twin.levels() != original.levels():
             return Divergence(What.LEVEL, AT_THE_CUT, str(original.levels()), str(twin.levels()))
-        if twin.timers() != original.timers():
-            return Divergence(What.TIMER, AT_THE_CUT, str(original.timers()), str(twin.timers()))
+        if self._twins_timers() != original.timers():
+            return Divergence(What.TIMER, AT_THE_CUT, str(original.timers()), str(self._twins_timers()))
         return self.saved(AT_THE_CUT)
 
     def do(self, step: Step) -> tuple[int, Divergence | None]:
@@ -95,21 +109,29 @@ class Pair:
             found = What.RAISED, raised or "nothing is raised", raised_by_twin or "nothing is raised"
         elif answer_of_twin != answer:
             found = What.ANSWER, f"{answer:#x}", f"{answer_of_twin:#x}"
-        elif twin.events != original.events:
-            found = What.EDGE, _edges(original), _edges(twin)
+        elif self._twins_events() != original.events:
+            found = What.EDGE, _edges(original.events), _edges(self._twins_events())
         elif twin.logs != original.logs:
             found = What.OUTPUT, original.logs, twin.logs
-        elif twin.timers() != original.timers():
-            found = What.TIMER, original.timers(), twin.timers()
+        elif self._twins_timers() != original.timers():
+            found = What.TIMER, original.timers(), self._twins_timers()
         original.forget()
         twin.forget()
         return answer, None if found is None else Divergence(found[0], number, str(found[1]), str(found[2]))
 
+    def _twins_timers(self) -> list[int | None]:
+        """Return the twin's deadlines on the clock of the original."""
+        return [None if deadline is None else deadline - self.ahead for deadline in self.twin.timers()]
+
+    def _twins_events(self) -> list[tuple[int, int, bool]]:
+        """Return the twin's edges with their times on the clock of the original."""
+        return [(time - self.ahead, number, level) for time, number, level in self.twin.events]
+
     def saved(self, number: int) -> Divergence | None:
-        """Compare what each of them saves."""
+        """Compare what each of them saves: everything, or where the clocks differ the devices."""
         try:
-            ours = self.original.save()
-            theirs = self.twin.save()
+            ours = self.original.states(self.ahead) if self.ahead else self.original.save()
+            theirs = self.twin.states() if self.ahead else self.twin.save()
         except ChkptError as exc:
             return Divergence(What.RAISED, number, str(exc), "")
         if ours == theirs:
@@ -125,6 +147,8 @@ class Pair:
         found: list[Attribute] = []
         for entry in self.original.machine.devices:
             found += differences(entry.name, entry.device, devices.find(entry.name))
+            if self.ahead:
+                found = [each for each in found if not _is_shifted(each, self.ahead)]
             for name, medium in self.original.media(entry.name):
                 if medium.differs(dict(self.twin.media(entry.name))[name]):
                     found.append(Attribute(entry.name, f"{name}.blocks", "the medium", "another content"))
@@ -137,15 +161,17 @@ class Pair:
         return tuple(each for each in self.attributes() if not each.place.startswith(caches[each.device]))
 
 
-def part(original: Bench, used: tuple[Step, ...] = ()) -> Pair | Divergence:
-    """Save a machine and load a twin with it. The clock of both begins to run: what waits for that, happens."""
+def part(setup: Setup, original: Bench, experiment: Experiment) -> Pair | Divergence:
+    """Save a machine, and return it with its twin. The clock of both begins to run: what waits for that, happens."""
+    if experiment.way in {Way.UNSAVED, Way.UNDONE}:
+        return _side_by_side(setup, original, experiment)
     try:
         snapshot = original.save()
-        twin = original.twin(snapshot, used)
+        twin = original.twin(snapshot, experiment.used, experiment.ahead)
     except ChkptError as exc:
         return Divergence(What.REFUSED, AT_THE_CUT, str(exc), "")
     original.do(Wait(0))
-    return Pair(original, twin)
+    return Pair(original, twin, twin.machine.clock.now - original.machine.clock.now)
 
 
 def run(setup: Setup, experiment: Experiment) -> Divergence | None:
@@ -155,7 +181,7 @@ def run(setup: Setup, experiment: Experiment) -> Divergence | None:
         _, raised = attempt(original.do, step)
         if raised:
             return Divergence(What.RAISED, AT_THE_CUT, raised, raised)
-    pair = part(original, experiment.used) if experiment.restored else _unsaved(setup, original, experiment)
+    pair = part(setup, original, experiment)
     if isinstance(pair, Divergence):
         changed = _unsaved_attributes(setup, original)
         return replace(pair, attributes=tuple(each for each in changed if f"devices/{each.device}:" in pair.original))
@@ -171,13 +197,25 @@ def run(setup: Setup, experiment: Experiment) -> Divergence | None:
     return None if found is None else replace(found, attributes=inside or pair.attributes())
 
 
-def _unsaved(setup: Setup, original: Bench, experiment: Experiment) -> Pair:
-    """Save the original, and return it beside one that has done the same and was not saved."""
+def _side_by_side(setup: Setup, original: Bench, experiment: Experiment) -> Pair | Divergence:
+    """Return the original beside one that has done the same: one of the two is saved, or is loaded in vain."""
     other = Bench(setup)
-    for step in (*experiment.before, Wait(0)):
+    for step in experiment.before:
         other.do(step)
-    original.save()
-    original.do(Wait(0))
+    if experiment.way is Way.UNSAVED:
+        original.save()
+    else:
+        third = Bench(setup)
+        for step in experiment.used:
+            third.do(step)
+        try:
+            other.load_and_take_back(third)
+        except HalfLoadedError as exc:
+            return Divergence(What.REFUSED, AT_THE_CUT, str(exc), "")
+        except ChkptError:
+            pass  # it was refused before its end, which must leave the machine as it was, too
+    for each in (other, original):
+        each.do(Wait(0))
     return Pair(original, other)
 
 
@@ -217,10 +255,18 @@ def attempt(do: Callable[[Step], int], step: Step) -> tuple[int, str]:
 _PINS: Final = {INTR: "INTR", A20: "A20"}
 
 
-def _edges(bench: Bench) -> str:
+def _is_shifted(attribute: Attribute, ahead: int) -> bool:
+    """Whether an attribute differs just as the clocks do: a time, or what is worked out from one."""
+    try:
+        return int(attribute.twin) - int(attribute.original) == ahead
+    except ValueError:
+        return False
+
+
+def _edges(events: Sequence[tuple[int, int, bool]]) -> str:
     edges = (
         f"{_PINS.get(number) or f'line {number}'} {'rises' if level else 'falls'} at {time} ns"
-        for time, number, level in bench.events
+        for time, number, level in events
     )
     return ", ".join(edges) or "no edge"
 

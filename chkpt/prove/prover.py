@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 from time import monotonic
@@ -17,7 +17,7 @@ from typing import Final
 from chkpt.grammar import Phrase, Step, Wait
 from chkpt.prove.attributes import Attribute
 from chkpt.prove.bench import Bench
-from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Experiment, Pair, What, attempt, part, run
+from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Experiment, Pair, Way, What, attempt, part, run
 from chkpt.prove.reach import DeviceReach, Reach
 from chkpt.prove.setup import Setup
 from chkpt.prove.shrink import shrink
@@ -38,6 +38,12 @@ TOGETHER: Final = (1, 4, 16, 64)
 
 IN_USE: Final = 0.25
 """Of the twins, those that were in use before they were loaded."""
+
+PARTIAL: Final = 0.15
+"""Of the loads, those of each device by its name, into a machine at another time."""
+
+UNDONE: Final = 0.1
+"""Of the cuts, those at which a load is taken back."""
 
 CHANCES: Final = 6
 """Conversations that an attribute under suspicion gets at one cut."""
@@ -230,17 +236,16 @@ class _Run:
         self._prover.note_step(step)
 
     def _together(self, count: int) -> tuple[Experiment, Divergence] | None:
-        choose = self._choose
         self._cut = len(self._steps)
         before = tuple(self._steps)
-        used = before[: choose.randrange(len(before) + 1)] if choose.random() < IN_USE else ()
+        planned = self._plan(before)
         self._prover.note_cut(self._bench)
-        pair = part(self._bench, used)
+        pair = part(self._setup, self._bench, planned)
         if isinstance(pair, Divergence):
-            return Experiment(before, (), used), pair
+            return planned, pair
         self._steps.append(Wait(0))
         self._answers.append(0)
-        suspects = pair.suspects()
+        suspects = pair.suspects() if planned.way is Way.WHOLE else ()
         after: list[Step] = []
         found = pair.at_the_cut()
         while found is None and len(after) < count:
@@ -250,19 +255,43 @@ class _Run:
             self._note(step, answer)
         found = found or pair.saved(len(after))
         if found is not None:
-            return Experiment(before, tuple(after), used), found
-        return self._suspect(before, used, suspects) if suspects else None
+            return replace(planned, after=tuple(after)), found
+        return self._suspect(planned, suspects) if suspects else None
 
-    def _suspect(
-        self, before: tuple[Step, ...], used: tuple[Step, ...], suspects: Sequence[Attribute]
-    ) -> tuple[Experiment, Divergence] | None:
+    def _plan(self, before: tuple[Step, ...]) -> Experiment:
+        """Choose how the twin comes to be like the machine: most often by a whole load into a new one."""
+        choose = self._choose
+        ways = {Way.PARTIAL: PARTIAL, Way.UNDONE: UNDONE}
+        way = choose.choices([Way.WHOLE, *ways], [1 - sum(ways.values()), *ways.values()])[0]
+        used: tuple[Step, ...] = ()
+        if way is Way.UNDONE or choose.random() < IN_USE:
+            prefix = before[: choose.randrange(len(before) + 1)]
+            used = prefix if choose.random() < 0.5 else self._other_use(choose.choice(TOGETHER))
+        ahead = choose.choice((1, 999, 1_234_567, choose.randrange(1, 1 << 40))) if way is Way.PARTIAL else 0
+        return Experiment(before, (), used, way, ahead)
+
+    def _other_use(self, count: int) -> tuple[Step, ...]:
+        """Return the steps of another conversation, with another machine."""
+        bench = Bench(self._setup)
+        talk = _Talk(conversation(bench.machine, self._prover.random("use", self._number, self._cut)))
+        steps: list[Step] = []
+        for _ in range(count):
+            step = talk.say()
+            answer, raised = attempt(bench.do, step)
+            if raised:
+                break
+            steps.append(step)
+            talk.hear(answer)
+        return tuple(steps)
+
+    def _suspect(self, planned: Experiment, suspects: Sequence[Attribute]) -> tuple[Experiment, Divergence] | None:
         """Go back to the cut and talk about the devices whose attributes differ."""
         devices = {each.device for each in suspects}
         for chance in range(self._prover.chances(suspects)):
             bench = Bench(self._setup)
-            for step in before:
+            for step in planned.before:
                 bench.do(step)
-            pair = part(bench, used)
+            pair = part(self._setup, bench, planned)
             assert isinstance(pair, Pair)
             choose = self._prover.random("chance", self._number, self._cut, chance)
             talk = _Talk(conversation(bench.machine, choose, devices))
@@ -272,10 +301,10 @@ class _Run:
                 after.append(talk.say())
                 answer, found = pair.do(after[-1])
                 talk.hear(answer)
-            self._prover.note_chance(len(used) + len(before) + len(after))
+            self._prover.note_chance(len(planned) + len(after))
             found = found or pair.saved(len(after))
             if found is not None:
-                return Experiment(before, tuple(after), used), found
+                return replace(planned, after=tuple(after)), found
         return None
 
     def _never_saved(self) -> tuple[Experiment, Divergence] | None:
@@ -288,12 +317,12 @@ class _Run:
             return None
         steps = tuple(self._steps[: number + 1])
         for cut in range(number, -1, -1):
-            experiment = Experiment(steps[:cut], steps[cut:], restored=False)
+            experiment = Experiment(steps[:cut], steps[cut:], way=Way.UNSAVED)
             found = run(self._setup, experiment)
             if found is not None:
                 return experiment, found
         what = "two machines that are treated alike do not answer alike, and no single save does it"
-        return Experiment(steps, (), restored=False), Divergence(What.ANSWER, number, what, what)
+        return Experiment(steps, (), way=Way.UNSAVED), Divergence(What.ANSWER, number, what, what)
 
 
 class _Talk:

@@ -38,6 +38,8 @@ class _Shrinking:
         """Try until nothing helps."""
         if self._best.used:
             self._try(replace(self._best, used=()))
+        if self._best.ahead:
+            self._try(replace(self._best, ahead=1))
         shorter = True
         while shorter and self._left > 0:
             shorter = any([self._leave_out(), self._move_the_cut(), self._simplify()])

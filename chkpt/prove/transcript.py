@@ -34,20 +34,22 @@ from chkpt.grammar import (
 from chkpt.machine import MachineConfig
 from chkpt.machine.config import parse
 from chkpt.prove.bench import Bench
-from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Experiment, attempt, run
+from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Experiment, Way, attempt, run
 from chkpt.prove.setup import Setup
 
 MACHINE: Final = "# machine: "
 """Begins the first line, before the machine's configuration as JSON."""
 
-CUT: Final = "# cut"
+CUT: Final = str(Way.WHOLE)
 """Stands where the machine is saved, and another one loaded."""
+
+AHEAD: Final = ": ns ahead: "
+"""Stands behind the mark of a partial load, before how far ahead the other machine's clock is."""
 
 USED: Final = "# used"
 """Stands before the steps of the other machine, from before it is loaded."""
 
-UNSAVED: Final = "# cut, compared with a machine that was not saved"
-"""Stands where the machine is saved, and goes on beside one that was not."""
+_MOST_DIGITS: Final = 18
 
 LETTERS: Final = {1: "b", 2: "w", 4: "l", 8: "q"}
 
@@ -146,7 +148,7 @@ def _lines(setup: Setup, experiment: Experiment, found: Divergence | None) -> It
         yield "# and now the machine that is saved"
     bench = Bench(setup)
     yield from _exchanges(bench, experiment.before)
-    yield CUT if experiment.restored else UNSAVED
+    yield f"{experiment.way}{AHEAD}{experiment.ahead}" if experiment.ahead else str(experiment.way)
     if found is not None and found.step == AT_THE_CUT:
         yield from _comment(found)
     yield from _exchanges(bench, experiment.after)
@@ -183,14 +185,14 @@ def read(text: str, name: str = "transcript") -> Experiment:
         UsageError: a line is no command, or there is no cut; the message names the line.
     """
     parts: dict[str, list[Step]] = {"used": [], "before": [], "after": []}
-    part, restored = "before", True
+    part, way, ahead = "before", Way.WHOLE, 0
     for number, line in enumerate(text.splitlines(), 1):
         if line == USED:
             part = "used"
         elif line.startswith("#") and part == "used":
             part = "before"
-        elif line in {CUT, UNSAVED}:
-            part, restored = "after", line == CUT
+        elif (mark := line.partition(AHEAD))[0] in [*Way]:
+            part, way, ahead = "after", Way(mark[0]), _ahead(mark[2])
         elif line.startswith("> "):
             try:
                 parts[part].append(parse_command(line[2:]))
@@ -200,7 +202,11 @@ def read(text: str, name: str = "transcript") -> Experiment:
             raise UsageError(f"{name}: line {number}: {line[:60]!r} is no line of a transcript")
     if part != "after":
         raise UsageError(f"{name}: it has no line {CUT!r}, where the machine is saved")
-    return Experiment(tuple(parts["before"]), tuple(parts["after"]), tuple(parts["used"]), restored)
+    return Experiment(tuple(parts["before"]), tuple(parts["after"]), tuple(parts["used"]), way, ahead)
+
+
+def _ahead(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else 0
 
 
 def machine_of(text: str, name: str = "transcript") -> MachineConfig:

@@ -12,7 +12,7 @@ check per field. The same rules read a configuration table, where fields may be 
 | `X | None` that is None | the value nil |
 """
 
-from chkpt.state.contexts import from_context, schema, shift_times, to_context
+from chkpt.state.contexts import from_context, owned, schema, shift_times, to_context
 from chkpt.state.declared import declared, pack_schemas, unpack_schemas
 from chkpt.state.kinds import printable
 from chkpt.state.tables import from_table, refuse_unknown
@@ -21,6 +21,7 @@ __all__ = [
     "declared",
     "from_context",
     "from_table",
+    "owned",
     "pack_schemas",
     "printable",
     "refuse_unknown",

@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
-from chkpt.context import Blob, Context, Value
+from chkpt.context import Blob, Context, Value, owned_blob
 from chkpt.device import Plain, Upgrade
 from chkpt.errors import StateError, VersionError
 from chkpt.state.compiled import functions_of
@@ -185,6 +185,26 @@ def shift_times(state: S, delta: int) -> S:
         if inner is None or kind.nested is None:
             continue
         changes[name] = shift_times(inner, delta) if kind.items is None else tuple(shift_times(i, delta) for i in inner)
+    if not changes:
+        return state
+    return cast("S", dataclasses.replace(cast("typing.Any", state), **changes))
+
+
+def owned(state: S) -> S:
+    """Return `state` with blobs that no live memory can change; see `chkpt.context.owned_blob`."""
+    layout = layout_of(type(state))
+    changes: dict[str, object] = {}
+    for name in layout.branches:
+        inner = getattr(state, name)
+        if inner is None:
+            continue
+        kind = layout.kinds[name]
+        if kind.nested is None:
+            changes[name] = owned_blob(inner)
+        else:
+            new = owned(inner) if kind.items is None else tuple(map(owned, inner))
+            if new is not inner:
+                changes[name] = new
     if not changes:
         return state
     return cast("S", dataclasses.replace(cast("typing.Any", state), **changes))

@@ -16,6 +16,7 @@ class Layout:
     version: int
     kinds: Mapping[str, Kind]  # all, in order of declaration
     times: tuple[tuple[str, Callable[[typing.Any, int], object]], ...]  # the fields with times, and how to shift each
+    branches: tuple[str, ...]  # the fields that are contexts or blobs, not tagged values
     fixed: tuple[str, ...] = ()  # those that a load compares, see `chkpt.device.State`
 
 
@@ -33,7 +34,8 @@ def _read(cls: type) -> Layout:
     strange = next((name for name in fixed if name not in kinds), None)
     if strange is not None:
         raise TypeError(f"{cls.__name__}.FIXED names {strange}, which is no field")
-    return Layout(getattr(cls, "VERSION", 0), kinds, times, fixed)
+    branches = tuple(name for name, kind in kinds.items() if kind.is_branch)
+    return Layout(getattr(cls, "VERSION", 0), kinds, times, branches, fixed)
 
 
 layout_of = cast("Callable[[type], Layout]", cache(_read))  # the cache's own type would ask for a Hashable

@@ -195,10 +195,25 @@ class _Driver:
 
     def _packets(self, choose: Random) -> Phrase:
         """Send a few packets: the first after a reset only hears of it, and some depend on the one before."""
+        if choose.random() < 0.2:
+            yield from self._pieces(choose)
+            return
         packets = REFUSED_EJECT if choose.random() < 0.3 else [_packet(choose) for _ in range(choose.randint(1, 4))]
         for packet in packets:
             yield from self._packet(choose, packet)
         yield from self._look(choose)
+
+    def _pieces(self, choose: Random) -> Phrase:
+        """Ask for a reply of an odd length that comes in several pieces, and look at most of them."""
+        port = self._port
+        yield Out(port + DEVICE, OBSOLETE | choose.choice(self._cdroms))
+        yield Out(port + ERROR, 0)
+        yield Out(port + LBA_MID, choose.choice((2, 4, 12)))
+        yield Out(port + LBA_HIGH, 0)
+        yield Out(port + STATUS, Command.PACKET)
+        yield Outsw(port + DATA, bytes((Packet.INQUIRY, 0, 0, 0, choose.choice((13, 21, 35)), *bytes(7))))
+        for _ in range(choose.randrange(20)):
+            yield In(port + DATA, 2)
 
     def _packet(self, choose: Random, packet: bytes) -> Phrase:
         port = self._port

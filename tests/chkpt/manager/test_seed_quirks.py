@@ -471,6 +471,27 @@ def test_appendix_11_a_smaller_save_into_the_same_checkpoint_leaves_no_stale_tai
     assert plain_checkpoint(checkpoint) == plain_checkpoint(saved(small))
 
 
+def test_appendix_11_a_save_into_the_checkpoint_of_another_machine_leaves_nothing_of_it() -> None:
+    checkpoint = saved(machine("cell:a"))
+    for part in ("cpu", "firmware", "kernel", "somebody's"):
+        checkpoint.contexts[part] = Context(part, 1)
+    checkpoint.header["note"] = "of the other machine"
+    small = machine("cell:b")
+    small.save(checkpoint)
+    assert plain_checkpoint(checkpoint) == plain_checkpoint(saved(small))
+    assert sorted(checkpoint.header) == sorted(saved(small).header)
+
+
+def test_appendix_11_a_save_that_fails_leaves_the_checkpoint_as_it_was() -> None:
+    checkpoint = saved(machine("cell:a"))
+    before = plain_checkpoint(checkpoint), dict(checkpoint.header)
+    broken = machine("cell:b")
+    cell(broken, "b").save = lambda: None  # type: ignore[method-assign,assignment,return-value]  # no state
+    with pytest.raises(SaveError):
+        broken.save(checkpoint)
+    assert (plain_checkpoint(checkpoint), dict(checkpoint.header)) == before
+
+
 def test_appendix_12_a_snapshot_of_another_kind_of_machine_is_refused() -> None:
     checkpoint = saved(machine("cell:cpu"))
     board = machine()

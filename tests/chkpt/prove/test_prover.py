@@ -12,6 +12,7 @@ from chkpt.grammar import Acknowledge, Grammar, In, Out, Phrase
 from chkpt.machine.config import parse
 from chkpt.manager import BackendTypes, DeviceTypes
 from chkpt.prove import Proof, What, assert_invisible, prove, report, setups_of
+from chkpt.prove.lockstep import Way
 from devices.ide import IDE
 from devices.pic import PIC
 from devices.pit import PIT
@@ -99,7 +100,7 @@ def test_an_error_that_a_device_raises_is_found_with_the_steps_that_raise_it() -
 def test_what_saving_loses_on_both_sides_is_found_by_a_machine_that_was_never_saved() -> None:
     finding = proof_of(relay_type(faulty.ClearsNothing)).finding
     assert finding is not None
-    assert not finding.experiment.restored
+    assert finding.experiment.way is Way.UNSAVED
 
 
 def test_a_device_that_does_not_repeat_itself_is_found() -> None:

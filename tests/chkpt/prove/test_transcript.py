@@ -31,6 +31,7 @@ from chkpt.grammar import (
     Wrmsr,
 )
 from chkpt.prove import Experiment, prove, replay, setups_of
+from chkpt.prove.lockstep import Way
 from chkpt.prove.transcript import command, machine_of, parse_command, read, write
 from devices.serial import SERIAL
 from tests.chkpt.prove.forgetful import setups
@@ -99,11 +100,20 @@ def test_plain_steps_are_commands_of_qtest() -> None:
     ]
 
 
-def experiment(*, used: tuple[Step, ...] = (), restored: bool = True) -> Experiment:
-    return Experiment((Out(0x3FF, 0x5A), Wait(7)), (In(0x3FF), Insw(0x3F8, 2)), used, restored)
+def experiment(*, used: tuple[Step, ...] = (), way: Way = Way.WHOLE, ahead: int = 0) -> Experiment:
+    return Experiment((Out(0x3FF, 0x5A), Wait(7)), (In(0x3FF), Insw(0x3F8, 2)), used, way, ahead)
 
 
-@pytest.mark.parametrize("made", [experiment(), experiment(used=(Out(0x3FF, 1),)), experiment(restored=False)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        experiment(),
+        experiment(used=(Out(0x3FF, 1),)),
+        experiment(way=Way.UNSAVED),
+        experiment(way=Way.UNDONE),
+        experiment(way=Way.PARTIAL, ahead=7),
+    ],
+)
 def test_an_experiment_survives_its_transcript(made: Experiment) -> None:
     (setup,) = setups_of(SERIAL)
     assert read(write(setup, made, None)) == made

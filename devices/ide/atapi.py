@@ -45,7 +45,10 @@ ABOVE_ATTENTION: Final = frozenset((Packet.INQUIRY, Packet.REQUEST_SENSE, Packet
 """Packet commands that a unit attention does not fail (SFF-8020i; MMC-2 for the last two)."""
 
 NEEDS_MEDIUM: Final = frozenset(
-    (Packet.TEST_UNIT_READY, Packet.READ_CAPACITY, Packet.READ_10, Packet.READ_12, Packet.SEEK, Packet.READ_TOC)
+    (
+        *(Packet.TEST_UNIT_READY, Packet.READ_CAPACITY, Packet.READ_10, Packet.READ_12, Packet.READ_CD, Packet.SEEK),
+        *(Packet.READ_TOC, Packet.READ_DISC_INFORMATION),
+    )
 )
 
 
@@ -98,6 +101,8 @@ class Cdrom:
             Packet.READ_CAPACITY: lambda _: self._read_capacity(),
             Packet.READ_10: lambda packet: self._read(_long(packet, 2), _short(packet, 7)),
             Packet.READ_12: lambda packet: self._read(_long(packet, 2), _long(packet, 6)),
+            Packet.READ_CD: self._read_cd,
+            Packet.READ_DISC_INFORMATION: self._read_disc_information,
             Packet.SEEK: self._seek,
             Packet.READ_TOC: self._read_toc,
             Packet.GET_CONFIGURATION: self._get_configuration,
@@ -285,10 +290,10 @@ class Cdrom:
 
     # -- reads --------------------------------------------------------------------------------------------------------
 
-    def _read(self, lba: int, count: int) -> None:
+    def _read(self, lba: int, count: int, *, moves: bool = True) -> None:
         if lba + count > self._sectors:
             self._fail(mmc.ILLEGAL_REQUEST, mmc.ADDRESS_OUT_OF_RANGE)
-        elif not count:
+        elif not count or not moves:
             self._done()
         else:
             self.settings.power = PowerMode.ACTIVE
@@ -297,6 +302,16 @@ class Cdrom:
                 transfer.lba = lba
                 transfer.left = count * CD_SECTOR
                 self._read_block()
+
+    def _read_cd(self, packet: bytes) -> None:
+        """Read the user data of sectors, or nothing of them. The disc is an image, which has no more of a sector."""
+        kind, fields = packet[1] >> 2 & 0x07, packet[9] & mmc.MAIN_CHANNEL
+        if kind not in {mmc.ANY_TYPE, mmc.MODE_1}:
+            self._fail(mmc.ILLEGAL_REQUEST, mmc.ILLEGAL_MODE)
+        elif fields not in {0, mmc.USER_DATA} or packet[10] & mmc.SUB_CHANNEL:
+            self._invalid_field()
+        else:
+            self._read(_long(packet, 2), int.from_bytes(packet[6:9], "big"), moves=bool(fields))
 
     def _read_block(self) -> None:
         """Read the next block from the disc, which may begin and end within a sector, and offer it to the host."""
@@ -392,10 +407,18 @@ class Cdrom:
             table = mmc.table_of_contents(self._sectors, packet[6], msf=msf)
         elif kind == 1:
             table = mmc.session_information(msf=msf)
+        elif kind == 2:
+            table = mmc.full_table_of_contents(self._sectors, packet[6])
         if table is None:
             self._invalid_field()
         else:
             self._reply(table, _short(packet, 7))
+
+    def _read_disc_information(self, packet: bytes) -> None:
+        if packet[1] & 0x07:  # the other data types are of rewritable discs
+            self._invalid_field()
+        else:
+            self._reply(mmc.disc_information(), _short(packet, 7))
 
     def _get_configuration(self, packet: bytes) -> None:
         profile = 0

@@ -84,7 +84,10 @@ class Channel:
     def _select(self, unit: int) -> None:
         """Let drive `unit` answer.
 
-        `_task` answers for the registers, `_selected` for Status and Data, `_drive` takes the commands.
+        `_task` has the registers, `_selected` answers for Status and Data, `_drive` takes the commands.
+
+        `_shown` answers for Error, Sector Count and the address. In place of an absent drive 1 a disk 0 shows its own,
+        and a packet device 0 zeros (ATA/ATAPI-6, "Device 0 only configurations"): else it would be found twice.
         """
         self._unit = unit
         drive = self._drives[unit]
@@ -93,6 +96,8 @@ class Channel:
         first = self._drives[0]
         stand_in = self._drive or (first if first is not None and first.present else None)
         self._task = self._absent if stand_in is None else stand_in.task
+        silent = self._drive is None and stand_in is not None and stand_in.config.media is Media.CDROM
+        self._shown = self._absent if silent else self._task
         self._update_line()
 
     def _update_line(self) -> None:
@@ -146,22 +151,22 @@ class Channel:
     # -- the other registers, read ------------------------------------------------------------------------------------
 
     def _read_error(self) -> int:
-        return self._task.error
+        return self._shown.error
 
     def _read_nsector(self) -> int:
-        task = self._task
+        task = self._shown
         return task.hob_nsector if self._control & HOB else task.nsector
 
     def _read_sector(self) -> int:
-        task = self._task
+        task = self._shown
         return task.hob_sector if self._control & HOB else task.sector
 
     def _read_lcyl(self) -> int:
-        task = self._task
+        task = self._shown
         return task.hob_lcyl if self._control & HOB else task.lcyl
 
     def _read_hcyl(self) -> int:
-        task = self._task
+        task = self._shown
         return task.hob_hcyl if self._control & HOB else task.hcyl
 
     def _read_device(self) -> int:

@@ -1,6 +1,7 @@
 """What a CD-ROM drive answers to packet commands: the replies, byte by byte.
 
-Source: SFF-8020i revision 2.6; MMC-2 (T10/1228D) for GET CONFIGURATION and GET EVENT STATUS NOTIFICATION.
+Source: SFF-8020i revision 2.6; MMC-2 (T10/1228D) for GET CONFIGURATION, GET EVENT STATUS NOTIFICATION, READ DISC
+INFORMATION, READ CD, and format 2 of READ TOC.
 Numbers of more than one byte are big-endian.
 """
 
@@ -32,10 +33,12 @@ class Packet(IntEnum):
     READ_TOC = 0x43
     GET_CONFIGURATION = 0x46
     GET_EVENT = 0x4A
+    READ_DISC_INFORMATION = 0x51
     MODE_SENSE = 0x5A
     READ_12 = 0xA8
     SET_SPEED = 0xBB
     MECHANISM_STATUS = 0xBD
+    READ_CD = 0xBE
 
 
 # Sense keys (SFF-8020i)
@@ -53,6 +56,14 @@ SAVING_UNSUPPORTED: Final = 0x39
 MEDIUM_NOT_PRESENT: Final = 0x3A
 LOAD_OR_EJECT_FAILED: Final = 0x53
 REMOVAL_PREVENTED: Final = 0x02  # qualifier of the code above
+ILLEGAL_MODE: Final = 0x64  # for this track (MMC-2)
+
+# READ CD (MMC-2): what is asked of each sector
+ANY_TYPE: Final = 0
+MODE_1: Final = 2
+USER_DATA: Final = 0x10
+MAIN_CHANNEL: Final = 0xFE  # every field of a sector's main channel, and error information
+SUB_CHANNEL: Final = 0x07
 
 ERROR_RECOVERY_PAGE: Final = 0x01
 AUDIO_PAGE: Final = 0x0E
@@ -115,6 +126,38 @@ def table_of_contents(sectors: int, first: int, *, msf: bool) -> bytes | None:
 def session_information(*, msf: bool) -> bytes:
     """Return format 1: one session, which begins with track 1."""
     return pack(">HBB", 10, 1, 1) + bytes((0, DATA_TRACK, 1, 0)) + address_of(0, msf=msf)
+
+
+def full_table_of_contents(sectors: int, session: int) -> bytes | None:
+    """Return format 2, what the lead-in says from a session on; None where there is no such session.
+
+    Its addresses are minutes, seconds and frames whatever is asked for.
+    """
+    if session > 1:
+        return None
+    points = (
+        (0xA0, bytes((1, 0, 0))),  # the first track; a disc of CD-ROM or CD-DA
+        (0xA1, bytes((1, 0, 0))),  # the last track
+        (0xA2, address_of(sectors, msf=True)[1:]),  # the lead-out
+        (1, address_of(0, msf=True)[1:]),
+    )
+    rows = b"".join(bytes((1, DATA_TRACK, 0, point, 0, 0, 0, 0)) + address for point, address in points)
+    return pack(">HBB", 2 + len(rows), 1, 1) + rows
+
+
+def disc_information() -> bytes:
+    """Return the answer to READ DISC INFORMATION: a finalised disc of one session with one track, not rewritable."""
+    return pack(
+        ">HBBBBBBB25x",
+        32,  # bytes after these two
+        0x0E,  # the last session is complete, and so is the disc
+        1,  # first track
+        1,  # sessions
+        1,  # first track of the last session
+        1,  # last track of the last session
+        0x20,  # URU: unrestricted use
+        0x00,  # a disc of CD-ROM or CD-DA
+    )
 
 
 def _page(page: int, *, locked: bool, speed: int) -> bytes:

@@ -347,6 +347,23 @@ def test_drive_0_answers_for_an_absent_drive_1_with_status_0() -> None:
     assert bench.inw(DATA) == 0
 
 
+@pytest.mark.parametrize("alone", [("cdrom", "none"), ("cdrom", "absent"), ("empty", "none")])
+def test_a_packet_device_0_shows_zeros_and_no_signature_for_an_absent_drive_1(alone: tuple[str, ...]) -> None:
+    """ATA/ATAPI-6, "Device 0 only configurations": else a driver finds the drive twice."""
+    bench = Bench(*alone)
+    signature = [bench.inb(register) for register in (ERROR, COUNT, SECTOR, LCYL, HCYL)]
+    assert signature == [1, 1, 1, 0x14, 0xEB]
+    bench.outb(DEVICE, 0xB0)
+    assert [bench.inb(register) for register in (ERROR, COUNT, SECTOR, LCYL, HCYL, STATUS)] == [0] * 6
+    assert bench.inb(DEVICE) & 0x10
+    bench.outb(LCYL, 0x55)
+    assert bench.inb(LCYL) == 0
+    twin = bench.twin()
+    assert [twin.inb(register) for register in (ERROR, COUNT, SECTOR, LCYL, HCYL, STATUS)] == [0] * 6
+    bench.outb(DEVICE, 0xA0)
+    assert bench.inb(LCYL) == 0x55
+
+
 def test_an_absent_drive_1_takes_no_command_but_diagnostic() -> None:
     bench = Bench("disk", "absent")
     bench.outb(DEVICE, DRIVE1)

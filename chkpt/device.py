@@ -69,6 +69,8 @@ class OfMachine(Enum):
 
     RAM_BELOW_4G = "bytes of RAM below 4 GiB"
     RAM_FROM_4G = "bytes of RAM from 4 GiB on"
+    DISKS = "sectors of the ATA disks"
+    """Four numbers: of the drives 0 and 1 of the channel at port 0x1f0, then of those at 0x170; 0 for none."""
 
 
 @runtime_checkable
@@ -117,6 +119,10 @@ class Port:
     the next. A 32-bit access is two word accesses at this port where there is a word half (the ATA data register), else
     four byte accesses at four ports. Values written are already cut to their width.
 
+    With `byte_only` no access but one of a byte at this very port gets here. The part of a wider one that would is
+    dropped, or reads all ones: a register within a chip set may lie under a wider one of another chip, and the bus does
+    not split an access to that (PIIX3, 290550: the reset control register at 0xcf9, under the dword at 0xcf8).
+
     `read_block(count, width)` does at once what up to `count` accesses of `width` bytes (2 or 4) would do one after the
     other: as many as only give data that waits, move no line, arm no timer, and ask nothing of a backend; it may give
     less, or nothing. `write_block(data, width)` does the same with writes and returns how many accesses it has taken.
@@ -129,6 +135,7 @@ class Port:
     write_word: Callable[[int], None] | None = None
     read_block: Callable[[int, int], bytes] | None = None
     write_block: Callable[[bytes, int], int] | None = None
+    byte_only: bool = False
 
 
 class IrqLine(Protocol):

@@ -8,11 +8,14 @@ An update cycle takes place every second of the machine's clock. The periodic ta
 follows from the time, and a timer is armed only while an edge would interrupt.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Final
+from enum import StrEnum
+from struct import pack
+from typing import Annotated, ClassVar, Final, TypeAlias
 
-from chkpt.device import U4, U7, U8, DeviceType, Host, Length, OfMachine, Port, Range, Time
+from chkpt.device import U4, U7, U8, U64, DeviceType, Host, Length, OfMachine, Port, Range, Time
 from chkpt.errors import ConfigError, StateError
 from devices.cmos_calendar import DAY_OF_WEEK, HOURS, MINUTES, SECONDS, WRITABLE, Calendar, Modes
 from devices.cmos_grammar import CMOS_GRAMMAR
@@ -42,6 +45,14 @@ D_VRT: Final = 0x80  # the battery is good
 ALARM_ANY: Final = 0xC0  # "don't care" of an alarm byte (DS, "Time, Calendar, and Alarm Locations")
 
 # The RAM that a PC's firmware looks for its memory in (AT Technical Reference; from 0x34 on QEMU)
+RAM_DISK_TYPES: Final = 0x12  # of the first channel's drive 0 in the high half, of drive 1 in the low one
+DISK_TYPE_EXTENDED: Final = 0xF  # the type is in 0x19, or 0x1a
+RAM_DISK_TYPE: Final = (0x19, 0x1A)
+DISK_TYPE_USER: Final = 47  # the geometry is in the RAM
+RAM_DISK_GEOMETRY: Final = (0x1B, 0x24)  # nine bytes of each
+RAM_TRANSLATION: Final = 0x39  # two bits of each drive of the two channels, lowest first (as QEMU has it)
+TRANSLATION_LBA: Final = 1
+RAM_BOOT: Final = (0x3D, 0x38)  # first and second device of the boot order, low half first; high half: the third
 RAM_EQUIPMENT: Final = 0x14
 EQUIPMENT_FPU: Final = 0x02  # and no diskette, and a display that has its own firmware
 RAM_BASE_KIB: Final = 0x15
@@ -49,6 +60,11 @@ RAM_EXTENDED_KIB: Final = (0x17, 0x30)
 RAM_ABOVE_16M: Final = 0x34  # in units of 64 KiB
 RAM_ABOVE_4G: Final = 0x5B  # in units of 64 KiB, three bytes
 RAM_CENTURY: Final = 0x32
+
+HEADS: Final = 16
+SECTORS_PER_TRACK: Final = 63
+MAX_CYLINDERS: Final = 16383  # the most IDENTIFY DEVICE tells (ATA/ATAPI-6)
+MAX_BIOS_CYLINDERS: Final = 1024  # ten bits of INT 13h
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -80,12 +96,28 @@ class CmosState:
     cycle_aborted: bool  # the update cycle that is due next will not be, as SET was high when it should have begun
 
 
+class Boot(StrEnum):
+    """What a BIOS may boot from."""
+
+    DISKETTE = "diskette"
+    DISK = "disk"
+    CDROM = "cdrom"
+    NETWORK = "network"
+
+
+BOOT_CODES: Final = {Boot.DISKETTE: 1, Boot.DISK: 2, Boot.CDROM: 3, Boot.NETWORK: 4}
+
+Byte: TypeAlias = tuple[Annotated[int, Range(RAM, RAM + RAM_SIZE - 1)], U8]
+"""The address of a byte of the RAM, and what is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class CmosConfig:
-    """Where the clock answers, its interrupt line, the date when the machine's clock is 0, and the machine's memory.
+    """Where the clock answers, its interrupt line, the date when the machine's clock is 0, and what its RAM holds.
 
-    `memory` is the bytes of RAM below 4 GiB, `high_memory` of that from there on: the machine's own where left out.
-    `base` is in the form of ISO 8601.
+    `memory` is the bytes of RAM below 4 GiB, `high_memory` of that from there on, `disks` the sectors of the hard
+    disks: the machine's own where left out. `boot` is the order in which a BIOS tries to boot. `bytes` are bytes of the
+    RAM that are to be otherwise, such as [[0x3d, 0x02]]. `base` is in the form of ISO 8601.
     """
 
     port: Annotated[int, Range(0, 0xFFFE)] = 0x70
@@ -93,6 +125,9 @@ class CmosConfig:
     base: Annotated[str, Length(10, 19)] = "2000-01-01T00:00:00"
     memory: Annotated[int, Range(0, 1 << 32), OfMachine.RAM_BELOW_4G] = 16 * MIB
     high_memory: Annotated[int, Range(0, (1 << 40) - 1), OfMachine.RAM_FROM_4G] = 0
+    disks: Annotated[tuple[U64, ...], Length(4, 4), OfMachine.DISKS] = (0, 0, 0, 0)
+    boot: Annotated[tuple[Boot, ...], Length(0, 3)] = (Boot.DISK, Boot.CDROM)
+    bytes: Annotated[tuple[Byte, ...], Length(0, RAM_SIZE)] = ()
 
 
 class Cmos:
@@ -387,7 +422,33 @@ def _ram(config: CmosConfig, date: datetime) -> bytearray:
     above = min(max(config.memory - 16 * MIB, 0) // (64 * KIB), 0xFFFF)
     ram[RAM_ABOVE_16M : RAM_ABOVE_16M + 2] = above.to_bytes(2, "little")
     ram[RAM_ABOVE_4G : RAM_ABOVE_4G + 3] = (config.high_memory // (64 * KIB)).to_bytes(3, "little")
+    _put_disks(ram, config.disks)
+    codes = [BOOT_CODES[each] for each in config.boot] + [0] * 3
+    ram[RAM_BOOT[0]] = codes[1] << 4 | codes[0]
+    ram[RAM_BOOT[1]] = codes[2] << 4
+    for at, value in config.bytes:
+        ram[at] = value
     return ram[RAM:]
+
+
+def _put_disks(ram: bytearray, disks: Sequence[int]) -> None:
+    """Put in what a BIOS reads of the hard disks: their geometry, and which of them it shows by another one.
+
+    A disk has 16 heads and 63 sectors, as its IDENTIFY DEVICE says. One of more than 1024 such cylinders is shown with
+    up to 255 heads (LBA translation): else a program sees 504 MiB of it.
+    """
+    for unit, sectors in enumerate(disks):
+        if not sectors:
+            continue
+        cylinders = min(sectors // (HEADS * SECTORS_PER_TRACK), MAX_CYLINDERS)
+        if cylinders > MAX_BIOS_CYLINDERS:
+            ram[RAM_TRANSLATION] |= TRANSLATION_LBA << 2 * unit
+        if unit < len(RAM_DISK_TYPE):  # for the first channel alone there is room
+            ram[RAM_DISK_TYPES] |= DISK_TYPE_EXTENDED << (0 if unit else 4)
+            ram[RAM_DISK_TYPE[unit]] = DISK_TYPE_USER
+            at = RAM_DISK_GEOMETRY[unit]
+            control = 0xC0 | (0x08 if HEADS > 8 else 0)  # no retries, more than 8 heads
+            ram[at : at + 9] = pack("<HBHBHB", cylinders, HEADS, 0xFFFF, control, cylinders, SECTORS_PER_TRACK)
 
 
 def _check(state: CmosState, now: int) -> None:

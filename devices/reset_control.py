@@ -2,6 +2,7 @@
 
 Source: Intel 82371SB PIIX3 (290550), "RC - Reset Control Register". Bit 2, RCPU, begins a reset where it rises; bit 1,
 SRST, chooses between a hard reset and a soft one, which here are the same. The other bits are reserved and read 0.
+The register answers to bytes: a dword at 0xcf8 is an address of PCI's configuration space, and goes to the host bridge.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class ResetControl:
 
     def __init__(self, host: Host, config: ResetControlConfig) -> None:
         self._request_reset = host.request_reset
-        host.claim_ports(config.port, [Port(self._read, self._write)])
+        host.claim_ports(config.port, [Port(self._read, self._write, byte_only=True)])
         self.reset()
 
     def reset(self) -> None:

@@ -84,8 +84,11 @@ def _show_narrow(table: Sequence[Sequence[str]], width: int) -> None:
         narrow.add_column(name, min_width=word)
     for row in rows:
         narrow.add_row(*map(Text, row))
-    with on_stdout():
-        Console(width=width, highlight=False).print(narrow)
+    console = Console(width=width, highlight=False)
+    with console.capture() as lines:
+        console.print(narrow)
+    for line in lines.get().splitlines():
+        show(line.rstrip())
 
 
 def _total(widths: Sequence[int]) -> int:

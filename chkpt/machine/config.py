@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
-from chkpt.device import Length, Range
+from chkpt.device import SECTOR_SIZE, Length, Range
 from chkpt.errors import ConfigError, NotFoundError, StorageError
 from chkpt.machine.pace import Pace
 from chkpt.regular import TooLongError, read_regular
@@ -261,6 +261,28 @@ def _list(value: object, where: str) -> Sequence[Table]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
         raise ConfigError(f"{where} is not a list of tables: write [[{where.rpartition(' ')[2]}]]")
     return value
+
+
+CHANNELS: Final = (0x1F0, 0x170)
+"""The ports of a PC's two ATA channels, in the order in which a BIOS looks at them."""
+
+
+def disks(config: MachineConfig, backends: Mapping[str, object]) -> tuple[int, int, int, int]:
+    """Return the sectors of the hard disks on a PC's ATA channels; 0 where there is none. See `OfMachine.DISKS`.
+
+    Args:
+        config: the machine's; a drive is a table in `drive`, as the device type `ide` has it.
+        backends: what is behind each frontend.
+    """
+    found = [0, 0, 0, 0]
+    for device in config.devices:
+        port = device.options.get("port", CHANNELS[0])
+        for drive in _list(device.options.get("drive", ()), "drive") if port in CHANNELS else ():
+            for unit in (0, 1):
+                size = getattr(backends.get(f"{device.name}.{unit}"), "size", 0)
+                if drive.get("unit") == unit and drive.get("media", "disk") == "disk":
+                    found[2 * CHANNELS.index(port) + unit] = size // SECTOR_SIZE
+    return found[0], found[1], found[2], found[3]
 
 
 # -- what touches the host --------------------------------------------------------------------------------------------

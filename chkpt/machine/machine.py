@@ -24,6 +24,7 @@ from chkpt.machine.platform import MachinePlatform
 from chkpt.machine.ports import PortBus
 from chkpt.machine.requests import Requests
 from chkpt.manager import (
+    AnyBackendType,
     BackendTypes,
     DeviceManager,
     DeviceTypes,
@@ -84,6 +85,7 @@ class Machine:
         types = installed_device_types() if device_types is None else device_types
         self.devices = DeviceManager(MachinePlatform(self), types)
         self._backend_types = backend_types
+        self._opened: list[tuple[BackendConfig, Any]] = []  # backends that wait for their device to be made
         self.half_loaded = False
         """Whether a load has failed in a way that could not be undone: the machine is good for nothing but its end."""
         self.execution: Execution | None = None
@@ -105,9 +107,12 @@ class Machine:
             if self.config.firmware is not None:
                 self.firmware = open_firmware(self.config.firmware, self.memory)
             for device in self.config.devices:
-                self.devices.create(device.type, device.name, device.options, KEYS_TAKEN, self._facts())
-                for backend in device.backends:
-                    self.connect(backend)
+                self._opened += [(backend, self._open(backend)) for backend in device.backends]
+            facts = self._facts()
+            for device in self.config.devices:
+                self.devices.create(device.type, device.name, device.options, KEYS_TAKEN, facts)
+                for _ in device.backends:
+                    self._connect(*self._opened.pop(0))
             if self.config.kernel is not None:
                 self.kernel = Kernel(self.config.kernel, self.memory.size)
                 if boot:
@@ -120,10 +125,16 @@ class Machine:
                 raise type(exc)(f"{self.config.source}: {exc}") from exc
             raise
 
-    def _facts(self) -> dict[OfMachine, int]:
+    def _facts(self) -> dict[OfMachine, object]:
         """Return what the configurations of devices leave to the machine. RAM lies in one piece from address 0."""
         size = self.memory.size
-        return {OfMachine.RAM_BELOW_4G: min(size, 4 << 30), OfMachine.RAM_FROM_4G: max(size - (4 << 30), 0)}
+        return {
+            OfMachine.RAM_BELOW_4G: min(size, 4 << 30),
+            OfMachine.RAM_FROM_4G: max(size - (4 << 30), 0),
+            OfMachine.DISKS: machine_config.disks(
+                self.config, {backend.frontend: opened for backend, opened in self._opened}
+            ),
+        }
 
     @property
     def name(self) -> str:
@@ -139,11 +150,21 @@ class Machine:
             ConfigError: the options do not fit.
             StorageError: the host refuses.
         """
+        self._connect(backend, self._open(backend))
+
+    def _open(self, backend: BackendConfig) -> Any:
+        """Open a backend, which is the caller's to close."""
+        backend_type = self._backend_type(backend)
+        where = f"backend {backend.type} of {backend.frontend}"
+        return backend_type.open(from_table(backend.options, backend_type.config, where))
+
+    def _backend_type(self, backend: BackendConfig) -> AnyBackendType:
         if self._backend_types is None:
             self._backend_types = installed_backend_types()
-        backend_type = self._backend_types.find(backend.type)
-        where = f"backend {backend.type} of {backend.frontend}"
-        opened: Any = backend_type.open(from_table(backend.options, backend_type.config, where))
+        return self._backend_types.find(backend.type)
+
+    def _connect(self, backend: BackendConfig, opened: Any) -> None:
+        """Connect a backend to its frontend; if that fails, close it."""
         connect: dict[FrontendKind, Callable[[str, Any], None]] = {
             FrontendKind.BLOCK: self.devices.connect_block,
             FrontendKind.NET: self.devices.connect_net,
@@ -151,7 +172,7 @@ class Machine:
             FrontendKind.CONSOLE: self.devices.connect_console,
         }
         try:
-            connect[backend_type.kind](backend.frontend, opened)
+            connect[self._backend_type(backend).kind](backend.frontend, opened)
         except BaseException:
             opened.close()
             raise
@@ -233,6 +254,8 @@ class Machine:
         try:
             self.devices.close()
         finally:
+            while self._opened:
+                self._opened.pop()[1].close()
             if self.execution is not None:
                 self.execution.cpu.close()
 

@@ -16,7 +16,16 @@ class PortBus:
     device ask of the machine is done when the write is over.
     """
 
-    __slots__ = ("_read", "_read_word", "_requests", "_write", "_write_word", "block_reads", "block_writes")
+    __slots__ = (
+        "_byte_only",
+        "_read",
+        "_read_word",
+        "_requests",
+        "_write",
+        "_write_word",
+        "block_reads",
+        "block_writes",
+    )
 
     def __init__(self, requests: Requests | None = None) -> None:
         self._requests = requests or Requests(lambda: None)
@@ -24,6 +33,7 @@ class PortBus:
         self._write: dict[int, Write] = {}
         self._read_word: dict[int, Read] = {}
         self._write_word: dict[int, Write] = {}
+        self._byte_only: set[int] = set()
         self.block_reads: dict[int, Callable[[int, int], bytes]] = {}
         self.block_writes: dict[int, Callable[[bytes, int], int]] = {}
 
@@ -38,6 +48,8 @@ class PortBus:
                 self._read_word[number] = port.read_word
             if port.write_word is not None:
                 self._write_word[number] = port.write_word
+            if port.byte_only:
+                self._byte_only.add(number)
             if port.read_block is not None:
                 self.block_reads[number] = port.read_block
             if port.write_block is not None:
@@ -47,6 +59,7 @@ class PortBus:
             for number in range(first, first + len(ports)):
                 for table in (self._read, self._write, self._read_word, self._write_word):
                     table.pop(number, None)
+                self._byte_only.discard(number)
                 self.block_reads.pop(number, None)
                 self.block_writes.pop(number, None)
 
@@ -79,7 +92,7 @@ class PortBus:
         read = self._read_word.get(port)
         if read is not None:
             return read()
-        return self.inb(port) | self.inb((port + 1) & 0xFFFF) << 8
+        return self._split_inb(port) | self._split_inb((port + 1) & 0xFFFF) << 8
 
     def outw(self, port: int, value: int) -> None:
         """Write the low 16 bits of `value`."""
@@ -89,8 +102,17 @@ class PortBus:
             if self._requests.reset_pending:
                 self._requests.settle()
             return
-        self.outb(port, value)
-        self.outb((port + 1) & 0xFFFF, value >> 8)
+        self._split_outb(port, value)
+        self._split_outb((port + 1) & 0xFFFF, value >> 8)
+
+    def _split_inb(self, port: int) -> int:
+        """Read a byte for a wider access."""
+        return 0xFF if port in self._byte_only else self.inb(port)
+
+    def _split_outb(self, port: int, value: int) -> None:
+        """Write a byte of a wider access."""
+        if port not in self._byte_only:
+            self.outb(port, value)
 
     def inl(self, port: int) -> int:
         """Read 32 bits: two words of one 16-bit port, or bytes of four ports."""

@@ -8,6 +8,7 @@ from chkpt.manager.names import CONTEXT, device_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons
 from chkpt.manager.resources import Claim, Resource
 from chkpt.manager.types import (
+    AnyBackendType,
     BackendTypes,
     DeviceTypes,
     installed_backend_types,
@@ -17,6 +18,7 @@ from chkpt.manager.types import (
 
 __all__ = [
     "CONTEXT",
+    "AnyBackendType",
     "BackendTypes",
     "Claim",
     "DeviceEntry",

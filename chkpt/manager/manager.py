@@ -65,7 +65,7 @@ class DeviceManager:
         name: str | None = None,
         config: Mapping[str, object] = MappingProxyType({}),
         also: Mapping[str, Collection[str]] = MappingProxyType({}),
-        facts: Mapping[OfMachine, int] = MappingProxyType({}),
+        facts: Mapping[OfMachine, object] = MappingProxyType({}),
     ) -> Device:
         """Make a device of a registered type and add it.
 

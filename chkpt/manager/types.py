@@ -109,7 +109,7 @@ def marked(config: type) -> dict[str, OfMachine]:
     return found
 
 
-def filled_in(config: type, table: Mapping[str, object], facts: Mapping[OfMachine, int]) -> dict[str, object]:
+def filled_in(config: type, table: Mapping[str, object], facts: Mapping[OfMachine, object]) -> dict[str, object]:
     """Return the table of a configuration with what the machine knows in the marked fields that it leaves out."""
     known = {name: facts[mark] for name, mark in marked(config).items() if mark in facts}
     return {**known, **table}

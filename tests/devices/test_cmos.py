@@ -505,3 +505,80 @@ def test_an_edge_that_has_passed_is_refused_where_it_would_have_interrupted() ->
     clock.device.load(state)
     with pytest.raises(StateError, match="PF is not set"):
         clock.device.load(replace(state, b=H24 | PIE))
+
+
+# -- what a BIOS reads of drives and boot order -----------------------------------------------------------------------
+
+
+def ram(machine: Machine, first: int, count: int = 1) -> list[int]:
+    found = []
+    for at in range(first, first + count):
+        machine.ports.outb(0x70, at)
+        found.append(machine.ports.inb(0x71))
+    return found
+
+
+def ide(port: int, *drives: dict[str, object]) -> dict[str, object]:
+    return {"type": "ide", "name": f"ide{port:x}", "port": port, "control": port + 0x206, "irq": 14, "drive": drives}
+
+
+def test_the_ram_tells_of_the_disks_as_qemu_has_it() -> None:
+    """Read from QEMU 7.2, -M isapc, with disks of 2 GiB and 64 MiB, on the bytes 0x12 and 0x19 to 0x2c and 0x39."""
+    machine = rig({"type": "cmos"}, ide(0x1F0, {"unit": 0, "size": "2G"}, {"unit": 1, "size": "64M"}))
+    assert ram(machine, 0x12) == [0xFF]
+    assert ram(machine, 0x19, 2) == [47, 47]
+    assert ram(machine, 0x1B, 9) == [0x41, 0x10, 16, 0xFF, 0xFF, 0xC8, 0x41, 0x10, 63]
+    assert ram(machine, 0x24, 9) == [0x82, 0x00, 16, 0xFF, 0xFF, 0xC8, 0x82, 0x00, 63]
+    assert ram(machine, 0x39) == [0x01]
+
+
+def test_only_disks_on_the_two_channels_are_told_of_and_whatever_the_order_of_the_devices() -> None:
+    cdrom: dict[str, object] = {"unit": 0, "media": "cdrom", "size": "2G"}
+    machine = rig(
+        ide(0x168, {"unit": 0, "size": "2G"}),
+        {"type": "cmos"},
+        ide(0x1F0, cdrom, {"unit": 1, "size": "1M"}),
+        ide(0x170, {"unit": 1, "size": "4G"}),
+    )
+    assert (ram(machine, 0x12), ram(machine, 0x19, 2), ram(machine, 0x1B, 9)) == ([0x0F], [0, 47], [0] * 9)
+    assert ram(machine, 0x39) == [0x40]
+
+
+def test_a_machine_without_disks_tells_of_none() -> None:
+    machine = rig({"type": "cmos"}, ide(0x1F0, {"unit": 0}))
+    assert (ram(machine, 0x12), ram(machine, 0x19, 20), ram(machine, 0x39)) == ([0], [0] * 20, [0])
+
+
+@pytest.mark.parametrize(
+    ("boot", "first", "third"),
+    [
+        (None, 0x32, 0x00),
+        ([], 0x00, 0x00),
+        (["cdrom"], 0x03, 0x00),
+        (["diskette", "network", "disk"], 0x41, 0x20),
+    ],
+)
+def test_the_boot_order_is_a_key_of_the_toml(boot: list[str] | None, first: int, third: int) -> None:
+    machine = rig({"type": "cmos", **({} if boot is None else {"boot": boot})})
+    assert (ram(machine, 0x3D), ram(machine, 0x38)) == ([first], [third])
+
+
+def test_a_byte_of_the_ram_can_be_set_in_the_toml() -> None:
+    machine = rig({"type": "cmos", "bytes": [[0x3D, 0x03], [0x7F, 0xAA]]})
+    assert (ram(machine, 0x3D), ram(machine, 0x7F), ram(machine, 0x38)) == ([0x03], [0xAA], [0x00])
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"boot": ["usb"]}, "boot"),
+        ({"boot": ["disk"] * 4}, "boot has 4 items, not 0 to 3"),
+        ({"bytes": [[0x0D, 1]]}, "bytes"),
+        ({"bytes": [[0x80, 1]]}, "bytes"),
+        ({"bytes": [[0x20, 256]]}, "bytes"),
+        ({"bytes": [[0x20]]}, "bytes"),
+    ],
+)
+def test_what_cannot_be_in_the_ram_is_refused(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        rig({"type": "cmos", **table})

@@ -22,7 +22,7 @@ CACHE: Final = Path(__file__).parents[2] / ".guests"
 
 NAMES: Final = (
     "seabios", "grub-pc-bin", "grub-common", "libdevmapper1.02.1", "memtest86+", "busybox-static",
-    "linux-image-cloud-amd64",
+    "linux-image-cloud-amd64", "bochsbios",
 )  # fmt: skip
 """What the tests ask for."""
 

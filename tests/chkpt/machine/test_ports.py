@@ -144,3 +144,31 @@ def test_byte_ports_behave_like_bytes_of_a_memory(cells: dict[int, int], accesse
         write[width](port, value)
         model |= {port + at: value >> 8 * at & 0xFF for at in range(width) if port + at in model}
         assert cells == model
+
+
+# -- a port that answers to bytes alone -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", range(0xCF6, 0xCFA))
+@pytest.mark.parametrize("width", [2, 4])
+def test_a_wider_access_does_not_reach_a_port_for_bytes(first: int, width: int) -> None:
+    bus = PortBus()
+    wrote: list[tuple[int, int]] = []
+
+    def port(number: int, *, byte_only: bool) -> Port:
+        return Port(lambda: number & 0x7F, lambda value: wrote.append((number, value)), byte_only=byte_only)
+
+    undo = bus.map(0xCF6, [port(number, byte_only=number == 0xCF9) for number in range(0xCF6, 0xCFE)])
+    read, write = {2: (bus.inw, bus.outw), 4: (bus.inl, bus.outl)}[width]
+    numbers = range(first, first + width)
+    answers = [0xFF if number == 0xCF9 else number & 0x7F for number in numbers]
+    assert read(first) == int.from_bytes(answers, "little")
+    write(first, 0x44332211)
+    values = zip(numbers, (0x11, 0x22, 0x33, 0x44), strict=False)
+    assert wrote == [(number, value) for number, value in values if number != 0xCF9]
+    bus.outb(0xCF9, 0x55)
+    assert (wrote[-1], bus.inb(0xCF9)) == ((0xCF9, 0x55), 0x79)
+    undo()
+    bus.map(0xCF9, [port(0xCF9, byte_only=False)])
+    bus.outw(0xCF9, 0x66)
+    assert wrote[-1] == (0xCF9, 0x66)

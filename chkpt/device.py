@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntFlag, StrEnum
 from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from chkpt.context import Blob, Value
+from chkpt.context import Blob, SparseBlob, Value
 from chkpt.grammar import Grammar
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -259,22 +259,39 @@ SECTOR_SIZE: Final = 512
 """Bytes in a sector of a block backend."""
 
 
+def _without_long_values(plain: Plain, /) -> Plain:
+    """Return the state of a disk as version 2 has it: its bits in a blob, and its digest by the name of identity."""
+    state = {**plain, "identity": plain["digest"]}
+    del state["digest"]
+    changed = plain["changed"]
+    if not isinstance(changed, bytes):
+        raise TypeError("changed is not bytes")
+    pieces = {at // 0x10000: changed[at : at + 0x10000] for at in range(0, len(changed), 0x10000)}
+    held = {number: piece for number, piece in pieces.items() if any(piece)}
+    state["changed"] = SparseBlob(len(changed), 0x10000, held)
+    return state
+
+
 @dataclass(frozen=True, slots=True)
 class DiskState:
     """The part of a disk that is state: which disk it is, and what has changed on it since the base image.
 
-    `changed` has one bit per block, bit i of byte j for block 8 * j + i; `blocks` is as long as the disk and
-    holds the changed blocks at their own places. `digest` is the BLAKE3-256 of the base image, empty for a scratch
-    disk, whose base is zeros.
+    `changed` has one bit per block, bit i of byte j for block 8 * j + i; `blocks` is as long as the disk and holds the
+    changed blocks at their own places. `identity` is what the base image is known by: empty for a scratch disk, whose
+    base is zeros, else of a kind that its backend can tell by the bytes.
+
+    In version 1 `changed` was a value, too long for one on a disk of more than 512 GiB, and `identity` was called
+    `digest`: the BLAKE3-256 of the image.
     """
 
-    VERSION: ClassVar[int] = 1
-    FIXED: ClassVar[tuple[str, ...]] = ("size", "digest")
+    VERSION: ClassVar[int] = 2
+    FIXED: ClassVar[tuple[str, ...]] = ("size", "identity")
+    UPGRADES: ClassVar[dict[int, Upgrade]] = {1: _without_long_values}
 
     size: U64
-    digest: Annotated[bytes, Length(0, 32)]
+    identity: Annotated[bytes, Length(0, 64)]
     block_size: U32
-    changed: Annotated[bytes, Length(0, 1 << 27)]
+    changed: Blob
     blocks: Blob
 
 

@@ -270,7 +270,7 @@ class Disk(Closable):
         pass
 
     def save(self) -> DiskState:
-        return DiskState(512, b"", 512, b"\0", SparseBlob(512, 512))
+        return DiskState(512, b"", 512, SparseBlob(1, 1), SparseBlob(512, 512))
 
     def check(self, state: DiskState, /) -> None:
         pass

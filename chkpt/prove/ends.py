@@ -114,7 +114,10 @@ class Medium(BlockBackend):
     def differs(self, other: "Medium") -> bool:
         """Tell whether the content of another medium over an equal base is another."""
         ours, theirs = self._disk.save(), other._disk.save()
-        return ours.changed != theirs.changed or [*ours.blocks.pieces()] != [*theirs.blocks.pieces()]
+        return any(
+            [*one.pieces()] != [*other.pieces()]
+            for one, other in ((ours.changed, theirs.changed), (ours.blocks, theirs.blocks))
+        )
 
     @property
     def size(self) -> int:

@@ -6,23 +6,23 @@
 | `scratch` | zeros | `size` in bytes |
 
 The changed blocks lie over the base, copy on write. They go into the machine's snapshots, the base does not: its size
-and its BLAKE3-256 digest do, so that a snapshot is only ever loaded over the very image it was saved over. An image has
-a whole number of 512-byte sectors; one that has not is refused, for it is most often a download cut short.
+and its identity do (`devices.backends.identity`), so that a snapshot is only ever loaded over the very image it was
+saved over. An image has a whole number of 512-byte sectors; one that has not is refused, for it is most often a
+download cut short.
 """
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from blake3 import blake3
-
 from chkpt.context import SparseBlob
 from chkpt.device import SECTOR_SIZE, BackendType, DiskState, FrontendKind, Length, Range
 from chkpt.errors import ChkptError, ConfigError, StateError, StorageError
+from devices.backends.block_map import BlockMap
+from devices.backends.identity import Kind, extents_of, identity_of, kind_of
 
 BLOCK_SIZE: Final = 4096
 """Bytes that are changed together."""
@@ -33,12 +33,8 @@ PIECE_SIZE: Final = 0x10000
 BLOCKS_A_PIECE: Final = PIECE_SIZE // BLOCK_SIZE
 
 MAX_SIZE: Final = 1 << 42
-"""The largest disk: one bit a block fills the 128 MiB that a state's bitmap may have."""
+"""The largest disk. One bit a block of it fills 128 MiB, should all of it change."""
 
-READ_SIZE: Final = 1 << 20
-"""Bytes read at a time for the digest of an image."""
-
-_SET_BITS: Final = re.compile(rb"[^\0]")
 ZERO_BLOCK: Final = bytes(BLOCK_SIZE)
 ZERO_PIECE: Final = bytes(PIECE_SIZE)
 
@@ -66,7 +62,7 @@ class CowDisk:
         name: str,
         size: int,
         read_base: Callable[[int, int], bytes],
-        digest: Callable[[], bytes],
+        identify: Callable[[Kind], bytes],
         close: Callable[[], None],
         *,
         read_only: bool = False,
@@ -77,18 +73,18 @@ class CowDisk:
             name: what messages call it.
             size: bytes, a multiple of `SECTOR_SIZE`.
             read_base: returns `length` bytes at `offset` of the base, or raises OSError.
-            digest: returns the base's digest, or raises OSError.
+            identify: returns the base's identity of this kind, empty where the base is zeros, or raises OSError.
             close: gives back what the base holds.
             read_only: whether writes fail.
         """
         self._name = name
         self._size = size
         self._read_base = read_base
-        self._digest = digest
+        self._identify = identify
         self._close = close
         self._read_only = read_only
-        self._blocks: dict[int, bytes] = {}
-        self._changed = bytearray(-(-size // (8 * BLOCK_SIZE)))
+        self._blocks: dict[int, bytes] = {}  # those changed blocks that are not zeros
+        self._changed = BlockMap(-(-size // BLOCK_SIZE))
         self._pieces: dict[int, bytes] = {}  # as of the last save
         self._stale: set[int] = set()  # the pieces written since
         self._saved: DiskState | None = None  # while nothing has been written since
@@ -106,23 +102,20 @@ class CowDisk:
     def read(self, offset: int, length: int, /) -> bytes:
         """Return `length` bytes at `offset`. Raise OSError where the base cannot be read, or past the end."""
         self._refuse_outside(offset, length)
-        blocks = self._blocks
+        changed = self._changed
         first, last = offset // BLOCK_SIZE, (offset + length - 1) // BLOCK_SIZE
-        if not blocks or not any(index in blocks for index in range(first, last + 1)):
+        if not changed or not any(index in changed for index in range(first, last + 1)):
             return self._read_base(offset, length)
-        if first == last:
-            start = offset - first * BLOCK_SIZE
-            return blocks[first][start : start + length]
         parts: list[bytes] = []
         at, end = offset, offset + length
         while at < end:
             index = at // BLOCK_SIZE
             stop = min((index + 1) * BLOCK_SIZE, end)
-            block = blocks.get(index)
-            if block is None:
-                parts.append(self._read_base(at, stop - at))
-            else:
+            if index in changed:
+                block = self._blocks.get(index, ZERO_BLOCK)
                 parts.append(block[at - index * BLOCK_SIZE : stop - index * BLOCK_SIZE])
+            else:
+                parts.append(self._read_base(at, stop - at))
             at = stop
         return b"".join(parts)
 
@@ -139,15 +132,19 @@ class CowDisk:
             stop = min(start + BLOCK_SIZE, self._size)
             part = data[at - offset : min(stop, end) - offset]
             if len(part) != stop - start:
-                whole = self._blocks.get(index)
-                if whole is None:
+                if index in self._changed:
+                    whole = self._blocks.get(index, ZERO_BLOCK)[: stop - start]
+                else:
                     whole = self._read_base(start, stop - start)
                 part = whole[: at - start] + part + whole[at - start + len(part) :]
             written[index] = part
             at = stop
-        self._blocks.update(written)
-        for index in written:
-            self._changed[index >> 3] |= 1 << (index & 7)
+        for index, part in written.items():
+            if ZERO_BLOCK.startswith(part):
+                self._blocks.pop(index, None)
+            else:
+                self._blocks[index] = part
+            self._changed.add(index)
             self._stale.add(index // BLOCKS_A_PIECE)
         self._saved = None
 
@@ -163,14 +160,14 @@ class CowDisk:
     def save(self) -> DiskState:
         """Return the disk's identity and its changes; later writes do not alter what was returned.
 
-        The work is in proportion to what was written since the last save. The digest of an image is computed at the
+        The work is in proportion to what was written since the last save. The identity of an image is computed at the
         first one, which reads the image once.
 
         Raises:
-            StorageError: the image cannot be read for its digest.
+            StorageError: the image cannot be read for its identity.
         """
-        digest = self._identity()
-        if self._saved is not None and self._saved.digest == digest:
+        identity = self._identity(Kind.PIECES)
+        if self._saved is not None and self._saved.identity == identity:
             return self._saved
         pieces = dict(self._pieces)
         for number in self._stale:
@@ -182,7 +179,7 @@ class CowDisk:
         self._pieces = pieces
         self._stale.clear()
         self._saved = DiskState(
-            self._size, digest, BLOCK_SIZE, bytes(self._changed), SparseBlob(self._size, PIECE_SIZE, pieces)
+            self._size, identity, BLOCK_SIZE, self._changed.save(), SparseBlob(self._size, PIECE_SIZE, pieces)
         )
         return self._saved
 
@@ -193,29 +190,25 @@ class CowDisk:
         joined = b"".join([get(index, ZERO_BLOCK) for index in range(first, first + BLOCKS_A_PIECE)])
         return joined[: self._size - number * PIECE_SIZE]
 
-    def _identity(self) -> bytes:
+    def _identity(self, kind: Kind) -> bytes:
         try:
-            return self._digest()
+            return self._identify(kind)
         except OSError as exc:
-            raise StorageError(f"{self._name} cannot be read for its digest: {exc.strerror}") from exc
+            raise StorageError(f"{self._name} cannot be read for its identity: {exc.strerror}") from exc
 
     def check(self, state: DiskState, /) -> None:
         """Raise StateError where `state` is of another disk, or its parts do not fit together. Change nothing."""
         if state.size != self._size:
             raise StateError(f"the state is of a disk of {state.size} bytes, but {self._name} has {self._size}")
-        digest = self._identity()
-        if state.digest != digest:
+        identity = self._identity(kind_of(state.identity))
+        if state.identity != identity:
             raise StateError(
-                f"the state is of a disk over {_shown(state.digest)}, but {self._name} is {_shown(digest)}: "
+                f"the state is of a disk over {_shown(state.identity)}, but {self._name} is {_shown(identity)}: "
                 "give the image that was there when the machine was saved"
             )
         if state.block_size != BLOCK_SIZE:
             raise StateError(f"the disk's block_size is {state.block_size}, not {BLOCK_SIZE}")
-        if len(state.changed) != len(self._changed):
-            raise StateError(f"the disk's changed has {len(state.changed)} bytes, not {len(self._changed)}")
-        beyond = 8 * len(self._changed) - -(-self._size // BLOCK_SIZE)
-        if state.changed[-1] >> (8 - beyond):
-            raise StateError("the disk's changed has bits beyond the last block")
+        self._changed.check(state.changed)
         blob = state.blocks
         if blob.size != self._size or blob.piece_size <= 0 or blob.piece_size % BLOCK_SIZE:
             raise StateError(f"the disk's blocks are {blob.size} bytes in pieces of {blob.piece_size}")
@@ -228,10 +221,11 @@ class CowDisk:
             CorruptError: its blocks, read from a file, are not what was written. Nothing has changed.
         """
         self.check(state)
-        blocks = _changed_blocks(state)
+        changed = self._changed.loaded(state.changed)
+        blocks = _changed_blocks(state, changed)
         pieces = set(self._pieces) | self._stale
         self._blocks = blocks
-        self._changed = bytearray(state.changed)
+        self._changed = changed
         self._pieces = {}
         self._stale = pieces | {index // BLOCKS_A_PIECE for index in blocks}
         self._saved = None
@@ -241,19 +235,17 @@ class CowDisk:
         self._close()
 
 
-def _shown(digest: bytes) -> str:
-    return f"the image with BLAKE3 digest {digest.hex()}" if digest else "zeros"
+def _shown(identity: bytes) -> str:
+    if not identity:
+        return "zeros"
+    if kind_of(identity) is Kind.WHOLE:
+        return f"the image with BLAKE3 digest {identity.hex()}"
+    return f"the image with identity {identity.hex()}"
 
 
-def _changed_blocks(state: DiskState) -> dict[int, bytes]:
-    """Return the changed blocks of a state, those that its blob leaves out because they are zero included."""
+def _changed_blocks(state: DiskState, changed: BlockMap) -> dict[int, bytes]:
+    """Return the changed blocks of a state that are not zeros. What its blob holds of others is passed over."""
     blocks: dict[int, bytes] = {}
-    changed = state.changed.rstrip(b"\0")  # most bytes of most bitmaps are zero
-    for found in _SET_BITS.finditer(changed):
-        for bit in range(8):
-            if found[0][0] >> bit & 1:
-                index = 8 * found.start() + bit
-                blocks[index] = ZERO_BLOCK[: state.size - index * BLOCK_SIZE]
     per_piece = state.blocks.piece_size // BLOCK_SIZE
     for number, content in state.blocks.pieces():
         piece = bytes(content)
@@ -261,8 +253,9 @@ def _changed_blocks(state: DiskState) -> dict[int, bytes]:
             raise StateError(f"piece {number} of the disk's blocks has {len(piece)} bytes")
         for place in range(-(-len(piece) // BLOCK_SIZE)):
             index = number * per_piece + place
-            if index in blocks:
-                blocks[index] = piece[place * BLOCK_SIZE : (place + 1) * BLOCK_SIZE]
+            block = piece[place * BLOCK_SIZE : (place + 1) * BLOCK_SIZE]
+            if index in changed and not ZERO_BLOCK.startswith(block):
+                blocks[index] = block
     return blocks
 
 
@@ -270,14 +263,13 @@ def _changed_blocks(state: DiskState) -> dict[int, bytes]:
 
 
 class _Image:
-    """A raw image on the host. Its digest is computed when first asked for, and again when the file has changed."""
+    """A raw image on the host. An identity is computed when first asked for, and again when the file has changed."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         # O_NONBLOCK: a FIFO without a writer would wait for one; it changes nothing for files and block devices.
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        self._seen: tuple[int, int, int] | None = None
-        self._digest = b""
+        self._known: dict[Kind, tuple[tuple[int, int, int], bytes]] = {}
 
     def kind(self) -> int:
         return stat.S_IFMT(os.fstat(self._file).st_mode)
@@ -294,20 +286,15 @@ class _Image:
             data += more
         return data
 
-    def digest(self) -> bytes:
-        """Return the BLAKE3-256 of the image."""
+    def identity(self, kind: Kind) -> bytes:
+        """Return the identity of the image, as it is now."""
         status = os.fstat(self._file)
         seen = (status.st_size, status.st_mtime_ns, status.st_ino)
-        if seen != self._seen:
-            hasher = blake3()
-            offset, size = 0, self.size()
-            while offset < size:
-                content = self.read(offset, min(READ_SIZE, size - offset))
-                hasher.update(content)
-                offset += len(content)
-            self._digest = hasher.digest()
-            self._seen = seen
-        return self._digest
+        known = self._known.get(kind)
+        if known is None or known[0] != seen:
+            size = self.size()
+            known = self._known[kind] = seen, identity_of(kind, size, self.read, extents_of(self._file, size))
+        return known[1]
 
     def close(self) -> None:
         if self._file >= 0:
@@ -347,7 +334,7 @@ def open_image(config: ImageConfig) -> CowDisk:
     if unfit is not None:
         image.close()
         raise unfit
-    return CowDisk(f"image {path}", image.size(), image.read, image.digest, image.close, read_only=config.read_only)
+    return CowDisk(f"image {path}", image.size(), image.read, image.identity, image.close, read_only=config.read_only)
 
 
 def open_scratch(config: ScratchConfig) -> CowDisk:
@@ -362,7 +349,7 @@ def open_scratch(config: ScratchConfig) -> CowDisk:
         f"scratch disk of {config.size} bytes",
         config.size,
         lambda _, length: bytes(length),
-        lambda: b"",
+        lambda _: b"",
         lambda: None,
     )
 

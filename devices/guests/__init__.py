@@ -4,17 +4,16 @@ The sources are beside the bytes, `boot.asm` and `demo.asm`; `python -m tests.gu
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
-
-from blake3 import blake3
 
 from chkpt.device import SECTOR_SIZE, BackendType, FrontendKind, Length, Range, Rom
 from chkpt.errors import ConfigError, NotFoundError
 from devices.backends.block import MAX_SIZE, CowDisk
+from devices.backends.identity import Kind, identity_of
 
 HERE: Final = Path(__file__).parent
-MIB: Final = 1 << 20
 
 DISKS: Final = ("demo",)
 """The guests that are disks."""
@@ -29,7 +28,7 @@ class GuestConfig:
 
 
 def open_guest(config: GuestConfig) -> CowDisk:
-    """Make a disk with a guest on it. Like an image's, its changes are laid over it and its digest is its identity.
+    """Make a disk with a guest on it. Like an image's, its changes are laid over it and it is known by its content.
 
     Raises:
         NotFoundError: there is no such guest.
@@ -47,13 +46,11 @@ def open_guest(config: GuestConfig) -> CowDisk:
     def read(offset: int, length: int) -> bytes:
         return content[offset : offset + length].ljust(length, b"\0")
 
-    def digest() -> bytes:
-        hasher = blake3(content)
-        for at in range(len(content), config.size, MIB):
-            hasher.update(bytes(min(MIB, config.size - at)))
-        return hasher.digest()
+    @cache  # it never changes, and each load asks for it
+    def identity(kind: Kind) -> bytes:
+        return identity_of(kind, config.size, read, [(0, len(content))])
 
-    return CowDisk(f"guest {config.name} on {config.size} bytes", config.size, read, digest, lambda: None)
+    return CowDisk(f"guest {config.name} on {config.size} bytes", config.size, read, identity, lambda: None)
 
 
 GUEST: Final = BackendType(FrontendKind.BLOCK, "guest", open_guest, GuestConfig)

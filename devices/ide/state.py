@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Annotated, ClassVar, Final
 
-from chkpt.device import U1, U4, U8, U16, U48, DiskState, Length, Range
+from chkpt.device import U1, U4, U8, U16, U48, DiskState, Length, Range, Upgrade
 
 MAX_BUFFER: Final = 0x10000
 """Bytes in the largest PIO block, rounded up: the byte count of a packet device is 16 bits wide."""
@@ -152,10 +152,14 @@ class DriveState:
 
 @dataclass(frozen=True, slots=True)
 class IdeState:
-    """A channel: Device Control, the selected unit, and the drives that are present."""
+    """A channel: Device Control, the selected unit, and the drives that are present.
 
-    VERSION: ClassVar[int] = 1
+    From version 1 to 2 only what a `DiskState` is has changed, which upgrades itself.
+    """
+
+    VERSION: ClassVar[int] = 2
     FIXED: ClassVar[tuple[str, ...]] = ("drive0", "drive1")
+    UPGRADES: ClassVar[dict[int, Upgrade]] = {1: dict}
 
     control: U8
     unit: U1

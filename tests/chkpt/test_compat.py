@@ -205,7 +205,7 @@ def test_memory_firmware_and_disks_that_are_others() -> None:
         "memory.size",
         "firmware.digest",
         "devices/ide0/drive0/disk.size",
-        "devices/ide0/drive0/disk.digest",
+        "devices/ide0/drive0/disk.identity",
     }
     same = compare(machine(1, b"a"), machine_of(machine(1, b"a")))
     assert {each.outcome for each in same} == {Outcome.UNKNOWN}  # such a file says nothing of its states

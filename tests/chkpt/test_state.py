@@ -289,7 +289,7 @@ def test_the_protocol_state_is_met_by_a_dataclass_with_a_version() -> None:
 
 
 def test_the_contract_s_disk_state_follows_the_rules() -> None:
-    disk = DiskState(512, b"d" * 32, 512, b"\1", SparseBlob(512, 512))
+    disk = DiskState(512, b"d" * 32, 512, SparseBlob(1, 1, {0: b"\1"}), SparseBlob(512, 512))
     assert from_context(to_context(disk), DiskState, "x") == disk
 
 

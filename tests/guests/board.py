@@ -120,7 +120,7 @@ def type_line(machine: Machine, text: str, name: str = "com1") -> list[Key]:
 def end_of(machine: Machine, before: bytes = b"") -> dict[str, object]:
     """Return what is to be equal at the end of two runs: ticks, RAM, disks, what was said, and all that is saved."""
     disks = [
-        hashlib.sha256(repr((state.changed, list(state.blocks.pieces()))).encode()).hexdigest()
+        hashlib.sha256(repr((list(state.changed.pieces()), list(state.blocks.pieces()))).encode()).hexdigest()
         for state in (backend.save() for backend in machine.devices.ends.block.backends.values())
     ]
     return {

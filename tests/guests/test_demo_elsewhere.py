@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.guests import HERE, MIB
+from devices.guests import HERE
 from tests.guests import asked, key, output
 from tests.guests.board import board, line, run_until, said
 
@@ -60,7 +60,7 @@ def test_it_does_the_same_on_qemu(expected: list[bytes], tmp_path: Path) -> None
     if shutil.which(QEMU) is None:
         pytest.skip(f"{QEMU} is not installed: apt-get install --no-install-recommends qemu-system-x86")
     image = tmp_path / "demo.img"
-    image.write_bytes((HERE / "demo.bin").read_bytes().ljust(MIB, b"\0"))
+    image.write_bytes((HERE / "demo.bin").read_bytes().ljust(1 << 20, b"\0"))
     drive = f"file={image},format=raw,if=ide"
     debug_exit = "isa-debug-exit,iobase=0x501,iosize=2"
     command = [QEMU, "-M", "isapc", "-m", "16", "-nodefaults", "-display", "none", "-serial", "stdio"]

@@ -33,7 +33,7 @@ UNNOTICEABLE: Final = {
         **{
             f"drive{unit}.disk.{field}": "the disk's identity, which is the same on every machine that takes the state"
             for unit in (0, 1)
-            for field in ("size", "digest", "block_size")
+            for field in ("size", "identity", "block_size")
         },
     },
 }

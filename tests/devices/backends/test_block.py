@@ -11,9 +11,10 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chkpt.context import SparseBlob, blob_bytes
+from chkpt.context import Checkpoint, SparseBlob, blob_bytes
 from chkpt.device import DiskState, FrontendKind
 from chkpt.errors import ConfigError, StateError, StorageError
+from chkpt.snapshot import dumps, loads
 from chkpt.state import from_context, from_table, to_context
 from devices.backends.block import (
     BLOCK_SIZE,
@@ -27,6 +28,7 @@ from devices.backends.block import (
     open_image,
     open_scratch,
 )
+from devices.backends.block_map import MAP_PIECE
 from tests.descriptors import none_left
 
 SIZE = 3 * PIECE_SIZE + BLOCK_SIZE + 512
@@ -49,6 +51,21 @@ def image(path: Path) -> CowDisk:
 
 def scratch(size: int = SIZE) -> CowDisk:
     return open_scratch(ScratchConfig(size))
+
+
+def identity(content: bytes) -> bytes:
+    """Return the identity of an image, by its definition."""
+    hasher = blake3(len(content).to_bytes(8, "little"), derive_key_context="chkpt image identity 1")
+    for number in range(-(-len(content) >> 20)):
+        piece = content[number << 20 : (number + 1) << 20]
+        if any(piece):
+            hasher.update(number.to_bytes(8, "little") + blake3(piece).digest())
+    return b"\1" + hasher.digest()
+
+
+def bits(changed: bytes) -> SparseBlob:
+    """Return the map of changed blocks of a state."""
+    return SparseBlob(len(changed), MAP_PIECE, {0: changed})
 
 
 def copy(state: DiskState) -> DiskState:
@@ -122,11 +139,11 @@ def test_a_write_that_fails_half_way_changes_nothing() -> None:
             raise OSError(errno.EIO, "no")
         return bytes(length)
 
-    disk = CowDisk("half", 2 * BLOCK_SIZE, read_base, lambda: b"", lambda: None)
+    disk = CowDisk("half", 2 * BLOCK_SIZE, read_base, lambda _: b"", lambda: None)
     with pytest.raises(OSError, match="no"):
         disk.write(BLOCK_SIZE - 512, b"\xff" * 1024)
     assert disk.read(0, BLOCK_SIZE) == bytes(BLOCK_SIZE)
-    assert not any(disk.save().changed)
+    assert not any(blob_bytes(disk.save().changed))
 
 
 def test_closing_twice_is_no_error(image: CowDisk) -> None:
@@ -209,12 +226,12 @@ def test_a_scratch_disk_has_a_size_within_its_range(size: int) -> None:
 
 def test_an_unchanged_image_saves_its_identity_and_nothing_else(image: CowDisk) -> None:
     assert image.save() == DiskState(
-        SIZE, blake3(CONTENT).digest(), BLOCK_SIZE, bytes(7), SparseBlob(SIZE, PIECE_SIZE, {})
+        SIZE, identity(CONTENT), BLOCK_SIZE, SparseBlob(7, MAP_PIECE), SparseBlob(SIZE, PIECE_SIZE, {})
     )
 
 
-def test_a_scratch_disk_has_no_digest() -> None:
-    assert scratch().save().digest == b""
+def test_a_scratch_disk_has_no_identity() -> None:
+    assert scratch().save().identity == b""
 
 
 def test_changed_blocks_are_saved_at_their_places(image: CowDisk) -> None:
@@ -225,14 +242,15 @@ def test_changed_blocks_are_saved_at_their_places(image: CowDisk) -> None:
     expected[PIECE_SIZE : PIECE_SIZE + BLOCK_SIZE] = image.read(PIECE_SIZE, BLOCK_SIZE)
     expected[SIZE - 512 :] = b"\x22" * 512
     assert blob_bytes(state.blocks) == expected
-    assert [at for at in range(56) if state.changed[at >> 3] >> (at & 7) & 1] == [16, 49]
+    changed = blob_bytes(state.changed)
+    assert [at for at in range(56) if changed[at >> 3] >> (at & 7) & 1] == [16, 49]
     assert [index for index, _ in state.blocks.pieces()] == [1, 3]
 
 
 def test_blocks_written_with_zeros_are_changed_and_not_held(image: CowDisk) -> None:
     image.write(0, bytes(PIECE_SIZE))
     state = image.save()
-    assert state.changed[:2] == b"\xff\xff"
+    assert blob_bytes(state.changed)[:2] == b"\xff\xff"
     assert list(state.blocks.pieces()) == []
 
 
@@ -250,9 +268,9 @@ def test_a_write_after_a_save_is_in_the_next_one_and_not_in_the_last() -> None:
     disk.write(PIECE_SIZE, b"\x03" * 512)
     second = disk.save()
     assert blob_bytes(first.blocks) == held
-    assert first.changed[:3] == b"\x01\x00\x00"
+    assert blob_bytes(first.changed)[:3] == b"\x01\x00\x00"
     assert blob_bytes(second.blocks)[:512] == b"\x02" * 512
-    assert second.changed[:3] == b"\x01\x00\x01"
+    assert blob_bytes(second.changed)[:3] == b"\x01\x00\x01"
 
 
 def test_pieces_not_written_since_the_last_save_are_the_same_objects() -> None:
@@ -266,7 +284,7 @@ def test_pieces_not_written_since_the_last_save_are_the_same_objects() -> None:
     assert second[0] != first[0]
 
 
-def test_the_digest_is_computed_at_the_first_save_and_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identity_is_computed_at_the_first_save_and_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = open_image(ImageConfig(str(path)))
     reads: list[int] = []
     pread = os.pread
@@ -284,20 +302,55 @@ def test_the_digest_is_computed_at_the_first_save_and_once(path: Path, monkeypat
     assert reads == [0]
 
 
-def test_the_digest_of_a_file_that_has_changed_is_another_one(path: Path, image: CowDisk) -> None:
+def test_the_identity_of_a_file_that_has_changed_is_another_one(path: Path, image: CowDisk) -> None:
     before = image.save()
     path.write_bytes(bytes(SIZE))
     os.utime(path, ns=(1, 1))
     after = image.save()
-    assert after.digest == blake3(bytes(SIZE)).digest() != before.digest
+    assert after.identity == identity(bytes(SIZE)) != before.identity
     with pytest.raises(StateError):
         image.check(before)
 
 
-def test_an_image_that_cannot_be_read_for_its_digest_is_named(path: Path, image: CowDisk) -> None:
+def test_an_image_that_cannot_be_read_for_its_identity_is_named(path: Path, image: CowDisk) -> None:
     image.close()
     with pytest.raises(StorageError, match=str(path)):
         image.save()
+
+
+def test_a_disk_beyond_512_gib_is_saved_and_loaded(tmp_path: Path) -> None:
+    disk = scratch(MAX_SIZE)
+    disk.write(0, b"\1" * 512)
+    disk.write(MAX_SIZE - 512, b"\2" * 512)
+    checkpoint = Checkpoint({}, {"disk": to_context(disk.save())})
+    again = scratch(MAX_SIZE)
+    again.load(from_context(loads(dumps(checkpoint)).contexts["disk"], DiskState, "disk"))
+    assert again.read(0, 1024) == b"\1" * 512 + bytes(512)
+    assert again.read(MAX_SIZE - 1024, 1024) == bytes(512) + b"\2" * 512
+
+
+def test_zeros_that_a_guest_writes_hide_the_image_and_take_no_memory(path: Path, image: CowDisk) -> None:
+    image.write(0, bytes(SIZE))
+    assert image.read(0, SIZE) == bytes(SIZE)
+    twin = open_image(ImageConfig(str(path)))
+    twin.load(copy(image.save()))
+    twin.write(512, b"\1" * 512)
+    assert twin.read(0, SIZE) == bytes(512) + b"\1" * 512 + bytes(SIZE - 1024)
+
+
+def test_a_state_of_version_1_is_loaded_by_the_digest_of_the_whole_image(path: Path, image: CowDisk) -> None:
+    image.write(512, b"\5" * BLOCK_SIZE)
+    context = to_context(image.save())
+    changed = blob_bytes(context.blobs.pop("changed"))
+    context.version = 1
+    del context.values["identity"]
+    context.values.update(changed=changed, digest=blake3(CONTENT).digest())
+    twin = open_image(ImageConfig(str(path)))
+    twin.load(from_context(context, DiskState, "disk"))
+    assert twin.save() == image.save()
+    context.values["digest"] = blake3(bytes(SIZE)).digest()
+    with pytest.raises(StateError, match=blake3(CONTENT).hexdigest()):
+        twin.load(from_context(context, DiskState, "disk"))
 
 
 # -- load -------------------------------------------------------------------------------------------------------------
@@ -338,7 +391,7 @@ def test_a_loaded_state_is_not_altered_by_writes() -> None:
 def test_pieces_of_any_number_of_blocks_are_taken(piece_size: int) -> None:
     content = bytes(at * 3 & 0xFF for at in range(SIZE))
     held = {at // piece_size: content[at : at + piece_size] for at in range(0, SIZE, piece_size)}
-    state = DiskState(SIZE, b"", BLOCK_SIZE, b"\xff" * 6 + b"\x03", SparseBlob(SIZE, piece_size, held))
+    state = DiskState(SIZE, b"", BLOCK_SIZE, bits(b"\xff" * 6 + b"\x03"), SparseBlob(SIZE, piece_size, held))
     disk = scratch()
     disk.load(state)
     assert disk.read(0, SIZE) == content
@@ -348,7 +401,7 @@ def test_pieces_of_any_number_of_blocks_are_taken(piece_size: int) -> None:
 def test_what_a_blob_holds_of_blocks_that_have_not_changed_is_passed_over() -> None:
     held = {0: b"\xff" * PIECE_SIZE}
     disk = scratch()
-    disk.load(DiskState(SIZE, b"", BLOCK_SIZE, b"\x02" + bytes(6), SparseBlob(SIZE, PIECE_SIZE, held)))
+    disk.load(DiskState(SIZE, b"", BLOCK_SIZE, bits(b"\x02" + bytes(6)), SparseBlob(SIZE, PIECE_SIZE, held)))
     assert disk.read(0, 3 * BLOCK_SIZE) == bytes(BLOCK_SIZE) + b"\xff" * BLOCK_SIZE + bytes(BLOCK_SIZE)
 
 
@@ -360,9 +413,7 @@ def test_another_size_is_refused_and_both_are_named(image: CowDisk) -> None:
 def test_another_image_is_refused_and_both_are_named(tmp_path: Path, path: Path, image: CowDisk) -> None:
     other = tmp_path / "other.img"
     other.write_bytes(bytes(SIZE))
-    with pytest.raises(
-        StateError, match=f"(?s){blake3(CONTENT).hexdigest()}.*{other}.*{blake3(bytes(SIZE)).hexdigest()}"
-    ):
+    with pytest.raises(StateError, match=f"(?s){identity(CONTENT).hex()}.*{other}.*{identity(bytes(SIZE)).hex()}"):
         open_image(ImageConfig(str(other))).load(image.save())
 
 
@@ -375,9 +426,13 @@ def test_an_image_is_not_a_scratch_disk(image: CowDisk) -> None:
 
 BROKEN: dict[str, Callable[[DiskState], DiskState]] = {
     "block_size": lambda state: replace(state, block_size=512),
-    "changed too short": lambda state: replace(state, changed=bytes(6)),
-    "changed too long": lambda state: replace(state, changed=bytes(8)),
-    "changed beyond the end": lambda state: replace(state, changed=bytes(6) + b"\x04"),
+    "changed too short": lambda state: replace(state, changed=bits(bytes(6))),
+    "changed too long": lambda state: replace(state, changed=bits(bytes(8))),
+    "changed beyond the end": lambda state: replace(state, changed=bits(bytes(6) + b"\x04")),
+    "changed in pieces of nothing": lambda state: replace(state, changed=SparseBlob(7, 0)),
+    "short piece of changed": lambda state: replace(state, changed=SparseBlob(7, MAP_PIECE, {0: b"\1"})),
+    "changed past the end": lambda state: replace(state, changed=SparseBlob(7, MAP_PIECE, {1: bytes(MAP_PIECE)})),
+    "identity of no kind": lambda state: replace(state, identity=b"\7" * 33),
     "blob of another size": lambda state: replace(state, blocks=SparseBlob(SIZE - 512, PIECE_SIZE)),
     "pieces of half blocks": lambda state: replace(state, blocks=SparseBlob(SIZE, 512)),
     "pieces of nothing": lambda state: replace(state, blocks=SparseBlob(SIZE, 0)),
@@ -416,7 +471,7 @@ def test_a_disk_is_a_run_of_bytes_that_can_be_saved(actions: list[tuple[str, int
         return CONTENT[offset : offset + length]
 
     def make() -> CowDisk:
-        return CowDisk("model", SIZE, base, lambda: b"d", lambda: None)
+        return CowDisk("model", SIZE, base, lambda _: b"d", lambda: None)
 
     disk, model = make(), bytearray(CONTENT)
     saved, remembered = disk.save(), bytes(model)

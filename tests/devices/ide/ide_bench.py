@@ -39,7 +39,7 @@ class Medium:
     def __init__(self, sectors: int = SECTORS, *, read_only: bool = False, digest: bytes = b"bench") -> None:
         self.failing = False
         self.flushes = 0
-        self.disk = CowDisk("bench", 512 * sectors, content, lambda: digest, lambda: None, read_only=read_only)
+        self.disk = CowDisk("bench", 512 * sectors, content, lambda _: digest, lambda: None, read_only=read_only)
 
     @property
     def size(self) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from chkpt.context import blob_bytes
 from devices.ide import MaxQuery, PowerMode
 from tests.devices.ide.ide_bench import (
     BUSY,
@@ -279,7 +280,7 @@ def test_a_write_past_the_end_fails_after_its_block() -> None:
     assert bench.command(0x30) == DATA_READY
     bench.write_bytes(bytes(512))
     assert bench.inb(STATUS) == FAILED
-    assert not any(bench.media[0].disk.save().changed)
+    assert not any(blob_bytes(bench.media[0].disk.save().changed))
 
 
 def test_a_write_to_a_read_only_disk_aborts_even_where_errors_wait() -> None:
@@ -591,7 +592,7 @@ def test_reset_gives_up_what_waits() -> None:
     bench.media[0].failing = False
     bench.machine.retry()
     assert bench.inb(STATUS) == IDLE
-    assert not any(bench.media[0].disk.save().changed)
+    assert not any(blob_bytes(bench.media[0].disk.save().changed))
 
 
 def test_power_mode_is_state() -> None:

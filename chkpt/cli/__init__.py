@@ -97,6 +97,15 @@ class Commands(TyperGroup):
             ctx.fail(f"no command {args[0]}" + (f"; did you mean {near[0]}?" if near else ""))
         return args[0], command, args[1:]
 
+    def invoke(self, ctx: Context) -> object:
+        """Run the command; after Ctrl-C, report what a machine goes on with. What typer raises then has no cause."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            if exc.args:
+                _failed(f"interrupted; {exc}", INTERRUPTED)
+            raise
+
 
 app = typer.Typer(
     name="chkpt",

@@ -16,8 +16,8 @@ AFTER: Final = 0.3
 EVERY: Final = 0.1
 """Seconds between two looks at the machine."""
 
-PATIENCE: Final = 5.0
-"""Seconds that the machine may take to tell: it stands still while its RAM is copied."""
+PATIENCE: Final = 0.5
+"""Seconds that the machine may take to tell. While its RAM is copied it does not; Ctrl-C waits no longer than this."""
 
 
 def watched(machine: MachineClient, what: str, call: Callable[[], T], *, quiet: bool) -> T:

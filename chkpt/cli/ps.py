@@ -3,8 +3,8 @@
 from typing import Final
 
 from chkpt.cli.options import AsJson
-from chkpt.cli.output import seconds, show_columns, show_json
-from chkpt.errors import NoMachineError
+from chkpt.cli.output import plain, seconds, show, show_columns, show_json
+from chkpt.errors import ChkptError, NoMachineError
 from chkpt.service.client import machines
 
 PATIENCE: Final = 5.0
@@ -12,15 +12,21 @@ PATIENCE: Final = 5.0
 
 
 def ps(*, as_json: AsJson = False) -> None:
-    """List the running machines, with what their processors do: active, halted, or why one stands still."""
+    """List the running machines, with what their processors do: active, halted, or why one stands still.
+
+    A machine that does not answer, or has too many clients to do so, has a row, too, and stderr gets the reason.
+    """
     found: list[dict[str, object]] = []
     rows: list[list[str]] = []
+    silent: list[str] = []
     for machine in machines():
         try:
             info = machine.machine(PATIENCE)
-        except NoMachineError:
-            found.append({"name": machine.name, "answers": False})
-            rows.append([machine.name, "?", "no answer", "?", "?", "?", "?", "?"])
+        except ChkptError as exc:
+            found.append({"name": machine.name, "answers": False, "reason": str(exc)})
+            state = "no answer" if isinstance(exc, NoMachineError) else "refuses"
+            rows.append([machine.name, "?", state, "?", "?", "?", "?", "?"])
+            silent.append(f"chkpt: {machine.name}: {exc}")
             continue
         found.append({**info, "answers": True})
         state = "paused" if info["paused"] else "running"
@@ -33,3 +39,5 @@ def ps(*, as_json: AsJson = False) -> None:
         show_json(found)
     elif rows:
         show_columns(["NAME", "PROCESS", "STATE", "CLOCK", "TICKS", "CPU", "QTEST", "DEVICES"], rows)
+        for reason in silent:
+            show(plain(reason), err=True)

@@ -10,7 +10,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final, cast
@@ -28,8 +29,9 @@ class MachineClient:
     """A running machine. Every call is one request; any number of clients may talk to one machine.
 
     Raises, in every call:
-        NoMachineError: the machine has ended, or does not answer in time.
+        NoMachineError: the machine has ended, is still starting, or does not answer in time.
         ChkptError: what the machine answered, as the class it was there.
+        KeyboardInterrupt: Ctrl-C; with a message if the machine nevertheless goes on with what it was asked to do.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -111,14 +113,15 @@ class MachineClient:
         """End the machine, and wait until its name is free again."""
         lock = directory.hold(self.path)
         if lock is None:
-            raise self._gone()
+            raise NoMachineError(f"machine {self.name} has ended")
         try:
             self._request("POST", "/v1/stop")
             end = time.monotonic() + END_SECONDS
-            while not directory.is_over(lock):
-                if time.monotonic() > end:
-                    raise ChkptError(f"machine {self.name} has been told to stop, but still runs")
-                time.sleep(0.01)
+            with self._asked("stop", "goes on"):
+                while not directory.is_over(lock):
+                    if time.monotonic() > end:
+                        raise ChkptError(f"machine {self.name} has been told to stop, but still runs")
+                    time.sleep(0.01)
         finally:
             os.close(lock)
 
@@ -130,15 +133,19 @@ class MachineClient:
         self, method: str, target: str, body: Mapping[str, object] | None = None, timeout: float | None = None
     ) -> object:
         connection = _Connection(self.path / directory.API, timeout)
+        verb = None if method == "GET" else target.rpartition("/")[2]
         try:
             content = None if body is None else json.dumps(body)
-            connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
-            response = connection.getresponse()
-            answer = response.read()
+            connection.connect()
+            with self._asked(verb, "may go on"):
+                connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
+            with self._asked(verb, "goes on"):
+                response = connection.getresponse()
+                answer = response.read()
         except TimeoutError as exc:
             raise NoMachineError(f"machine {self.name} does not answer") from exc
         except (OSError, HTTPException) as exc:
-            raise self._gone() from exc
+            raise self._silent(exc) from exc
         finally:
             connection.close()
         try:
@@ -149,8 +156,25 @@ class MachineClient:
             raise error_of(document)
         return document
 
-    def _gone(self) -> NoMachineError:
-        return NoMachineError(f"machine {self.name} has ended")
+    @contextmanager
+    def _asked(self, verb: str | None, goes_on: str) -> Iterator[None]:
+        """Let Ctrl-C in the block report that the machine `goes_on` with what it was asked; None if that is nothing."""
+        try:
+            yield
+        except KeyboardInterrupt as exc:
+            if verb is None:
+                raise
+            raise KeyboardInterrupt(f"machine {self.name} was asked to {verb} and {goes_on} with it") from exc
+
+    def _silent(self, exc: OSError | HTTPException) -> NoMachineError:
+        """Return why the machine has not answered a request, which failed with `exc`."""
+        if not directory.is_alive(self.path):
+            return NoMachineError(f"machine {self.name} has ended")
+        if isinstance(exc, FileNotFoundError | ConnectionRefusedError):  # there is no listener
+            return NoMachineError(f"machine {self.name} is starting, or ending, and does not answer; try again")
+        return NoMachineError(
+            f"machine {self.name} has cut the connection: it is ending, or has too many clients; try again"
+        )
 
 
 class _Connection(HTTPConnection):

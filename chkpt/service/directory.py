@@ -96,7 +96,7 @@ def claim(name: str) -> MachineDirectory:
                 lock = _take(path, name)
             except BaseException:
                 with suppress(OSError):
-                    if not _is_alive(path):  # whose it is, where the name is taken
+                    if not is_alive(path):  # whose it is, where the name is taken
                         _clear(path)
                 raise
     except OSError as exc:
@@ -139,7 +139,7 @@ def running() -> dict[str, Path]:
         _check_parent(base)
         with _locked(base):
             _sweep(base)
-            return {path.name: path for path in _machines(base) if _is_alive(path)}
+            return {path.name: path for path in _machines(base) if is_alive(path)}
     except FileNotFoundError:
         return {}
     except OSError as exc:
@@ -253,10 +253,11 @@ def _machines(base: Path) -> list[Path]:
     return sorted(path for path in base.iterdir() if path.name[0] != "." and not path.is_symlink() and path.is_dir())
 
 
-def _is_alive(path: Path) -> bool:
+def is_alive(path: Path) -> bool:
+    """Whether the process of the machine whose directory is `path` lives. Raise OSError if it cannot be looked into."""
     lock = hold(path)
     if lock is None:
-        return _answers(path)
+        return path.is_dir() and _answers(path)
     try:
         return not is_over(lock)
     finally:
@@ -272,7 +273,7 @@ def _sweep(base: Path) -> None:
     """Remove what dead machines have left."""
     for path in _machines(base):
         with suppress(OSError):  # what cannot be looked into or removed is in nobody's way
-            if not _is_alive(path):
+            if not is_alive(path):
                 log.info("%s: left by a machine that is gone, removed", path)
                 _clear(path)
 

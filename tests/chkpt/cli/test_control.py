@@ -35,11 +35,20 @@ def test_machine_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str
         assert "no machine c is running" in refused(chkpt(capsys, command, "-m", "c"), 5)
 
 
-def test_machine_that_ends_between_finding_and_asking(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_machine_that_is_starting_is_not_one_that_has_ended(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     claimed = directory.claim("m")
     for command in ("pause", "save", "stop"):
-        assert refused(chkpt(capsys, command), 5) == "machine m has ended"
+        said = refused(chkpt(capsys, command), 5)
+        assert said == "machine m is starting, or ending, and does not answer; try again"
     claimed.remove()
+
+
+def test_machine_that_ends_between_finding_and_asking(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(directory, "running", lambda: {"m": home / "gone"})
+    for command in ("pause", "save", "stop"):
+        assert refused(chkpt(capsys, command), 5) == "machine m has ended"
 
 
 def test_machine_that_never_ends_is_told(

@@ -2,13 +2,15 @@
 
 import json
 import re
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from chkpt import sockets
 from chkpt.cli import ps as command
-from chkpt.service import directory
+from chkpt.errors import ChkptError
+from chkpt.service import connections, directory
 from tests.chkpt.cli.processes import chkpt
 from tests.chkpt.service.served import COM1, launch, serving
 
@@ -36,7 +38,37 @@ def test_machine_that_does_not_answer(
     monkeypatch.setattr(command, "PATIENCE", 0.05)
     stuck = directory.claim("stuck")
     with sockets.listen(stuck.path / "api.sock"):
-        row = chkpt(capsys, "ps").out.splitlines()[1]
+        outcome = chkpt(capsys, "ps")
+        row = outcome.out.splitlines()[1]
         assert row.split() == ["stuck", "?", "no", "answer", "?", "?", "?", "?", "?"]
-        assert json.loads(chkpt(capsys, "ps", "--json").out) == [{"name": "stuck", "answers": False}]
+        assert outcome.err == "chkpt: stuck: machine stuck does not answer\n"
+        (found,) = json.loads(chkpt(capsys, "ps", "--json").out)
+        assert found == {"name": "stuck", "answers": False, "reason": "machine stuck does not answer"}
     stuck.remove()
+
+
+def test_machine_with_too_many_clients_does_not_hide_the_others(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    reason = "2 clients are connected already; try again later"
+    with ExitStack() as stack:
+        a, b, c = (stack.enter_context(serving(launch(name=name))) for name in "abc")
+        taken = [stack.enter_context(sockets.connect(b.path / "api.sock")) for _ in range(2)]
+        for stream in taken:  # b has seen both once it answers
+            stream.sendall(b"GET /v1/machine HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert stream.recv(1)
+        outcome = chkpt(capsys, "ps")
+        found = json.loads(chkpt(capsys, "ps", "--json").out)
+        for stream in taken:
+            stream.close()
+        while True:  # until b has seen that they are gone
+            with suppress(ChkptError):
+                b.machine()
+                break
+    assert outcome.status == 0
+    states = [line.split()[0:3:2] for line in outcome.out.splitlines()[1:]]
+    assert states == [[a.name, "running"], [b.name, "refuses"], [c.name, "running"]]
+    assert outcome.err == f"chkpt: b: {reason}\n"
+    assert [each["answers"] for each in found] == [True, False, True]
+    assert found[1] == {"name": "b", "answers": False, "reason": reason}

@@ -1,5 +1,6 @@
 """The service over a real socket: what it answers, and every answer as `openapi.json` describes it."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -289,4 +290,5 @@ def test_requests_during_the_end_are_answered_or_told(machine: MachineClient) ->
     thread.start()
     machine.stop()
     thread.join()
-    assert outcomes == ["machine m has ended"]
+    ways = "has ended|is starting, or ending, and does not answer.*|has cut the connection: it is ending.*"
+    assert re.fullmatch(f"machine m ({ways})", outcomes[0])

@@ -10,7 +10,8 @@ import pytest
 
 from chkpt import sockets
 from chkpt.errors import ChkptError, CorruptError, NoMachineError
-from chkpt.service.client import MachineClient
+from chkpt.service import directory
+from chkpt.service.client import MachineClient, find
 
 
 @contextmanager
@@ -42,9 +43,9 @@ def http(status: int, body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (b"", NoMachineError, "machine m has ended"),
-        (b"nonsense\r\n\r\n", NoMachineError, "machine m has ended"),
-        (http(200, b"{}")[:-1], NoMachineError, "machine m has ended"),
+        (b"", NoMachineError, "machine m has cut the connection"),
+        (b"nonsense\r\n\r\n", NoMachineError, "machine m has cut the connection"),
+        (http(200, b"{}")[:-1], NoMachineError, "machine m has cut the connection"),
         (http(200, b"<html>"), ChkptError, r"answered with what is not JSON \(HTTP 200\)"),
         (http(500, b"\xff"), ChkptError, r"answered with what is not JSON \(HTTP 500\)"),
         (http(500, b"[]"), ChkptError, "an error that cannot be read"),
@@ -61,7 +62,19 @@ def test_answers(runtime: Path, answer: bytes, error: type[ChkptError], words: s
 def test_machine_that_is_busy_is_told_apart_from_one_that_has_ended(runtime: Path) -> None:
     with sockets.listen(runtime / "api.sock"), pytest.raises(NoMachineError, match="machine m does not answer"):
         MachineClient("m", runtime).machine(timeout=0.01)
+    (runtime / "api.sock").unlink()
     with pytest.raises(NoMachineError, match="machine m has ended"):
         MachineClient("m", runtime).machine()
     with pytest.raises(NoMachineError, match="machine m has ended"):
         MachineClient("m", runtime).stop()
+
+
+def test_machine_that_is_starting_has_not_ended(runtime: Path) -> None:
+    claimed = directory.claim("m")  # as `serve` does before it makes the machine and listens
+    machine = find("m")
+    for call in (machine.machine, machine.stop):
+        with pytest.raises(NoMachineError, match=r"^machine m is starting, or ending, and does not answer; try again$"):
+            call()
+    claimed.remove()
+    with pytest.raises(NoMachineError, match=r"^machine m has ended$"):
+        machine.machine()

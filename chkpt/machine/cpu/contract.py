@@ -4,12 +4,12 @@ Time is counted in **ticks**: one tick is one byte of guest code that was run, a
 A processor stops only between two blocks of code, where nothing is half done, so a stop cannot be seen by the guest.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Protocol, TypeAlias
 
-from chkpt.device import U16, U32, U64, Length, Range
+from chkpt.device import U16, U32, U64, Length, Range, Upgrade
 
 
 class Activity(StrEnum):
@@ -50,7 +50,8 @@ Msr: TypeAlias = tuple[U32, U64]
 class CpuState:
     """Everything a guest could notice of the processor, in the context `cpu`. No engine's own layout is in it."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar[Mapping[int, Upgrade]] = {1: lambda plain: {**plain, "fcs": 0, "fds": 0}}
 
     ticks: Ticks  # since the machine was made; a reset does not set them back
     activity: Activity
@@ -93,7 +94,9 @@ class CpuState:
     cr8: U64
     efer: U64
     dr: Annotated[tuple[U64, ...], Length(8, 8)]
-    fxsave: Annotated[bytes, Length(512, 512)]  # x87, MMX and SSE as FXSAVE stores them (SDM vol. 1, 10.5.1)
+    fxsave: Annotated[bytes, Length(512, 512)]  # x87, MMX and SSE as FXSAVE64 stores them (SDM vol. 1, 10.5.1)
+    fcs: U16  # the selectors of the last x87 instruction and of its operand, for which FXSAVE64 has no room
+    fds: U16
     msrs: Annotated[tuple[Msr, ...], Length(0, 256)]  # number and value
 
 

@@ -8,6 +8,12 @@ from typing import Final
 
 from chkpt.machine.cpu.registers import LMA
 
+ADDRESS_BITS: Final = 40
+"""The width of physical addresses. It is the engine's: a page-table entry with a higher bit set raises #PF with RSVD.
+
+All addresses of that width are mapped: one that is not stops the engine.
+"""
+
 VENDOR: Final = b"GenuineIntel"
 BRAND: Final = b"chkpt virtual CPU".ljust(48, b"\0")
 
@@ -40,7 +46,7 @@ def _leaves() -> dict[int, Leaf]:
         0x8000_0002: (brand[0], brand[1], brand[2], brand[3]),
         0x8000_0003: (brand[4], brand[5], brand[6], brand[7]),
         0x8000_0004: (brand[8], brand[9], brand[10], brand[11]),
-        0x8000_0008: (36 | 48 << 8, 0, 0, 0),  # the widths of physical and linear addresses
+        0x8000_0008: (ADDRESS_BITS | 48 << 8, 0, 0, 0),  # the widths of physical and linear addresses
     }
 
 

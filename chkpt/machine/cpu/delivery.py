@@ -43,6 +43,12 @@ DE, UD, DF, TS, NP, SS_FAULT, GP, PF, AC_FAULT = 0, 6, 8, 10, 11, 12, 13, 14, 17
 WITH_ERROR = frozenset({DF, TS, NP, SS_FAULT, GP, PF, AC_FAULT})
 """The exceptions that push an error code in protected mode (SDM vol. 3, table 6-1)."""
 
+_FAULTS = frozenset({DE, 5, UD, 7, TS, NP, SS_FAULT, GP, PF, 16, AC_FAULT, 19})
+"""The exceptions of class fault but #DB: they have RF set in the image of RFLAGS that they push (SDM vol. 3, 17.3.1.1).
+
+With it set the instruction runs without its breakpoint when the handler returns.
+"""
+
 _CONTRIBUTORY = frozenset({DE, TS, NP, SS_FAULT, GP})  # table 6-4
 _TASK, _KIND_32, _TRAP = 5, 8, 1  # bits of a gate's type: 6, 7 are 16-bit, E, F 32- or 64-bit; odd ones leave IF
 _CANONICAL = 1 << 47
@@ -77,6 +83,11 @@ class Event:
     def external(self) -> bool:
         """Whether faults on the way have EXT set in their error codes (SDM vol. 3, 6.13)."""
         return self.cause is not Cause.SOFTWARE
+
+    @property
+    def pushed_flags(self) -> int:
+        """What is set in the image of RFLAGS on the handler's stack, beside what RFLAGS has."""
+        return RF if self.cause is Cause.EXCEPTION and self.vector in _FAULTS else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +169,15 @@ class Delivery:
         registers = self._registers
         gate = self._gate(event, 8)
         if gate.kind == _TASK:
-            switch_task(registers, self._linear, self._segments, gate.selector, event.error, external=event.external)
+            switch_task(
+                registers,
+                self._linear,
+                self._segments,
+                gate.selector,
+                event.error,
+                external=event.external,
+                pushed_flags=event.pushed_flags,
+            )
             return
         was, virtual = registers.cpl, bool(registers.eflags & VM)
         cs, level = self._code(gate.selector, event)
@@ -173,7 +192,7 @@ class Delivery:
             frame += [registers.segment(each).selector for each in (GS, FS, DS, ES)]
         if inner:
             frame += [old.selector, registers[SP]]
-        frame += [registers.eflags, registers.segment(CS).selector, registers.eip]
+        frame += [registers.eflags | event.pushed_flags, registers.segment(CS).selector, registers.eip]
         if event.error is not None:
             frame.append(event.error)
         if gate.offset > cs.limit:
@@ -218,7 +237,8 @@ class Delivery:
             raise FaultError(SS_FAULT, ext)
         if not _is_canonical(gate.offset):
             raise FaultError(GP, ext)
-        frame = [old.selector, registers[SP], registers.eflags, registers.segment(CS).selector, registers.eip]
+        flags = registers.eflags | event.pushed_flags
+        frame = [old.selector, registers[SP], flags, registers.segment(CS).selector, registers.eip]
         if event.error is not None:
             frame.append(event.error)
         data = b"".join(each.to_bytes(8, "little") for each in reversed(frame))

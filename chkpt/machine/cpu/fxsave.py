@@ -6,7 +6,7 @@ from typing import Final
 from unicorn import Uc, x86_const  # noqa: TID253  only a machine with such a CPU imports this
 
 _HEADER: Final = struct.Struct("<HHBxHQQII")  # FCW FSW FTW FOP FIP FDP MXCSR MXCSR_MASK
-_MASK: Final = 0xFFBF  # MXCSR's bits that may be set: all but DAZ
+_MASK: Final = 0xFFFF  # MXCSR's bits that may be set, as the engine's own FXSAVE has it
 _R0: Final = x86_const.UC_X86_REG_FP0
 _XMM0: Final = x86_const.UC_X86_REG_XMM0
 _FCW, _FSW, _FTW, _MXCSR, _FOP, _FIP, _FDP = (
@@ -41,6 +41,6 @@ def fxrstor(uc: Uc, image: bytes) -> None:
     tags = sum(0 if valid >> number & 1 else 3 << 2 * number for number in range(8))
     for register, value in ((_FCW, fcw), (_FSW, fsw), (_FTW, tags), (_FOP, fop), (_FIP, fip), (_FDP, fdp)):
         uc.reg_write(register, value)
-    uc.reg_write(_MXCSR, mxcsr & _MASK)
+    uc.reg_write(_MXCSR, mxcsr)  # whole: the engine's LDMXCSR takes reserved bits, too
     for number in range(16):
         uc.reg_write(_XMM0 + number, int.from_bytes(image[160 + 16 * number :][:16], "little"))

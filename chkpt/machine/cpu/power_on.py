@@ -5,19 +5,26 @@ from typing import Final
 from chkpt.machine.cpu.contract import Activity, CpuState, SegmentState, TableState
 
 _PAT: Final = 0x277
+_MCG_STATUS, _MCG_CTL, _MC0_CTL = 0x17A, 0x17B, 0x400
+_ALL_ONES: Final = frozenset((_MCG_CTL, *range(_MC0_CTL, _MC0_CTL + 40, 4)))
+"""The registers that enable machine checks: after power-on each is all ones."""
 
 MSRS: Final = tuple(sorted({
     0x174, 0x175, 0x176,  # SYSENTER_CS, _ESP, _EIP
+    _MCG_STATUS, *_ALL_ONES,
+    *range(_MC0_CTL, _MC0_CTL + 40),  # machine checks: CPUID has none, but ten banks are kept
     0x1A0,  # MISC_ENABLE
     *range(0x200, 0x210), 0x250, 0x258, 0x259, *range(0x268, 0x270), 0x2FF,  # MTRRs: CPUID has none, but they are kept
     _PAT,
     0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084,  # STAR, LSTAR, CSTAR, FMASK
     0xC000_0102, 0xC000_0103,  # KERNEL_GS_BASE, TSC_AUX
+    0xD90, 0xC001_0117,  # BNDCFGS, VM_HSAVE_PA: of functions that CPUID has not, but kept
 }))  # fmt: skip
 """The numbers of the model-specific registers that are saved; EFER, FS_BASE and GS_BASE are registers of their own."""
 
 # FCW, FTW (all empty), MXCSR and its mask after power-on and FNINIT, where every BIOS begins
-_FXSAVE: Final = bytes.fromhex("7f03").ljust(24, b"\0") + bytes.fromhex("801f0000 bfff0000")
+_FXSAVE: Final = bytes.fromhex("7f03").ljust(24, b"\0") + bytes.fromhex("801f0000 ffff0000")
+_POWER_ON: Final = {_PAT: 0x0007_0406_0007_0406, **dict.fromkeys(_ALL_ONES, (1 << 64) - 1)}
 
 
 def power_on(ticks: int, *, a20: bool) -> CpuState:
@@ -35,6 +42,6 @@ def power_on(ticks: int, *, a20: bool) -> CpuState:
         es=data, cs=code, ss=data, ds=data, fs=data, gs=data,
         ldtr=SegmentState(0, 0, 0xFFFF, 0x8200), tr=SegmentState(0, 0, 0xFFFF, 0x8B00), gdtr=table, idtr=table,
         cr0=0x6000_0010, cr2=0, cr3=0, cr4=0, cr8=0, efer=0, dr=(0, 0, 0, 0, 0, 0, 0xFFFF_0FF0, 0x400),
-        fxsave=_FXSAVE.ljust(512, b"\0"),
-        msrs=tuple((msr, 0x0007_0406_0007_0406 if msr == _PAT else 0) for msr in MSRS),
+        fxsave=_FXSAVE.ljust(512, b"\0"), fcs=0, fds=0,
+        msrs=tuple((msr, _POWER_ON.get(msr, 0)) for msr in MSRS),
     )  # fmt: skip

@@ -47,9 +47,16 @@ _FORM_32 = _Form(4, 0x20, 0x48, 6, 0x60, 0x1C, 0x68)
 
 
 def switch_task(
-    registers: Registers, linear: Linear, segments: Segments, selector: int, error: int | None, *, external: bool
+    registers: Registers,
+    linear: Linear,
+    segments: Segments,
+    selector: int,
+    error: int | None,
+    *,
+    external: bool,
+    pushed_flags: int,
 ) -> None:
-    """Nest the task of `selector` in the present one.
+    """Nest the task of `selector` in the present one, whose image of EFLAGS gets `pushed_flags` too.
 
     Raises:
         Fault: the task cannot be switched to: the present task goes on with it; or, once its registers are loaded,
@@ -70,7 +77,7 @@ def switch_task(
         raise FaultError(_TS_FAULT, code)
     image = linear.read(task.base, form.size)
     old = registers.segment(_TR)
-    _store(registers, linear, old)
+    _store(registers, linear, old, pushed_flags)
     linear.write(task.base, old.selector.to_bytes(2, "little"))
     linear.write(at + 5, bytes([task.flags >> 8 & 0xFF | _BUSY >> 8]))
     registers.set_segment(_TR, task._replace(flags=task.flags | _BUSY))
@@ -80,11 +87,11 @@ def switch_task(
         _push(registers, linear, error, form.width)
 
 
-def _store(registers: Registers, linear: Linear, old: Segment) -> None:
-    """Put the registers into the present task's segment."""
+def _store(registers: Registers, linear: Linear, old: Segment, pushed_flags: int) -> None:
+    """Put the registers into the present task's segment, with `pushed_flags` set in the image of EFLAGS."""
     form = _FORM_32 if old.flags & _IS_32 else _FORM_16
     mask = (1 << 8 * form.width) - 1
-    values = [registers.eip, registers.eflags, *(registers[each] for each in range(8))]
+    values = [registers.eip, registers.eflags | pushed_flags, *(registers[each] for each in range(8))]
     linear.write(old.base + form.ip, b"".join((each & mask).to_bytes(form.width, "little") for each in values))
     selectors = [registers.segment(each).selector for each in range(form.count)]
     linear.write(old.base + form.segments, b"".join(each.to_bytes(form.width, "little") for each in selectors))

@@ -7,6 +7,7 @@ it is driven in this way and no other.
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any, Final
 
 from unicorn import (  # noqa: TID253  only a machine with such a CPU imports this
@@ -32,13 +33,13 @@ from unicorn.unicorn_py3.arch.intel import HOOK_INSN_CPUID_CFUNC  # noqa: TID253
 from chkpt.machine.cpu.budget import Budget
 from chkpt.machine.cpu.checking import check_state
 from chkpt.machine.cpu.contract import Activity, Bus, CpuState
-from chkpt.machine.cpu.cpuid import cpuid
+from chkpt.machine.cpu.cpuid import ADDRESS_BITS, cpuid
 from chkpt.machine.cpu.delivery import UD, WITH_ERROR, Cause, Delivery, Event, TripleFaultError
 from chkpt.machine.cpu.fxsave import fxrstor, fxsave
 from chkpt.machine.cpu.layout import HEADER, buffer_of, discover
 from chkpt.machine.cpu.paging import Linear
 from chkpt.machine.cpu.power_on import MSRS, power_on
-from chkpt.machine.cpu.registers import AX, BX, CX, DX, IF, Registers
+from chkpt.machine.cpu.registers import AX, BX, CS, CX, DX, IF, Registers, Segment
 from chkpt.machine.cpu.strings import INS, OUTS, Repeat, Strings
 from chkpt.machine.cpu.system_calls import enter_syscall, enter_sysenter
 from chkpt.machine.cpu.words import registers_into_state, state_into_registers
@@ -46,10 +47,12 @@ from chkpt.machine.memory import PAGE_SIZE, Memory
 
 _EFLAGS: Final = x86_const.UC_X86_REG_EFLAGS
 _MSR: Final = x86_const.UC_X86_REG_MSR
-_DR7: Final = x86_const.UC_X86_REG_DR7
+_FCS, _FDS = x86_const.UC_X86_REG_FCS, x86_const.UC_X86_REG_FDS
 
-ADDRESS_BITS: Final = 36
-"""All physical addresses of that width are mapped: an address that is not stops the engine."""
+
+_DR7_ENABLED: Final = 0xFF  # L0 to G3
+_DR7_NONE: Final = 0x400  # after power-on
+_MOV_DR7_EAX: Final = bytes((0x0F, 0x23, 0xF8, 0xF4))  # and HLT
 
 _MOST_EXCEPTIONS: Final = 4096
 """So many exceptions one after the other, with no block of code between them, and the processor shuts down."""
@@ -429,6 +432,8 @@ class UnicornCpu:
             reason=self.reason,
             sync=sync,
             fxsave=fxsave(self._uc),
+            fcs=self._uc.reg_read(_FCS),
+            fds=self._uc.reg_read(_FDS),
             msrs=msrs,
         )
 
@@ -439,18 +444,54 @@ class UnicornCpu:
     def load(self, state: CpuState) -> None:
         """Become the processor in `state`."""
         uc, registers = self._uc, self._pull()
+        self._set_breakpoints(state.dr)
         state_into_registers(state, registers)
         self._push()
-        for msr, value in state.msrs:
-            uc.reg_write(_MSR, (msr, value))
-        uc.reg_write(_DR7, state.dr[7])
+        known = dict(state.msrs)
+        for msr, value in power_on(0, a20=True).msrs:  # what an older snapshot does not have is as after power-on
+            uc.reg_write(_MSR, (msr, known.get(msr, value)))
         fxrstor(uc, state.fxsave)
+        uc.reg_write(_FCS, state.fcs)
+        uc.reg_write(_FDS, state.fds)
         uc.reg_write(_EFLAGS, state.rflags)
         self._ticks = state.ticks
         self._budget.begin(0)
         self.activity, self.reason = state.activity, state.reason
         self._in_a_row, self._ticks_of_exception = 0, -1
         self._stale = True
+
+    def _set_breakpoints(self, dr: Sequence[int]) -> None:
+        """Let the engine arm the breakpoints of DR0 to DR3 and DR7, and disarm those that it has.
+
+        It keeps them apart from the registers, and arms them by nothing but the instruction itself. So that is run, in
+        real mode, from four bytes of RAM that are put back.
+        """
+        registers, ram = self._pull(), self._memory.ram
+        here = [registers.dr(number) for number in (0, 1, 2, 3, 7)]
+        there = [*dr[:4], dr[7]]
+        if not (here[4] | there[4]) & _DR7_ENABLED or not self._runs:
+            return
+        watched = {each >> 4 for each in (*here[:4], *there[:4])}
+        at = next(16 * number for number in range(16) if number not in watched)
+        before = bytes(ram[at : at + len(_MOV_DR7_EAX)])
+        self._uc.mem_write(at, _MOV_DR7_EAX)
+        for addresses, value in ((here, _DR7_NONE), (there, there[4])):
+            present = registers.dr(7)
+            state_into_registers(power_on(0, a20=True), registers)
+            for number in range(4):
+                registers.set_dr(number, addresses[number])
+            registers.set_dr(7, present)
+            registers.set_segment(CS, Segment(0, 0, 0xFFFF, 0x9B00))
+            registers.eip, registers[AX] = at, value
+            registers.settle()
+            self._push()
+            self._uc.ctl_flush_tb()
+            self._flush_tlb()
+            self._budget.begin(64)  # ticks; it takes four
+            self._uc.emu_start(at, 0)
+            self._budget.begin(0)
+            self._pull()
+        self._uc.mem_write(at, before)
 
     def close(self) -> None:
         """Give its memory back."""

@@ -20,6 +20,8 @@ def registers_into_state(
     reason: str,
     sync: bool,
     fxsave: bytes,
+    fcs: int,
+    fds: int,
     msrs: tuple[tuple[int, int], ...],
 ) -> CpuState:
     """Return a state with the registers, and what is not in them."""
@@ -41,6 +43,8 @@ def registers_into_state(
         efer=registers.efer,
         dr=tuple(registers.dr(number) for number in range(8)),
         fxsave=fxsave,
+        fcs=fcs,
+        fds=fds,
         msrs=msrs,
         **values,
     )
@@ -57,7 +61,7 @@ def state_into_registers(state: CpuState, registers: Registers) -> None:
     registers.set_segment(9, Segment(0, state.idtr.base, state.idtr.limit, 0))
     for number in _CONTROL:
         registers.set_cr(number, getattr(state, f"cr{number}"))
-    for number in range(7):  # DR7 sets breakpoints, and goes in by itself
+    for number in range(8):  # which arms no breakpoint: see `UnicornCpu`
         registers.set_dr(number, state.dr[number])
     registers.efer = state.efer
     registers.a20 = state.a20

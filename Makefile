@@ -26,7 +26,7 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[serve,guest]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[guest]" --group dev
 	touch $(READY)
 
 demo: $(READY)

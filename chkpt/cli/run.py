@@ -5,7 +5,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,7 +28,7 @@ from chkpt.cli.output import show
 from chkpt.cli.saving import target
 from chkpt.cli.until import finish
 from chkpt.cli.until import parse as parse_until
-from chkpt.errors import ChkptError, NotFoundError, UsageError
+from chkpt.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
     from chkpt.interop.chardev import Chardev
     from chkpt.service.messages import MachineInfo
-
-EXTRA: Final = frozenset({"starlette", "uvicorn", "anyio", "h11"})
-"""What the extra `serve` installs."""
 
 
 def run(
@@ -154,7 +151,6 @@ def run(
     snapshot = None if load is None else saved_path(load, store)
     if machine is not None:
         _refuse_snapshot(machine, store)
-    _check_extra()
     from chkpt.machine.pace import Pace
     from chkpt.seal import open_snapshot
     from chkpt.service.configure import configuration
@@ -202,16 +198,6 @@ def _refuse_snapshot(machine: Path, store: Path) -> None:
     known = (store / f"{machine}{ending}" for ending in (SUFFIX, ENCRYPTED))
     if not os.path.lexists(machine) and any(map(os.path.lexists, known)):
         raise NotFoundError(f"{machine}: no such file, but the store {store} has a snapshot of that name; {cure}")
-
-
-def _check_extra() -> None:
-    """Raise ChkptError where what `chkpt run` needs is not installed."""
-    try:
-        import chkpt.service.server  # noqa: F401  the first import of what is heavy
-    except ModuleNotFoundError as exc:
-        if exc.name not in EXTRA:
-            raise
-        raise ChkptError(f"{exc.name} is not installed, which chkpt run needs: pip install 'chkpt[serve]'") from exc
 
 
 # -- who has standard input and output --------------------------------------------------------------------------------

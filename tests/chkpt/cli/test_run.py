@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 import threading
 import time
 from pathlib import Path
@@ -323,10 +322,3 @@ def test_runtime_directory_with_a_long_path(
         assert chkpt(capsys, "save", "x").status == 0
         assert machine.end().status == 0
     assert os.listdir(deep / "chkpt") == [".lock"]  # noqa: PTH208  a list of names is what is wanted
-
-
-def test_missing_extra_is_told(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delitem(sys.modules, "chkpt.service.server", raising=False)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    message = refused(chkpt(capsys, "run"), 1)
-    assert message == "uvicorn is not installed, which chkpt run needs: pip install 'chkpt[serve]'"

@@ -33,6 +33,7 @@ COMMON_KEYS: Final = (
     CommonKey("device", "name", "str, of this device alone", "its type"),
     CommonKey("device", "backend", "table, where the device takes one", "nothing connected"),
     CommonKey("drive", "image", "str, path of an image, never written", NONE),
+    CommonKey("drive", "format", "raw: take the image as it is, whatever it looks like", "refused unless it is raw"),
     CommonKey("drive", "size", 'bytes of a scratch disk, 16777216 or "16M"', NONE),
     CommonKey("drive", "backend", "table, in place of image or size", "nothing connected"),
     CommonKey("backend", "type", "name of a backend type", None),

@@ -5,7 +5,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from chkpt.interop.chardev import Chardev
     from chkpt.service.messages import MachineInfo
 
+RAW: Final = ",format=raw"
+"""The end of an image's path that takes the file as it is, whatever it looks like."""
+
 
 def run(
     machine: Annotated[
@@ -58,7 +61,7 @@ def run(
         ),
     ] = None,
     drive: Annotated[
-        list[str] | None, typer.Option(metavar="DRIVE=PATH", help="The image of a drive: ide0.0=disk.img.")
+        list[str] | None, typer.Option(metavar="DRIVE=PATH[,format=raw]", help="The image of a drive: ide0.0=disk.img.")
     ] = None,
     char: Annotated[
         list[str] | None,
@@ -258,8 +261,9 @@ def _chardev(qtest: str | None) -> "Chardev | None":
 
 
 def _drive(text: str) -> tuple[str, dict[str, object]]:
-    frontend, path = _pair("--drive", text, "ide0.0=PATH")
-    return frontend, {"type": "image", "path": str(Path(path).absolute())}
+    frontend, path = _pair("--drive", text, "ide0.0=PATH[,format=raw]")
+    image: dict[str, object] = {"type": "image", "path": str(Path(path.removesuffix(RAW)).absolute())}
+    return frontend, {**image, "format": "raw"} if path.endswith(RAW) else image
 
 
 def _char(text: str) -> tuple[str, dict[str, object]]:

@@ -46,10 +46,13 @@ UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 BACKEND_KEYS: Final = ("image", "size", "backend")
 """The keys of a device's or drive's table that touch the host."""
 
+IMAGE_KEYS: Final = ("format",)
+"""The keys of a drive's table that go with its `image`."""
+
 HARMLESS: Final = frozenset(("null", "scratch", "guest"))
 """The types of backends that touch nothing of the host."""
 
-KEYS_TAKEN: Final = {"": ("type", "name", "backend"), "drive": BACKEND_KEYS}
+KEYS_TAKEN: Final = {"": ("type", "name", "backend"), "drive": (*BACKEND_KEYS, *IMAGE_KEYS)}
 """The keys of a device's table, and of the tables in its `drive`, that are not the device's own options."""
 
 
@@ -231,7 +234,7 @@ def _device(table: Table, where: str) -> DeviceConfig:
         drives = _list(options["drive"], f"{where}: drive")
         for at, drive in enumerate(drives):
             backends += _drive_backend(name, drive, f"{where}: drive {at}")
-        options["drive"] = [{key: drive[key] for key in drive if key not in BACKEND_KEYS} for drive in drives]
+        options["drive"] = [{key: drive[key] for key in drive if key not in KEYS_TAKEN["drive"]} for drive in drives]
     return DeviceConfig(type_name, name, options, tuple(backends))
 
 
@@ -240,8 +243,11 @@ def _drive_backend(device: str, drive: Table, where: str) -> list[BackendConfig]
     if len(given) > 1:
         raise ConfigError(f"{where}: {' and '.join(given)} exclude each other")
     frontend = f"{device}.{drive.get('unit', 0)}"
+    of_image = {key: drive[key] for key in IMAGE_KEYS if key in drive}
+    if of_image and "image" not in drive:
+        raise ConfigError(f"{where}: {' and '.join(of_image)} goes with image, which is not given")
     if "image" in drive:
-        options = {"path": drive["image"], "read_only": drive.get("media") == "cdrom"}
+        options = {"path": drive["image"], "read_only": drive.get("media") == "cdrom", **of_image}
         return [BackendConfig(frontend, "image", options)]
     if "size" in drive:
         return [BackendConfig(frontend, "scratch", {"size": parse_size(drive["size"], f"{where}: size")})]
@@ -316,7 +322,7 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineC
         if place is None:
             known = ", ".join(name for name, _ in places) or "none"
             raise NotFoundError(f"no device or drive {frontend}; there are: {known}")
-        for key in BACKEND_KEYS:
+        for key in (*BACKEND_KEYS, *(IMAGE_KEYS if "image" in place else ())):
             place.pop(key, None)
         place["backend"] = dict(backend)
     return replace(parse({**config.table, "device": devices}), source=config.source)
@@ -343,8 +349,8 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
         harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in HARMLESS)
         if "image" in place or not harmless:
             lost.append(frontend)
-            place.pop("image", None)
-            place.pop("backend", None)
+            for key in ("backend", *(("image", *IMAGE_KEYS) if "image" in place else ())):
+                place.pop(key, None)
     return replace(parse({**table, "device": devices}), source=config.source), tuple(lost)
 
 

@@ -2,7 +2,7 @@
 
 | name | the base | options |
 |---|---|---|
-| `image` | a raw image: a file or a block device, opened for reading only | `path`, `read_only` |
+| `image` | a raw image: a file or a block device, opened for reading only | `path`, `read_only`, `format` |
 | `scratch` | zeros | `size` in bytes |
 
 The changed blocks lie over the base, copy on write. They go into the machine's snapshots, the base does not: its size
@@ -16,6 +16,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Final
 
 from chkpt.context import SparseBlob
@@ -23,6 +24,7 @@ from chkpt.device import SECTOR_SIZE, BackendType, DiskState, FrontendKind, Leng
 from chkpt.errors import ChkptError, ConfigError, StateError, StorageError
 from devices.backends.block_map import BlockMap
 from devices.backends.identity import Kind, extents_of, identity_of, kind_of
+from devices.backends.image_formats import HEAD_SIZE, recognised, refusal
 
 BLOCK_SIZE: Final = 4096
 """Bytes that are changed together."""
@@ -39,12 +41,23 @@ ZERO_BLOCK: Final = bytes(BLOCK_SIZE)
 ZERO_PIECE: Final = bytes(PIECE_SIZE)
 
 
+class ImageFormat(StrEnum):
+    """What an image is."""
+
+    PROBED = "probed"  # a raw image, unless it looks like something else
+    RAW = "raw"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Which image, and whether the guest's writes fail. A CD-ROM is an image with `read_only`."""
+    """Which image, and whether the guest's writes fail. A CD-ROM is an image with `read_only`.
+
+    A file that looks like an image of another format is refused; with the format `raw` it is taken as it is.
+    """
 
     path: Annotated[str, Length(1, 4096)]
     read_only: bool = False
+    format: ImageFormat = ImageFormat.PROBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,11 +315,17 @@ class _Image:
             self._file = -1
 
 
-def _unfit(image: _Image, path: str) -> ChkptError | None:
-    """Return why the image cannot be a disk, None when it can."""
+def _unfit(image: _Image, config: ImageConfig) -> ChkptError | None:
+    """Return why the image cannot be a disk, None when it can. Raise OSError where it cannot be read."""
+    path = config.path
     if image.kind() not in {stat.S_IFREG, stat.S_IFBLK}:
         return StorageError(f"image {path} is neither a file nor a block device; give a raw image")
     size = image.size()
+    if config.format is not ImageFormat.RAW:
+        length = min(HEAD_SIZE, size)
+        found = recognised(image.read(0, length), image.read(size - length, length))
+        if found is not None:
+            return ConfigError(refusal(path, found))
     if not size or size % SECTOR_SIZE:
         return ConfigError(
             f"image {path} has {size} bytes, not a whole number of {SECTOR_SIZE}-byte sectors: is it complete? "
@@ -321,7 +340,7 @@ def open_image(config: ImageConfig) -> CowDisk:
     """Open a raw image for reading.
 
     Raises:
-        ConfigError: it is not a whole number of sectors, or larger than 4 TiB.
+        ConfigError: it is no raw image, not a whole number of sectors, or larger than 4 TiB.
         StorageError: it cannot be opened, or is neither a file nor a block device.
     """
     path = config.path
@@ -330,7 +349,10 @@ def open_image(config: ImageConfig) -> CowDisk:
     except OSError as exc:
         reason = exc.strerror
         raise StorageError(f"image {path} cannot be opened: {reason}; check the path and its permissions") from exc
-    unfit = _unfit(image, path)
+    try:
+        unfit = _unfit(image, config)
+    except OSError as exc:
+        unfit = StorageError(f"image {path} cannot be read: {exc.strerror}")
     if unfit is not None:
         image.close()
         raise unfit

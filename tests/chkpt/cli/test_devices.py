@@ -64,7 +64,7 @@ def test_the_keys_that_belong_to_no_type_are_told(capsys: Capture) -> None:
     assert [(cells[1], cells[3]) for cells in rows(shown, "every device")] == [
         ("type", "required"), ("name", "its type"), ("backend", "nothing connected"),
     ]  # fmt: skip
-    assert [cells[1] for cells in rows(shown, "every drive")] == ["image", "size", "backend"]
+    assert [cells[1] for cells in rows(shown, "every drive")] == ["image", "format", "size", "backend"]
     assert [cells[1:] for cells in rows(shown, "every backend")] == [["type", "name of a backend type", "required"]]
     found = json.loads(chkpt(capsys, "devices", "--json").out)["common"]
     assert [(each["table"], each["key"]) for each in found if each["required"]] == [
@@ -80,13 +80,15 @@ def test_a_machine_takes_the_keys_that_belong_to_no_type() -> None:
         ("device", "name"): "n",
         ("device", "backend"): {"type": "null"},
         ("drive", "image"): "disk.img",
+        ("drive", "format"): "raw",
         ("drive", "size"): "16M",
         ("drive", "backend"): {"type": "null"},
     }
     assert {(each.table, each.key) for each in COMMON_KEYS} == {*values, ("backend", "type")}
-    assert {key for table, key in values if table == "drive"} == set(config.BACKEND_KEYS)
+    assert {key for table, key in values if table == "drive"} == {*config.BACKEND_KEYS, *config.IMAGE_KEYS}
     device = {key: value for (table, key), value in values.items() if table == "device"}
-    drives = [{key: value} for (table, key), value in values.items() if table == "drive"]
+    drives = [{key: value} for (table, key), value in values.items() if table == "drive" and key != "format"]
+    drives[0]["format"] = values["drive", "format"]
     parsed = config.parse({"device": [{**device, "own": 1, "drive": drives}]}).devices[0]
     assert (parsed.type, parsed.name, parsed.options) == ("t", "n", {"own": 1, "drive": [{}, {}, {}]})
     assert [each.type for each in parsed.backends] == ["null", "image", "scratch", "null"]

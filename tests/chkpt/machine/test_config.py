@@ -363,3 +363,17 @@ def test_without_host_does_not_change_the_configuration_it_comes_from(toml: Path
     config = read(toml)
     without_host(config)
     assert config == read(toml)
+
+
+def test_an_image_may_say_that_it_is_raw_and_nothing_else_may() -> None:
+    def parsed(drive: dict[str, object]) -> MachineConfig:
+        return parse({"device": [{"type": "ide", "drive": [drive]}]})
+
+    backend = parsed({"unit": 0, "image": "/a", "format": "raw"}).devices[0].backends[0]
+    assert backend.options == {"path": "/a", "read_only": False, "format": "raw"}
+    with pytest.raises(ConfigError, match="format goes with image"):
+        parsed({"unit": 0, "size": "1M", "format": "raw"})
+    config = parsed({"unit": 0, "image": "/a", "format": "raw"})
+    given = with_backends(config, {"ide.0": {"type": "image", "path": "/b"}})
+    assert given.devices[0].backends[0].options == {"path": "/b"}
+    assert without_host(config)[0].devices[0].backends == ()

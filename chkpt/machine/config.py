@@ -6,16 +6,18 @@ from a snapshot unless the user gives it anew or says that the snapshot is trust
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeVar, cast
 
+from chkpt.context import Value
 from chkpt.device import SECTOR_SIZE, Length, Range
-from chkpt.errors import ConfigError, NotFoundError, StorageError
+from chkpt.errors import ConfigError, NotFoundError, RefusedError, StorageError
 from chkpt.machine.pace import Pace
 from chkpt.regular import TooLongError, read_regular
+from chkpt.snapshot import check_header
 from chkpt.state import from_table, refuse_unknown
 
 Table = Mapping[str, object]
@@ -162,7 +164,8 @@ def read(path: Path) -> MachineConfig:
 def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     """Return the machine that a table describes; relative paths count from `directory`.
 
-    The options of each device are checked when the device is made: only its type knows them.
+    The options of each device are checked when the device is made: only its type knows them. But whatever a snapshot
+    could not hold of the table is refused here: the machine could run, and never be saved.
 
     Raises:
         ConfigError: an unknown key, or a value that cannot be.
@@ -170,6 +173,7 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     refuse_unknown(table, ("name", "memory", "cpu", "firmware", "kernel", "device"), "machine")
     if directory is not None:
         table = _absolute(table, directory)
+    check_savable(table)
     name = table.get("name", "machine")
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 64 or "/" in name or name[0] == ".":
         raise ConfigError(f"machine: name {name!r} is not 1 to 64 printable characters without / and leading dot")
@@ -192,6 +196,47 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     if kernel is not None and not kernel.cmdline.isprintable():
         raise ConfigError("kernel: cmdline has characters that are not printable")
     return MachineConfig(name, memory, tuple(devices), table, cpu, firmware, kernel)
+
+
+def check_savable(table: Table) -> None:
+    """Put a configuration through the check that a save does.
+
+    Raises:
+        ConfigError: no snapshot can hold it; the message names the value. A path has to be UTF-8.
+    """
+    problem = _unsavable(table)
+    if problem is None:
+        return
+    where, value = next(
+        ((where, value) for where, value, alone in _leaves(table, "") if _unsavable(alone) is not None),
+        ("the table", None),
+    )
+    shown = "" if value is None else f" {ascii(value)[:200]}"
+    raise ConfigError(
+        f"machine: {where}{shown} cannot be in a snapshot ({problem}), so the machine could never be saved; "
+        "a path must be UTF-8, an integer have 64 bits"
+    )
+
+
+def _unsavable(table: Table) -> str | None:
+    try:
+        check_header({"config": cast("Value", table)})
+    except RefusedError as exc:
+        return str(exc).removeprefix("the header: ")
+    return None
+
+
+def _leaves(value: object, where: str) -> Iterator[tuple[str, object, Table]]:
+    """Yield the keys and the values in a table that hold no others: the place of each, it, and a table of it alone."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield f"a key in {where or 'the table'}", key, {key: None}
+            yield from _leaves(item, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for at, item in enumerate(value):
+            yield from _leaves(item, f"{where} {at}")
+    else:
+        yield where, value, {"value": value}
 
 
 def _part(table: Table, name: str, cls: type[P]) -> P | None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from chkpt.context import Checkpoint, Context, Value, owned_context
 from chkpt.device import FrontendKind, OfMachine
-from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, SaveError, StateError
+from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, RefusedError, SaveError, StateError
 from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
 from chkpt.machine.clock import MachineClock
@@ -35,6 +35,7 @@ from chkpt.manager import (
     installed_device_types,
     refuse_strictly,
 )
+from chkpt.snapshot import check_header
 from chkpt.state import from_table, pack_schemas, to_context
 
 log = logging.getLogger("chkpt.machine")
@@ -113,6 +114,7 @@ class Machine:
                 self.devices.create(device.type, device.name, device.options, KEYS_TAKEN, facts)
                 for _ in device.backends:
                     self._connect(*self._opened.pop(0))
+            self._check_header()
             if self.config.kernel is not None:
                 self.kernel = Kernel(self.config.kernel, self.memory.size)
                 if boot:
@@ -290,14 +292,21 @@ class Machine:
         contexts["memory"] = to_context(state, "memory")
         schemas = self._schemas(contexts, report.saved)
         contexts["devices"] = owned_context(devices) if copy else devices
-        checkpoint.header = {
-            "machine": self.name,
-            "clock_ns": self.clock.now,
-            "config": cast("Value", self.config.table),
-            "schemas": schemas,
-        }
+        checkpoint.header = self._header(schemas)
         checkpoint.contexts = contexts
         return report
+
+    def _header(self, schemas: bytes) -> dict[str, Value]:
+        table = cast("Value", self.config.table)
+        return {"machine": self.name, "clock_ns": self.clock.now, "config": table, "schemas": schemas}
+
+    def _check_header(self) -> None:
+        """Raise ConfigError where the header of a snapshot of this machine would be refused."""
+        devices = [entry.name for entry in self.devices if entry.saves]
+        try:
+            check_header(self._header(self._schemas(PARTS, devices)))
+        except RefusedError as exc:
+            raise ConfigError(f"machine {self.name} could never be saved: {exc}") from exc
 
     def prepare(self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> None:
         """Read what takes long of a whole load, the RAM, into `checkpoint`; the machine may run on meanwhile.

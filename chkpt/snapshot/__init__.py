@@ -9,7 +9,7 @@ from chkpt.snapshot.layout import FORMAT, SectionEntry
 from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob, is_snapshot
 from chkpt.snapshot.signatures import Signature
 from chkpt.snapshot.source import Source
-from chkpt.snapshot.writer import Progress, Sign, Summary, Writable, dump, dumps
+from chkpt.snapshot.writer import Progress, Sign, Summary, Writable, check_header, dump, dumps
 
 __all__ = [
     "FORMAT",
@@ -23,6 +23,7 @@ __all__ = [
     "StoredBlob",
     "Summary",
     "Writable",
+    "check_header",
     "dump",
     "dumps",
     "is_snapshot",

@@ -113,6 +113,16 @@ def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
     return b"".join(frames)
 
 
+def check_header(header: dict[str, Value]) -> None:
+    """Raise what `dump` would raise of a checkpoint with this header, before there is anything to save.
+
+    Raises:
+        StateError: something in it cannot be written.
+        LimitError: it is longer or deeper than a reader would take.
+    """
+    _Writer(lambda _: None).write_header(header)
+
+
 class _Writer:
     """The state of one pass."""
 
@@ -127,7 +137,7 @@ class _Writer:
         self._numbers: dict[bytes, int] = {}  # digest of a piece's content -> its number
 
     def write(self, checkpoint: Checkpoint, sign: Sign | None) -> Summary:
-        header = self._write_header(checkpoint.header)
+        header = self.write_header(checkpoint.header)
         blobs: list[HeldBlob] = []
         sections = tuple(self._write_section(path, context, blobs) for path, context in _sections(checkpoint))
         content_size = sum(entry.content_size for entry in sections)
@@ -161,7 +171,8 @@ class _Writer:
         except LimitError as exc:
             raise LimitError(f"{name}: {exc}{advice}") from exc
 
-    def _write_header(self, given: dict[str, Value]) -> HeaderEntry:
+    def write_header(self, given: dict[str, Value]) -> HeaderEntry:
+        """Write the header, completed."""
         header: dict[str, Value] = {"chkpt": FORMAT, "generator": GENERATOR, "created": "", **given}
         header["chkpt"] = FORMAT
         if not header["created"]:

@@ -1,5 +1,7 @@
 """A machine's TOML: what it may say, every error with its place, and taking the host's part out of it again."""
 
+import datetime as dt
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -377,3 +379,34 @@ def test_an_image_may_say_that_it_is_raw_and_nothing_else_may() -> None:
     given = with_backends(config, {"ide.0": {"type": "image", "path": "/b"}})
     assert given.devices[0].backends[0].options == {"path": "/b"}
     assert without_host(config)[0].devices[0].backends == ()
+
+
+@pytest.mark.parametrize(
+    ("table", "where"),
+    [
+        ({"device": [{"type": "ide", "drive": [{"unit": 0, "image": "/d\udcff/a"}]}]}, "device 0.drive 0.image '/d"),
+        ({"device": [{"type": "serial", "backend": {"type": "file", "path": "/\udcff"}}]}, "device 0.backend.path"),
+        ({"cpu": {}, "kernel": {"image": "/\udcff"}}, "kernel.image"),
+        ({"cpu": {}, "firmware": {"bios": "/\udcff"}}, "firmware.bios"),
+        ({"device": [{"type": "pic", "wide": 1 << 64}]}, "device 0.wide 18446744073709551616"),
+        ({"device": [{"type": "pic", "day": dt.date(2026, 1, 1)}]}, "device 0.day"),
+        ({"device": [{"type": "pic", "k" * 256: 1}]}, "a key in device 0 'kkk"),
+        ({"device": [{"type": "pic", "\udcff": 1}]}, r"a key in device 0 '\\udcff'"),
+        ({"device": [{"type": "pic", "text": "x" * (1 << 20)}]}, "device 0.text"),
+        ({"device": [{"type": f"t{at}", "name": "x" * 9000} for at in range(120)]}, "the table"),
+    ],
+)
+def test_what_a_save_would_refuse_is_refused_when_the_table_is_read(table: dict[str, object], where: str) -> None:
+    with pytest.raises(ConfigError, match=f"machine: {where}.* cannot be in a snapshot .* never be saved"):
+        parse(table)
+
+
+def test_a_toml_in_a_directory_whose_name_is_not_utf_8_is_refused_for_its_paths_only(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"d\xff")
+    place.mkdir()
+    toml = place / "machine.toml"
+    toml.write_text('[[device]]\ntype = "pic"\n')
+    assert read(toml).devices[0].type == "pic"
+    toml.write_text('[[device]]\ntype = "ide"\n[[device.drive]]\nunit = 0\nimage = "disk.img"\n')
+    with pytest.raises(ConfigError, match="a path must be UTF-8"):
+        read(toml)

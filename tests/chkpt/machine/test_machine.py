@@ -570,3 +570,9 @@ def test_a_controller_that_comes_late_is_told_what_is_high() -> None:
     late: Any = board.devices.find("late")
     assert late.levels == 1 << 5 | 1 << 2
     assert board.irq.intr
+
+
+def test_a_machine_whose_header_no_snapshot_can_hold_is_not_made() -> None:
+    config = replace(parse({"name": "wide"}), table={"name": "wide", "note": 1 << 64})
+    with pytest.raises(ConfigError, match=r"machine wide could never be saved: .*64 bits"):
+        Machine(config)

@@ -93,7 +93,10 @@ class Connection(H11Protocol):
         self._look()
 
     def send_400_response(self, _: str) -> None:
-        """Answer what is no HTTP, in JSON like anything else."""
+        """Answer what is no HTTP, in JSON like anything else: a head, or a chunk of a body whose head was good."""
+        if self.cycle is not None:  # there is no answer to that request but this one
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         exc = UsageError(f"the request is not HTTP/1.1, or its head is longer than {MAX_HEAD} bytes")
         headers, body = _told(exc)
         try:

@@ -181,6 +181,22 @@ def test_what_is_no_http_is_refused_in_json(machine: MachineClient, junk: bytes)
     assert machine.machine()["name"] == "m"
 
 
+@pytest.mark.parametrize("begin", [b"", b"1\r\n{\r\n"], ids=["first chunk", "second chunk"])
+@pytest.mark.parametrize(
+    "target", [b"GET /v1/machine", b"POST /v1/machine", b"POST /v1/stop", b"POST /nothing", b"PUT /"]
+)
+def test_bad_chunk_is_refused_in_json_and_logs_no_traceback_whatever_it_was_sent_to(
+    machine: MachineClient, caplog: pytest.LogCaptureFixture, target: bytes, begin: bytes
+) -> None:
+    with connect(machine) as stream:
+        stream.sendall(target + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + begin + b"zz\r\n")
+        status, document = response(stream)
+        assert (status, document["error"]) == (400, "UsageError")
+        assert ended(stream) == b""
+    assert machine.machine()["name"] == "m"
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
 @pytest.mark.parametrize(
     "head",
     [b"Content-Length: 9999999", b"Content-Length: 9999999\r\nExpect: 100-continue", b"Transfer-Encoding: chunked"],

@@ -31,6 +31,7 @@ def ps(*, as_json: AsJson = False) -> None:
         found.append({**info, "answers": True})
         state = "paused" if info["paused"] else "running"
         devices = ", ".join(info["devices"])
+        devices += "".join(f"; {port} is {path}" for port, path in info.get("terminals", {}).items())
         cpu = info["cpu"]
         ticks, does = ("-", "-") if cpu is None else (str(cpu["ticks"]), cpu["stands_still"] or cpu["activity"])
         clock, qtest = seconds(info["clock_ns"]), info["qtest"] or "-"

@@ -67,7 +67,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="PORT=BACKEND",
-            help="What is behind a serial port: com1=pty, null, stdio, file:PATH or unix:PATH[,server=on].",
+            help="What is behind a serial port: com1=pty (whose path is printed), null, stdio, file:PATH or "
+            "unix:PATH[,server=on].",
         ),
     ] = None,
     trust_config: Annotated[
@@ -242,6 +243,7 @@ def _teller(*, err: bool, as_json: bool) -> "Callable[[MachineInfo, Path], None]
 
     def tell(info: "MachineInfo", api: Path) -> None:
         line = f"machine {info['name']} is running, process {info['pid']}, API {api}"
+        line += "".join(f", {port} is {path}" for port, path in info["terminals"].items())
         show(json.dumps({**info, "api": str(api)}) if as_json else line, err=err)
 
     return tell

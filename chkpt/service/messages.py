@@ -50,7 +50,10 @@ class WorkInfo(TypedDict):
 
 
 class MachineInfo(TypedDict):
-    """The machine as a whole. `clock_ns` is its virtual clock, `qtest` where qtest comes from, as it was given."""
+    """The machine as a whole. `clock_ns` is its virtual clock, `qtest` where qtest comes from, as it was given.
+
+    `terminals` are the paths of the pseudo-terminals behind its serial ports, by the port's name.
+    """
 
     name: str
     pid: int
@@ -60,6 +63,7 @@ class MachineInfo(TypedDict):
     work: list[WorkInfo]
     qtest: str | None
     devices: list[str]
+    terminals: dict[str, str]
     version: str
 
 

@@ -141,6 +141,7 @@ class RunningMachine:
             work=[*self._work.values()],
             qtest=self._qtest,
             devices=[entry.name for entry in self._machine.devices],
+            terminals=self._terminals(),
             version=self._version,
         )
 
@@ -156,6 +157,13 @@ class RunningMachine:
             stands_still=execution.stands_still,
             pace=self.loop.pace.value,
         )
+
+    def _terminals(self) -> dict[str, str]:
+        frontends = [frontend for device in self._devices()["devices"] for frontend in device["frontends"]]
+        backends = {frontend["name"]: frontend["backend"] for frontend in frontends}
+        return {
+            name: each["path"] for name, each in backends.items() if each and each["type"] == "pty" and each["path"]
+        }
 
     def _devices(self) -> DeviceList:
         return DeviceList(devices=[self._device(entry) for entry in self._machine.devices])

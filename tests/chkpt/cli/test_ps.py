@@ -1,7 +1,9 @@
 """`chkpt ps`: which machines run, and what they are doing."""
 
 import json
+import os
 import re
+import stat
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from chkpt import sockets
 from chkpt.cli import ps as command
 from chkpt.errors import ChkptError
 from chkpt.service import connections, directory
-from tests.chkpt.cli.processes import chkpt
+from tests.chkpt.cli.processes import chkpt, running
 from tests.chkpt.service.served import COM1, launch, serving
 
 
@@ -72,3 +74,21 @@ def test_machine_with_too_many_clients_does_not_hide_the_others(
     assert outcome.err == f"chkpt: b: {reason}\n"
     assert [each["answers"] for each in found] == [True, False, True]
     assert found[1] == {"name": "b", "answers": False, "reason": reason}
+
+
+def test_path_of_a_pseudo_terminal_is_in_the_line_of_run_in_ps_and_in_json(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running("--name", "t", "--char", "com1=pty") as machine:
+        found = re.fullmatch(r"machine t is running, .*/t/api\.sock, com1 is (/dev/pts/\d+)\n", machine.ready)
+        assert found is not None, machine.ready
+        path = found[1]
+        assert stat.S_ISCHR(os.stat(path).st_mode)  # noqa: PTH116
+        (row,) = chkpt(capsys, "ps").out.splitlines()[1:]
+        assert row.endswith(f"  pic, pit, com1, ide0; com1 is {path}")
+        (info,) = json.loads(chkpt(capsys, "ps", "--json").out)
+        assert info["terminals"] == {"com1": path}
+        machine.end()
+    with running("--name", "n", "--char", "com1=null", "--json") as machine:
+        assert json.loads(machine.ready)["terminals"] == {}
+        machine.end()

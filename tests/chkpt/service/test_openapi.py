@@ -60,6 +60,7 @@ def schema_of(hint: object) -> dict[str, Any]:
         str | None: {"type": ["string", "null"]},
         int | None: {"type": ["integer", "null"]},
         Mapping[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
+        dict[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
     }
     if hint in simple:
         return simple[hint]

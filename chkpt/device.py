@@ -341,6 +341,25 @@ class BlockFrontend(Protocol):
         """Try once more what waits for a failed backend. Called when the machine is resumed."""
 
 
+@runtime_checkable
+class RemovableFrontend(BlockFrontend, Protocol):
+    """A drive whose medium can be changed while the machine runs: it has a tray, which its guest may lock."""
+
+    leaves_out: bool
+    """Whether a state with a medium may be loaded while the drive has none: the guest then finds it taken out."""
+
+    @property
+    def tray_open(self) -> bool:
+        """Whether the tray is open."""
+
+    @property
+    def locked(self) -> bool:
+        """Whether the guest has locked the closed tray."""
+
+    def eject(self) -> None:
+        """Open the tray, locked or not."""
+
+
 class LineError(IntFlag):
     """What was wrong with a received character, in the bits of the 16550's LSR (NS16550D, table II)."""
 

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "sign": "chkpt.cli.sign",
     "compat": "chkpt.cli.compat",
     "ps": "chkpt.cli.ps",
+    "media": "chkpt.cli.media",
     "pause": "chkpt.cli.pause",
     "resume": "chkpt.cli.resume",
     "step": "chkpt.cli.step",

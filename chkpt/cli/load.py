@@ -1,5 +1,6 @@
 """`chkpt load`: load a running machine from a snapshot."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,11 +9,13 @@ from chkpt.cli.options import (
     DEFAULT_STORE,
     AsJson,
     Dates,
+    Drives,
     Identity,
     MachineName,
     RequireSignature,
     Snapshot,
     Store,
+    images,
     saved_path,
     trusted,
 )
@@ -42,6 +45,7 @@ def load(
         list[str] | None,
         typer.Option("--map", metavar="OLD=NEW", help="Load device OLD of the snapshot into device NEW."),
     ] = None,
+    drive: Drives = None,
     identity: Identity = None,
     require_signature: RequireSignature = None,
     time: Dates = None,
@@ -53,6 +57,10 @@ def load(
     Devices are loaded by name. What the machine or the snapshot lacks is skipped and told. With --only or --skip the
     machine's clock and RAM stay as they are.
 
+    Media stay in their drives, and a snapshot with another disc or disk there is refused. With --drive an image, or no
+    medium (DRIVE=none), comes with the load, also in place of a hard disk; where the load is refused, nothing is
+    exchanged. The guest finds a disc that is left out taken out of its drive.
+
     The guest's time goes on from where it was saved. With --time wall the date of its battery-backed clock (cmos) is
     later by the time since the snapshot was created, as if the machine had been off; nothing else is.
 
@@ -60,6 +68,7 @@ def load(
     file that it loads.
     """
     names = _renames(rename or [])
+    drives = images(drive)
     path = saved_path(snapshot, store)
     keys = trusted(require_signature)
     require = None if keys is None else {raw.hex(): key.name for raw, key in keys.items()}
@@ -76,6 +85,8 @@ def load(
             identity=secret,
             require=require,
             time=time or "freeze",
+            drives={each: None if table is None else Path(str(table["path"])) for each, table in drives.items()},
+            raw=[each for each, table in drives.items() if table is not None and "format" in table],
         )
 
     reply = watched(running, "load", call, quiet=as_json)

@@ -69,6 +69,19 @@ _SNAPSHOT: Final = "A file, if it has a / or ends in .zst or .zst.age; else a na
 
 Snapshot: TypeAlias = Annotated[str, typer.Argument(autocompletion=_snapshots, metavar="SNAPSHOT", help=_SNAPSHOT)]
 
+Drives: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DRIVE=PATH[,format=raw]", help="The image of a drive: ide0.0=disk.img; ide1.0=none leaves it empty."
+    ),
+]
+
+RAW: Final = ",format=raw"
+"""The end of an image's path that takes the file as it is, whatever it looks like."""
+
+NO_MEDIUM: Final = "none"
+"""What stands for no medium in place of the path of an image."""
+
 Dates: TypeAlias = Annotated[
     Literal["freeze", "wall"] | None,
     typer.Option(
@@ -171,6 +184,23 @@ def new_path(snapshot: str, store: Path, *, encrypted: bool) -> Path:
 
         check_name(snapshot)
     return (store / f"{snapshot}{ENCRYPTED if encrypted else SUFFIX}").absolute()
+
+
+def images(drives: list[str] | None) -> dict[str, dict[str, object] | None]:
+    """Return what `--drive` gives: the backend of each drive's image, None for no medium. Raise UsageError."""
+    found: dict[str, dict[str, object] | None] = {}
+    for text in drives or ():
+        drive, equals, path = text.partition("=")
+        if not drive or not equals or not path.removesuffix(RAW) or "\0" in path:
+            raise UsageError(f"--drive {text}: write ide0.0=PATH[,format=raw], or ide0.0={NO_MEDIUM} for no medium")
+        found[drive] = None if path == NO_MEDIUM else image_table(path)
+    return found
+
+
+def image_table(path: str) -> dict[str, object]:
+    """Return the backend of the image at `path`, which may end in `,format=raw`; its path is made absolute."""
+    table: dict[str, object] = {"type": "image", "path": str(Path(path.removesuffix(RAW)).absolute())}
+    return {**table, "format": "raw"} if path.endswith(RAW) else table
 
 
 def trusted(paths: list[Path] | None) -> "TrustedKeys | None":

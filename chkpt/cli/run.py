@@ -5,7 +5,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,11 +15,13 @@ from chkpt.cli.options import (
     SUFFIX,
     AsJson,
     Dates,
+    Drives,
     Identity,
     Recipients,
     RequireSignature,
     Sign,
     Store,
+    images,
     is_path,
     saved_path,
     trusted,
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 
     from chkpt.interop.chardev import Chardev
     from chkpt.service.messages import MachineInfo
-
-RAW: Final = ",format=raw"
-"""The end of an image's path that takes the file as it is, whatever it looks like."""
 
 
 def run(
@@ -60,9 +59,7 @@ def run(
             help="Be driven over QEMU's qtest: unix:PATH connects, unix:PATH,server=on[,wait=off] listens, stdio.",
         ),
     ] = None,
-    drive: Annotated[
-        list[str] | None, typer.Option(metavar="DRIVE=PATH[,format=raw]", help="The image of a drive: ide0.0=disk.img.")
-    ] = None,
+    drive: Drives = None,
     char: Annotated[
         list[str] | None,
         typer.Option(
@@ -133,7 +130,8 @@ def run(
     its qtest client without wait=off is served at once, and takes no input from its backends until the client comes.
 
     A snapshot's configuration may name images, files and sockets of the host it came from. They are not used unless
-    they are given again or --trust-config is.
+    they are given again or --trust-config is. With --drive DRIVE=none a drive begins without a medium; of a snapshot
+    that has a disc there, the guest finds it taken out.
 
     With --require-signature the machine loads nothing that none of the keys has signed, neither now nor later, whoever
     asks.
@@ -149,7 +147,8 @@ def run(
     goal = parse_until(until, port=port, timeout=timeout, save=into, force=force)
     if goal is not None and qtest is not None:
         raise UsageError("--until needs the machine's CPU to run, and on --qtest it does not")
-    backends = {**dict(map(_drive, drive or ())), **dict(map(_char, char or ()))}
+    drives = images(drive)
+    backends = {**drives, **dict(map(_char, char or ()))}
     client = _chardev(qtest)
     owner = _owner_of_stdio(backends, client, console=console, as_json=as_json)
     snapshot = None if load is None else saved_path(load, store)
@@ -171,6 +170,7 @@ def run(
         launch = Launch(
             config,
             load=reader,
+            left_out=[each for each, image in drives.items() if image is None],
             dates_advance=time == "wall",
             trusted=keys,
             paused=paused,
@@ -208,7 +208,7 @@ def _refuse_snapshot(machine: Path, store: Path) -> None:
 
 
 def _owner_of_stdio(
-    backends: "Mapping[str, Mapping[str, object]]", client: "Chardev | None", *, console: bool, as_json: bool
+    backends: "Mapping[str, Mapping[str, object] | None]", client: "Chardev | None", *, console: bool, as_json: bool
 ) -> str | None:
     """Return the option or the port that has standard input and output, None where nothing has.
 
@@ -260,12 +260,6 @@ def _chardev(qtest: str | None) -> "Chardev | None":
     from chkpt.interop import chardev
 
     return None if qtest is None else chardev.parse(qtest)
-
-
-def _drive(text: str) -> tuple[str, dict[str, object]]:
-    frontend, path = _pair("--drive", text, "ide0.0=PATH[,format=raw]")
-    image: dict[str, object] = {"type": "image", "path": str(Path(path.removesuffix(RAW)).absolute())}
-    return frontend, {**image, "format": "raw"} if path.endswith(RAW) else image
 
 
 def _char(text: str) -> tuple[str, dict[str, object]]:

@@ -354,8 +354,10 @@ def _absolute(table: Table, directory: Path) -> dict[str, object]:
     return result
 
 
-def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineConfig:
+def with_backends(config: MachineConfig, given: Mapping[str, Table | None]) -> MachineConfig:
     """Return the configuration with other backends, by frontend: `{"ide0.0": {"type": "image", "path": ...}}`.
+
+    None is for no backend: a drive without a medium.
 
     Raises:
         NotFoundError: no device has such a frontend.
@@ -369,7 +371,8 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table]) -> MachineC
             raise NotFoundError(f"no device or drive {frontend}; there are: {known}")
         for key in (*BACKEND_KEYS, *(IMAGE_KEYS if "image" in place else ())):
             place.pop(key, None)
-        place["backend"] = dict(backend)
+        if backend is not None:
+            place["backend"] = dict(backend)
     return replace(parse({**config.table, "device": devices}), source=config.source)
 
 

@@ -17,6 +17,7 @@ from chkpt.machine.execution import Execution, Outcome
 from chkpt.machine.firmware import Firmware, open_firmware
 from chkpt.machine.irq import IrqLines
 from chkpt.machine.kernel import Kernel, Prepared, start
+from chkpt.machine.media import NOTHING, Exchange, Medium
 from chkpt.machine.memory import Memory, Ram, ReadyRam, ram_of
 from chkpt.machine.msrs import MsrBus
 from chkpt.machine.parts import OPTIONAL, PARTS, ClockState, LinesState, MemoryState, Parts
@@ -108,7 +109,7 @@ class Machine:
             if self.config.firmware is not None:
                 self.firmware = open_firmware(self.config.firmware, self.memory)
             for device in self.config.devices:
-                self._opened += [(backend, self._open(backend)) for backend in device.backends]
+                self._opened += [(backend, self.open_backend(backend)) for backend in device.backends]
             facts = self._facts()
             for device in self.config.devices:
                 self.devices.create(device.type, device.name, device.options, KEYS_TAKEN, facts)
@@ -152,10 +153,10 @@ class Machine:
             ConfigError: the options do not fit.
             StorageError: the host refuses.
         """
-        self._connect(backend, self._open(backend))
+        self._connect(backend, self.open_backend(backend))
 
-    def _open(self, backend: BackendConfig) -> Any:
-        """Open a backend, which is the caller's to close."""
+    def open_backend(self, backend: BackendConfig) -> Any:
+        """Open a backend, which is the caller's to close. Raise what `connect` does; nothing of the machine changes."""
         backend_type = self._backend_type(backend)
         where = f"backend {backend.type} of {backend.frontend}"
         return backend_type.open(from_table(backend.options, backend_type.config, where))
@@ -340,6 +341,7 @@ class Machine:
         rename: Mapping[str, str] | None = None,
         strict: bool = False,
         seconds: int = 0,
+        media: Mapping[str, Medium | None] = NOTHING,
     ) -> LoadReport:
         """Become the machine in `checkpoint`, whole or not at all.
 
@@ -348,10 +350,13 @@ class Machine:
         one.
         The dates that devices keep go on by `seconds`, as if the machine had been off for so long: 0 to freeze them.
         What the snapshot has beside them and the devices is skipped, logged and reported like a device.
+        `media` come with the load, by drive; the machine owns them if it succeeds. None leaves a drive without: a disc
+        that the snapshot has there has been taken out, for the guest.
 
         Raises:
             RefusedError: the snapshot cannot be taken. Nothing has changed.
-            NotFoundError, UsageError: see `DeviceManager.plan_load`. Nothing has changed.
+            NotFoundError, UsageError: see `DeviceManager.plan_load`, or `media` has a drive that is not loaded. Nothing
+                has changed.
             LoadError: a device's `load` raised. Everything is as it was.
             HalfLoadedError: not everything could be put back, and `half_loaded` is set; without memory, MemoryError.
             StorageError: the host has no memory for the RAM. Nothing has changed.
@@ -363,6 +368,10 @@ class Machine:
             here={name for name, part in OPTIONAL.items() if getattr(self, part) is not None},
         )
         parts.log()
+        exchange = Exchange(self.devices, media)
+        exchange.check(checkpoint, only, skip, rename or {})
+        tables = {drive: None if medium is None else medium.table for drive, medium in media.items()}
+        config = machine_config.with_backends(self.config, tables) if media else self.config
         if strict:
             refuse_strictly([*parts.reasons, *plan.reasons])
         found = plan.report  # all that is told of it is made before anything changes, as memory may run out
@@ -370,32 +379,45 @@ class Machine:
         result = LoadReport(found.loaded, skipped, found.left, unknown, found.dated)
         if parts.partial:
             shift = 0 if parts.clock is None else self.clock.now - parts.clock.now
-            self._load_part(plan, shift=shift, seconds=seconds)
+            self._load_part(plan, exchange, shift=shift, seconds=seconds)
         else:
-            self._load_whole(plan, parts, seconds)
+            self._load_whole(plan, exchange, parts, seconds)
+        self.config = config
+        exchange.finish()
         try:  # noqa: SIM105  `suppress` takes memory itself
             plan.tell()
         except MemoryError:  # the load is done, and nobody may think otherwise
             pass
         return result
 
-    def _load_part(self, plan: LoadPlan, *, shift: int, seconds: int) -> None:
+    def _load_part(self, plan: LoadPlan, exchange: Exchange, *, shift: int, seconds: int) -> None:
         self.half_loaded = True
         try:
-            plan.apply(shift=shift, seconds=seconds)
+            with self.irq.frozen(), self.a20.frozen():
+                try:
+                    exchange.make()
+                    plan.apply(shift=shift, seconds=seconds)
+                except BaseException as exc:
+                    plan.revert(exc)
+                    exchange.undo(exc)
+                    raise
+        except HalfLoadedError:
+            raise
         except BaseException as exc:
-            plan.revert(exc)  # which is done already, but where the lines were told their levels
+            with self.irq.frozen(), self.a20.frozen():
+                plan.revert(exc)  # which is done already, but where the lines were told their levels
+                exchange.undo(exc)
             self.half_loaded = False
             raise
         self.half_loaded = False
 
-    def _load_whole(self, plan: LoadPlan, parts: Parts, seconds: int) -> None:
+    def _load_whole(self, plan: LoadPlan, exchange: Exchange, parts: Parts, seconds: int) -> None:
         ram = None if parts.memory is None else self._ram(parts.memory)
         if self.firmware is not None and parts.firmware is not None:
             self.firmware.check(parts.firmware)
         if self.execution is not None and parts.cpu is not None:
             self.execution.cpu.check(parts.cpu)
-        before = _Before(self)
+        before = _Before(self, exchange)
         self.half_loaded = True
         try:
             self._become(plan, parts, ram, before, seconds)
@@ -425,6 +447,7 @@ class Machine:
                     execution.load(parts.cpu)
                 if parts.lines is not None:
                     self.irq.outside = parts.lines.outside
+                before.exchange.make()
                 plan.apply(now=None if parts.clock is None else parts.clock.now, seconds=seconds)
                 if ram is not None:
                     self.memory.replace(ram)
@@ -440,6 +463,7 @@ class Machine:
             if self.memory.ram is not before.ram:
                 self.memory.replace(before.ram)
             plan.revert(cause)
+            before.exchange.undo(cause)
             self.irq.outside = before.outside
             if self.execution is not None and before.cpu is not None:
                 self.execution.load(before.cpu)
@@ -460,7 +484,8 @@ class Machine:
 class _Before:
     """What a load changes beside the clock and the devices, as it was; the plan knows those."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, exchange: Exchange) -> None:
+        self.exchange = exchange
         self.ram = machine.memory.ram
         self.outside = machine.irq.outside
         self.cpu = None if machine.execution is None else machine.execution.save()

@@ -14,7 +14,7 @@ from starlette.routing import Route  # noqa: TID253  the same
 
 from chkpt.errors import ChkptError, NoMachineError, NotFoundError, UsageError
 from chkpt.service.messages import StopReply, error_reply
-from chkpt.service.requests import MAX_BODY, EmptyRequest, LoadRequest, SaveRequest, StepRequest, parse
+from chkpt.service.requests import MAX_BODY, EmptyRequest, LoadRequest, MediaRequest, SaveRequest, StepRequest, parse
 from chkpt.service.running import RunningMachine
 
 log = logging.getLogger("chkpt.service")
@@ -36,6 +36,12 @@ def application(machine: RunningMachine, stop: Callable[[], None]) -> Starlette:
 
     async def devices(_: Request) -> object:
         return await asyncio.wrap_future(machine.devices())
+
+    async def media(_: Request) -> object:
+        return await asyncio.wrap_future(machine.media())
+
+    async def change_medium(request: Request) -> object:
+        return await asyncio.to_thread(machine.change_medium, await _body(request, MediaRequest))
 
     async def save(request: Request) -> object:
         return await asyncio.to_thread(machine.save, await _body(request, SaveRequest))
@@ -68,6 +74,8 @@ def application(machine: RunningMachine, stop: Callable[[], None]) -> Starlette:
         routes=[
             _route("GET", "/v1/machine", info),
             _route("GET", "/v1/devices", devices),
+            _route("GET", "/v1/media", media),
+            _route("POST", "/v1/media", change_medium),
             _route("POST", "/v1/save", save),
             _route("POST", "/v1/load", load),
             _route("POST", "/v1/pause", pause),

@@ -19,7 +19,16 @@ from typing import Final, cast
 from chkpt import sockets
 from chkpt.errors import ChkptError, NoMachineError
 from chkpt.service import directory
-from chkpt.service.messages import DeviceList, LoadReply, MachineInfo, SaveReply, StepReply, error_of
+from chkpt.service.messages import (
+    DeviceList,
+    DriveInfo,
+    DriveList,
+    LoadReply,
+    MachineInfo,
+    SaveReply,
+    StepReply,
+    error_of,
+)
 
 END_SECONDS: Final = 30
 """How long a machine may take to end."""
@@ -47,6 +56,18 @@ class MachineClient:
         """Return the devices with what they claim and what is connected to them."""
         return cast("DeviceList", self._request("GET", "/v1/devices"))
 
+    def media(self) -> DriveList:
+        """Return every drive with what is in it."""
+        return cast("DriveList", self._request("GET", "/v1/media"))
+
+    def change_medium(self, drive: str, path: Path | None, *, force: bool = False, raw: bool = False) -> DriveInfo:
+        """Put the image at `path`, which is absolute, into a drive, or take out what is there, and return the drive.
+
+        `force` opens a tray that the guest has locked, `raw` takes the image as it is, whatever it looks like.
+        """
+        request = {"drive": drive, "path": None if path is None else str(path), "force": force, "raw": raw}
+        return cast("DriveInfo", self._request("POST", "/v1/media", request))
+
     def save(
         self, path: Path, *, force: bool = False, sign: Path | None = None, recipients: Collection[str] = ()
     ) -> SaveReply:
@@ -72,12 +93,15 @@ class MachineClient:
         identity: Path | None = None,
         require: Mapping[str, str] | None = None,
         time: str = "freeze",
+        drives: Mapping[str, Path | None] | None = None,
+        raw: Collection[str] = (),
     ) -> LoadReply:
         """Load the machine from the file at `path`, which is absolute. See `chkpt.machine.Machine.load`.
 
         `identity` is the absolute path of the identity that opens an encrypted file, `require` are public keys in
         hexadecimal with their names: one of them must have signed. With `time` "wall" the dates that devices keep go on
-        by the time since the snapshot was created.
+        by the time since the snapshot was created. `drives` are drives whose media come with the load: the absolute
+        path of an image, or None to leave one empty; the images of the drives in `raw` are taken as they are.
         """
         request: dict[str, object] = {
             "path": str(path),
@@ -91,6 +115,10 @@ class MachineClient:
             request["identity"] = str(identity)
         if require is not None:
             request["require"] = dict(require)
+        if drives:
+            request["drives"] = {drive: None if path is None else str(path) for drive, path in drives.items()}
+        if raw:
+            request["raw"] = list(raw)
         return cast("LoadReply", self._request("POST", "/v1/load", request))
 
     def pause(self) -> MachineInfo:

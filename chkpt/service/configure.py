@@ -22,7 +22,7 @@ def configuration(
     snapshot: Reader | None,
     *,
     name: str | None = None,
-    backends: Mapping[str, Table] | None = None,
+    backends: Mapping[str, Table | None] | None = None,
     trust: bool = False,
 ) -> MachineConfig:
     """Return the configuration of the machine to run.
@@ -31,7 +31,7 @@ def configuration(
         toml: the machine's TOML; it wins over what a snapshot says.
         snapshot: the snapshot that will be loaded; without a TOML its header tells the machine.
         name: the machine's name, in place of the configured one.
-        backends: the backends of some frontends, in place of the configured ones.
+        backends: the backends of some frontends, in place of the configured ones; None for none.
         trust: take what touches the host from the snapshot, too.
 
     Raises:
@@ -51,7 +51,7 @@ def configuration(
     return machine_config.with_backends(config, given) if given else config
 
 
-def _of_snapshot(reader: Reader, given: Mapping[str, Table], *, trust: bool) -> MachineConfig:
+def _of_snapshot(reader: Reader, given: Mapping[str, Table | None], *, trust: bool) -> MachineConfig:
     snapshot = reader.name
     table = reader.header.get("config")
     if not isinstance(table, Mapping):

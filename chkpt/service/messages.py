@@ -97,6 +97,31 @@ class DeviceList(TypedDict):
     devices: list[DeviceInfo]
 
 
+class MediumInfo(TypedDict):
+    """What is in a drive: a type of backend, where the host finds it, its bytes."""
+
+    type: str
+    path: str | None
+    size: int
+    read_only: bool
+
+
+class DriveInfo(TypedDict):
+    """A drive. One that is `removable` has a tray, which may be open, or locked by the guest."""
+
+    drive: str
+    removable: bool
+    tray_open: bool
+    locked: bool
+    medium: MediumInfo | None
+
+
+class DriveList(TypedDict):
+    """All drives, in order of creation."""
+
+    drives: list[DriveInfo]
+
+
 class SkipInfo(TypedDict):
     """One name that was passed over, and why."""
 

@@ -62,6 +62,27 @@ def check_load(path: str) -> None:
         raise StorageError(f"{path}: not a regular file")
 
 
+def check_medium(path: str) -> None:
+    """Raise where no medium for a drive is at `path`: an image, or a block device. Symbolic links are followed.
+
+    Raises:
+        UsageError: it leads to the kernel's own, but for a block device, or to a running machine's directory.
+        NotFoundError: there is no such file.
+        StorageError: it is neither, or cannot be looked at.
+    """
+    try:
+        found = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotFoundError(f"{path}: there is no such image") from exc
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror}") from exc
+    if stat.S_ISBLK(found.st_mode):
+        return
+    _check_place(path, os.path.realpath(path), "images")
+    if not stat.S_ISREG(found.st_mode):  # before it is opened: that alone rewinds a tape, or starts a watchdog
+        raise StorageError(f"{path}: neither a file nor a block device; give a raw image")
+
+
 def check_save(path: str, *, force: bool, own: Iterable[str] = ()) -> None:
     """Raise where a machine is not saved to `path`. A symbolic link in the place of the file is replaced, not followed.
 
@@ -92,13 +113,13 @@ def check_save(path: str, *, force: bool, own: Iterable[str] = ()) -> None:
             raise ExistsError(f"{path}: the machine itself uses this file, and it is not replaced; choose another name")
 
 
-def _check_place(path: str, real: str) -> None:
-    """Raise UsageError where the real path is in a place that has no snapshots."""
+def _check_place(path: str, real: str, what: str = "snapshots") -> None:
+    """Raise UsageError where the real path is in a place that has no snapshots, or `what` else is looked for."""
     for place in KERNELS_OWN:
         if _is_in(real, place) and not _is_in(real, SHARED_MEMORY):
-            raise UsageError(f"{path}: {place} is no place for snapshots")
+            raise UsageError(f"{path}: {place} is no place for {what}")
     if _is_in(real, os.path.realpath(directory.root())):
-        raise UsageError(f"{path}: the directory of running machines is no place for snapshots")
+        raise UsageError(f"{path}: the directory of running machines is no place for {what}")
 
 
 def _is_in(path: str, place: str) -> bool:

@@ -37,7 +37,8 @@ class LoadRequest:
 
     `identity` is the absolute path of the identity that opens an encrypted file. `require` are public keys, in
     hexadecimal, each with what it is called; one of them must have signed. With `time` "wall" the dates that devices
-    keep go on by the time since the snapshot was created.
+    keep go on by the time since the snapshot was created. `drives` are drives whose media come with the load, each with
+    the absolute path of its image; None empties one. The images of those in `raw` are taken as they are.
     """
 
     path: str
@@ -48,6 +49,21 @@ class LoadRequest:
     identity: str | None = None
     require: Mapping[str, str] | None = None
     time: str = "freeze"
+    drives: Mapping[str, str | None] = field(default_factory=dict)
+    raw: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRequest:
+    """Put the image at an absolute path into a drive; None takes out what is there, and leaves the tray open.
+
+    `force` opens a tray that the guest has locked, `raw` takes the image as it is, whatever it looks like.
+    """
+
+    drive: str
+    path: str | None
+    force: bool = False
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +96,9 @@ def parse(body: bytes, request: type[R]) -> R:
     for name in document:
         if name not in known:
             raise UsageError(f"unknown field {name!a}; known are: {', '.join(known) or 'none'}")
-    if "path" in known and "path" not in document:
-        raise UsageError("field path is missing")
+    for name in ("drive", "path"):
+        if name in known and name not in document:
+            raise UsageError(f"field {name} is missing")
     fields: dict[str, object] = {}
     for name, value in document.items():
         problem = known[name](value)
@@ -126,6 +143,17 @@ def _renames(value: object) -> str | None:
     return "not an object of old and new names"
 
 
+def _drives(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return "not an object of drives and the paths of their images"
+    found = (_or_null(_path)(path) for path in value.values())
+    return next((f"an object with a path that is {problem}" for problem in found if problem is not None), None)
+
+
+def _name(value: object) -> str | None:
+    return None if isinstance(value, str) else "not a string"
+
+
 def _keys(value: object) -> str | None:
     if isinstance(value, dict) and all(_KEY.fullmatch(key) and isinstance(name, str) for key, name in value.items()):
         return None
@@ -151,7 +179,10 @@ CHECKS: Final[Mapping[type, Mapping[str, Check]]] = {
         "identity": _or_null(_path),
         "require": _or_null(_keys),
         "time": _time,
+        "drives": _drives,
+        "raw": _names,
     },
+    MediaRequest: {"drive": _name, "path": _or_null(_path), "force": _flag, "raw": _flag},
     StepRequest: {"ticks": _number, "blocks": _number, "ns": _number},
     EmptyRequest: {},
 }

@@ -20,13 +20,15 @@ from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
 from chkpt.manager import DeviceEntry, LoadReport, SaveReport
 from chkpt.seal import PublicKey, TrustedKeys, Verdict, open_snapshot, require
-from chkpt.service import paths
+from chkpt.service import media, paths
 from chkpt.service.elapsed import seconds_since
 from chkpt.service.messages import (
     BackendInfo,
     CpuInfo,
     DeviceInfo,
     DeviceList,
+    DriveInfo,
+    DriveList,
     FrontendInfo,
     LoadReply,
     MachineInfo,
@@ -34,7 +36,7 @@ from chkpt.service.messages import (
     StepReply,
     WorkInfo,
 )
-from chkpt.service.requests import LoadRequest, SaveRequest, StepRequest
+from chkpt.service.requests import LoadRequest, MediaRequest, SaveRequest, StepRequest
 from chkpt.service.saving import destination, save_to, skips
 from chkpt.service.tap import Tap
 from chkpt.snapshot import Reader, Sign, Summary, Writable, dump
@@ -73,6 +75,10 @@ class RunningMachine:
     def devices(self) -> "Future[DeviceList]":
         """Tell the devices, what they claim and what is connected to them."""
         return self.loop.submit(self._devices)
+
+    def media(self) -> "Future[DriveList]":
+        """Tell the drives and what is in each."""
+        return self.loop.submit(lambda: DriveList(drives=media.drives(self._machine)))
 
     def pause(self) -> "Future[MachineInfo]":
         """Stop the clock and the input from backends."""
@@ -191,6 +197,23 @@ class RunningMachine:
             backend=BackendInfo(type=backend.type, path=path if isinstance(path, str) else None),
         )
 
+    def change_medium(self, request: MediaRequest) -> DriveInfo:
+        """Put an image into a drive, or take out what is there. The machine runs on while the image is opened.
+
+        Raises:
+            NotFoundError: there is no such drive, or no such file.
+            UsageError: it is a hard disk; or there are no images in that place, see `chkpt.service.paths`.
+            ConfigError, StorageError: it is no image of a disk, or cannot be opened.
+            ConflictError: the guest has locked the tray, and `force` is not given.
+            NoMachineError: the machine has ended.
+        """
+        media.check(self._machine, request.drive)
+        raw = [request.drive] if request.raw else []
+        with media.opened(self._machine, {request.drive: request.path}, raw) as found:
+            medium = found[request.drive]
+            put = media.put
+            return self.loop.submit(lambda: put(self._machine, request.drive, medium, force=request.force)).result()
+
     @contextmanager
     def _working(self, what: str) -> Iterator[Callable[[int, int], None]]:
         """Show how far a save or a load has come; yield what is to be told that. They come one after the other.
@@ -248,7 +271,10 @@ class RunningMachine:
         """
         paths.check_load(request.path)
         identity = None if request.identity is None else Path(request.identity)
-        with open_snapshot(request.path, identity=identity, trusted=self._trusted) as reader:
+        with (
+            open_snapshot(request.path, identity=identity, trusted=self._trusted) as reader,
+            media.opened(self._machine, request.drives, request.raw) as found,
+        ):
             signed_by = [] if request.require is None else trusted_ids(reader, request.require)
             checkpoint = reader.checkpoint()
             seconds = seconds_since(reader) if request.time == "wall" else 0
@@ -264,6 +290,7 @@ class RunningMachine:
                     rename=request.rename,
                     strict=request.strict,
                     seconds=seconds,
+                    media=found,
                 )
                 self.loop.end_step()
                 self.loop.rebase()

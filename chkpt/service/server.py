@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from chkpt.errors import DeviceError
 from chkpt.interop.chardev import Chardev, QtestChannel
 from chkpt.machine import Machine, MachineConfig
 from chkpt.machine.loop import RunLoop
+from chkpt.machine.media import leaving_out
 from chkpt.machine.pace import Pace
 from chkpt.manager import installed_backend_types
 from chkpt.seal import TrustedKeys
@@ -44,7 +45,8 @@ GRACE_SECONDS: Final = 5
 class Launch:
     """What to run: a machine's configuration, and how it begins.
 
-    `load` is the snapshot it begins from, open; it is closed once it is loaded. With `dates_advance` the dates that its
+    `load` is the snapshot it begins from, open; it is closed once it is loaded; its discs in the drives
+    `left_out` have been taken out, for the guest. With `dates_advance` the dates that its
     devices keep go on by the time since it was created. `trusted` are the keys of which one
     must have signed what is loaded later, None where none need have. `qtest` is where its qtest client is and
     `qtest_text` the same as it was given; `until` is where it ends by itself, and `output` the descriptor that then
@@ -55,6 +57,7 @@ class Launch:
 
     config: MachineConfig
     load: Reader | None = None
+    left_out: Collection[str] = ()
     dates_advance: bool = False
     trusted: TrustedKeys | None = None
     paused: bool = False
@@ -134,7 +137,8 @@ def _load(machine: Machine, launch: Launch) -> None:
     if launch.load is not None:
         with launch.load as reader:
             seconds = seconds_since(reader) if launch.dates_advance else 0
-            machine.load(reader.checkpoint(), seconds=seconds)
+            with leaving_out(machine, launch.left_out):
+                machine.load(reader.checkpoint(), seconds=seconds)
 
 
 def _pace(launch: Launch) -> Pace:

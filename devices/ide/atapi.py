@@ -82,6 +82,7 @@ class Cdrom:
         self._event = MediaEvent.NONE
         self._tray_open = False
         self._locked = False
+        self.leaves_out = False
         self._commands: dict[int, Callable[[], None]] = {
             **self.settings.commands(),
             Command.DEVICE_RESET: self.sign,
@@ -112,7 +113,7 @@ class Cdrom:
             Packet.MECHANISM_STATUS: self._mechanism_status,
         }
 
-    # -- the medium (BlockFrontend) -----------------------------------------------------------------------------------
+    # -- the medium (RemovableFrontend) -------------------------------------------------------------------------------
 
     def connect(self, backend: BlockBackend, /) -> None:
         """Take a disc, and close the tray."""
@@ -124,6 +125,24 @@ class Cdrom:
         """Lose the disc. A read that waits for it fails."""
         self._backend = None
         self._event = MediaEvent.REMOVAL
+        self.retry()
+
+    @property
+    def tray_open(self) -> bool:
+        """Whether the tray is open."""
+        return self._tray_open
+
+    @property
+    def locked(self) -> bool:
+        """Whether the guest keeps the tray closed (PREVENT ALLOW MEDIUM REMOVAL)."""
+        return self._locked and not self._tray_open
+
+    def eject(self) -> None:
+        """Open the tray, locked or not. The disc is there until `disconnect` takes it."""
+        if not self._tray_open:
+            self._tray_open = True
+            if self._backend is not None:
+                self._event = MediaEvent.REMOVAL
         self.retry()
 
     def retry(self) -> None:
@@ -223,8 +242,7 @@ class Cdrom:
         """Carry out a command packet."""
         code = packet[0]
         if self._attention and code not in ABOVE_ATTENTION:
-            attention, self._attention = self._attention, Attention.NONE
-            self._fail(mmc.UNIT_ATTENTION, attention.value)
+            self._fail_for_attention()
             return
         if code != Packet.REQUEST_SENSE:
             self._sense = (0, 0, 0)
@@ -247,6 +265,10 @@ class Cdrom:
         self._sense = (key, code, qualifier)
         self.task.nsector = COMMAND | TO_HOST
         self.task.abort(key << 4)
+
+    def _fail_for_attention(self) -> None:
+        attention, self._attention = self._attention, Attention.NONE
+        self._fail(mmc.UNIT_ATTENTION, attention.value)
 
     def _block_size(self, transfer: Transfer, left: int) -> int:
         """Return how many bytes the next block has. All blocks but the last are even."""
@@ -319,6 +341,9 @@ class Cdrom:
         assert transfer is not None
         size = self._block_size(transfer, transfer.left)
         count, end = divmod(transfer.skip + size, CD_SECTOR)
+        if self._attention:  # another disc has come since the read began
+            self._fail_for_attention()
+            return
         if backend is None or self._tray_open:
             self._fail(mmc.NOT_READY, mmc.MEDIUM_NOT_PRESENT)
             return
@@ -377,13 +402,10 @@ class Cdrom:
                 self._done()
 
     def _eject(self) -> None:
-        if self._locked and not self._tray_open:
+        if self.locked:
             self._fail(mmc.ILLEGAL_REQUEST, mmc.LOAD_OR_EJECT_FAILED, mmc.REMOVAL_PREVENTED)
             return
-        if not self._tray_open:
-            self._tray_open = True
-            if self._backend is not None:
-                self._event = MediaEvent.REMOVAL
+        self.eject()
         self._done()
 
     def _prevent_allow(self, packet: bytes) -> None:
@@ -468,7 +490,7 @@ class Cdrom:
 
     def check(self, state: DriveState, where: str) -> None:
         """Refuse a state that this drive cannot have. Change nothing. Raise StateError."""
-        if (state.disk is None) != (self._backend is None):
+        if (state.disk is None) != (self._backend is None) and not (self.leaves_out and self._backend is None):
             there, here = ("no disc", "one") if state.disk is None else ("a disc", "none")
             raise StateError(f"{where} has {there}, but this drive has {here}: connect or disconnect its backend")
         if self._backend is not None and state.disk is not None:
@@ -489,6 +511,9 @@ class Cdrom:
         self._event = atapi.event
         self._tray_open = atapi.tray_open
         self._locked = atapi.locked
+        if self._backend is None and state.disk is not None:
+            self.eject()
+            self.disconnect()
 
 
 def _short(packet: bytes, at: int) -> int:

@@ -25,7 +25,7 @@ BASE: Final = "http://machine"
 
 MODES: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
-ON_CONDITION: Final = {"/v1/save", "/v1/load", "/v1/step"}
+ON_CONDITION: Final = {"/v1/save", "/v1/load", "/v1/media", "/v1/step"}
 """Where a request of the right form may still be refused: by the files that are there, or a machine without a CPU."""
 
 OPERATIONS: Final = [(path, method.upper()) for path, methods in OPENAPI["paths"].items() for method in methods]

@@ -30,6 +30,9 @@ REPLIES = [
     messages.DeviceInfo,
     messages.FrontendInfo,
     messages.BackendInfo,
+    messages.MediumInfo,
+    messages.DriveInfo,
+    messages.DriveList,
     messages.SkipInfo,
     messages.SaveReply,
     messages.LoadReply,
@@ -40,7 +43,13 @@ REPLIES = [
     messages.ErrorReply,
 ]
 
-REQUESTS = [requests.SaveRequest, requests.LoadRequest, requests.StepRequest, requests.EmptyRequest]
+REQUESTS = [
+    requests.SaveRequest,
+    requests.LoadRequest,
+    requests.MediaRequest,
+    requests.StepRequest,
+    requests.EmptyRequest,
+]
 
 
 def operations() -> dict[tuple[str, str], dict[str, Any]]:
@@ -59,6 +68,7 @@ def schema_of(hint: object) -> dict[str, Any]:
         bool: {"type": "boolean"},
         str | None: {"type": ["string", "null"]},
         int | None: {"type": ["integer", "null"]},
+        Mapping[str, str | None]: {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
         Mapping[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
         dict[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
     }
@@ -126,7 +136,7 @@ def test_fields_of_requests(request_type: type) -> None:
     assert schema["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("name", ["SaveRequest", "LoadRequest"])
+@pytest.mark.parametrize("name", ["SaveRequest", "LoadRequest", "MediaRequest"])
 @given(path=st.text().map(lambda text: f"/{text}") | st.text() | st.integers(4080, 4110).map(lambda n: "/x" * (n // 2)))
 def test_path_that_is_taken_is_one_by_its_schema(name: str, path: str) -> None:
     schema = SCHEMAS[name]["properties"]["path"]

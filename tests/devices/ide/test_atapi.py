@@ -264,13 +264,19 @@ def test_a_read_that_waits_fails_when_the_disc_is_taken_away() -> None:
     assert bench.sense() == NOT_READY
 
 
-def test_a_read_under_way_fails_where_a_shorter_disc_ends(cd: Bench) -> None:
+@pytest.mark.parametrize(
+    ("sectors", "cut"), [(4 * 10, False), (4 * CD_SECTORS, False), (4 * CD_SECTORS, True)], ids=["shorter", "", "saved"]
+)
+def test_a_read_under_way_never_goes_on_on_another_disc(cd: Bench, sectors: int, *, cut: bool) -> None:
+    """MMC-2, "Unit Attention Condition": the rest would be of a file that the guest has not asked for."""
     cd.packet(*read_10(CD_SECTORS - 2, 2), limit=2048)
     cd.machine.devices.disconnect_block("ide0.0")
-    cd.machine.devices.connect_block("ide0.0", Medium(4 * 10, read_only=True))
-    cd.read_bytes(2048)
-    assert cd.inb(STATUS) == FAILED
-    assert cd.inb(ERROR) == 0x50
+    cd.machine.devices.connect_block("ide0.0", Medium(sectors, read_only=True))
+    bench = cd.twin() if cut else cd
+    assert bench.read_bytes(2048) == content((CD_SECTORS - 2) * 2048, 2048)
+    assert bench.inb(STATUS) == FAILED
+    assert bench.sense() == MEDIUM_CHANGED
+    assert bench.packet(0) == IDLE
 
 
 # -- replies ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,194 @@
+"""The media of a machine's drives: what is in each, how one is changed, and how a load brings others.
+
+A disc is changed under a running guest as by its drive's button, which the guest may have locked. A hard disk never is.
+A load makes the whole drive another, so it may exchange both.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from chkpt.context import Checkpoint
+from chkpt.device import BlockBackend, BlockFrontend, FrontendKind, RemovableFrontend
+from chkpt.errors import ConflictError, HalfLoadedError, SaveError, UsageError
+from chkpt.machine import config as machine_config
+from chkpt.machine.config import BackendConfig, Table
+from chkpt.manager import DeviceEntry, DeviceManager, device_names
+from chkpt.state import owned
+
+if TYPE_CHECKING:
+    from chkpt.machine.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A medium that is open: its backend, and the table that a configuration has for it."""
+
+    backend: BlockBackend
+    table: Table
+
+
+def open_image(machine: "Machine", drive: str, path: str, *, raw: bool = False) -> Medium:
+    """Open an image for a drive, which may take long. The caller closes it. Another thread may call this.
+
+    With `raw` it is taken as it is, whatever it looks like.
+
+    Raises:
+        NotFoundError: there is no such drive.
+        ConfigError, StorageError: it cannot be a medium, or cannot be opened.
+    """
+    options: dict[str, object] = {"path": path}
+    if isinstance(machine.devices.ends.block.find(drive), RemovableFrontend):
+        options["read_only"] = True
+    if raw:
+        options["format"] = "raw"
+    return Medium(machine.open_backend(BackendConfig(drive, "image", options)), {"type": "image", **options})
+
+
+def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool = False) -> None:
+    """Take the medium out of a drive, which leaves the tray open, or put another one in, which closes it.
+
+    Args:
+        machine: whose drive it is.
+        drive: the name of its frontend, such as `ide1.0`.
+        medium: what is put in; it belongs to the machine from now on, unless this raises.
+        force: open a tray that the guest has locked.
+
+    Raises:
+        NotFoundError: there is no such drive.
+        UsageError: it is a hard disk.
+        ConflictError: its guest has locked the tray. Nothing has changed.
+    """
+    frontend = removable(machine.devices.ends.block.find(drive), drive)
+    if frontend.locked and not force:
+        raise ConflictError(
+            f"drive {drive}: the guest has locked the tray; let it unmount or eject the disc, or insist with --force"
+        )
+    config = machine_config.with_backends(machine.config, {drive: None if medium is None else medium.table})
+    old = machine.devices.ends.block.backends.get(drive)
+    frontend.eject()
+    if old is not None:
+        machine.devices.disconnect_block(drive)
+    if medium is not None:
+        machine.devices.connect_block(drive, medium.backend)
+    machine.config = config
+    if old is not None:
+        old.close()
+
+
+def removable(frontend: BlockFrontend, drive: str) -> RemovableFrontend:
+    """Return the frontend of a drive whose medium can be changed at any time. Raise UsageError for another."""
+    if not isinstance(frontend, RemovableFrontend):
+        raise UsageError(
+            f"drive {drive} is a hard disk, which is not changed while the machine runs; "
+            f"load a snapshot with --drive {drive}=PATH, or run the machine anew with it"
+        )
+    return frontend
+
+
+@contextmanager
+def leaving_out(machine: "Machine", drives: Collection[str]) -> Iterator[None]:
+    """Let a load in the block leave out the discs that a snapshot has in these drives, which are empty here.
+
+    Raises:
+        NotFoundError: there is no such drive.
+    """
+    frontends = [machine.devices.ends.block.find(drive) for drive in drives]
+    _leave_out(frontends, wanted=True)
+    try:
+        yield
+    finally:
+        _leave_out(frontends, wanted=False)
+
+
+def _leave_out(frontends: Iterable[BlockFrontend], *, wanted: bool) -> None:
+    for frontend in frontends:
+        if isinstance(frontend, RemovableFrontend):
+            frontend.leaves_out = wanted
+
+
+class Exchange:
+    """Other media for some drives, which come with a load and go again where it fails."""
+
+    def __init__(self, devices: DeviceManager, media: Mapping[str, Medium | None]) -> None:
+        """Take the media, of which nothing is connected yet; None empties a drive.
+
+        Raises:
+            NotFoundError: there is no such drive.
+        """
+        self._devices = devices
+        self._media = {drive: None if medium is None else medium.backend for drive, medium in media.items()}
+        self._frontends = {drive: devices.ends.block.find(drive) for drive in media}
+        self._owners = [entry for entry in devices if self._drives_of(entry)]
+        self._old: dict[str, BlockBackend] = {}
+        self._before: list[tuple[DeviceEntry, object]] = []
+
+    def _drives_of(self, entry: DeviceEntry) -> list[str]:
+        own = {name for kind, name in self._devices.ends.of(entry.name) if kind is FrontendKind.BLOCK}
+        return [drive for drive in self._media if drive in own]
+
+    def check(
+        self, checkpoint: Checkpoint, only: Collection[str], skip: Collection[str], rename: Mapping[str, str]
+    ) -> None:
+        """Refuse media for devices that are not loaded: to those it would be a change while they run.
+
+        Raises:
+            UsageError: there is one.
+            RefusedError: the snapshot has no table of names.
+        """
+        loaded = {rename.get(name, name) for name in device_names(checkpoint.contexts)} if self._owners else set()
+        for entry in self._owners:
+            if entry.name not in loaded or entry.name in skip or (only and entry.name not in only) or not entry.loads:
+                drive = self._drives_of(entry)[0]
+                raise UsageError(f"drive {drive}: device {entry.name} is not loaded, so its media stay as they are")
+
+    def make(self) -> None:
+        """Exchange the media. What fails on the way is for `undo`.
+
+        Raises:
+            SaveError: a device cannot be saved, so it could not be put back. Nothing has changed.
+        """
+        for entry in self._owners:
+            if not entry.saves:
+                raise SaveError(f"device {entry.name} cannot be saved, so a load cannot exchange its media")
+        self._before = [(entry, owned(entry.save())) for entry in self._owners]
+        for drive, backend in self._media.items():
+            if drive in self._devices.ends.block.backends:
+                self._old[drive] = self._devices.disconnect_block(drive)
+            if backend is not None:
+                self._devices.connect_block(drive, backend)
+            else:
+                _leave_out([self._frontends[drive]], wanted=True)
+
+    def undo(self, cause: BaseException) -> None:
+        """Put everything back after a load that failed: the media, and the devices as they were. It may be done twice.
+
+        Raises:
+            HalfLoadedError: not everything could be put back.
+        """
+        try:
+            self._undo()
+        except Exception as exc:  # noqa: BLE001  whatever it is, a drive is neither what it was nor what it was to be
+            raise HalfLoadedError(f"the load failed ({cause!r}), and so did putting media back ({exc!r})") from cause
+
+    def _undo(self) -> None:
+        for drive, new in self._media.items():
+            now, old = self._devices.ends.block.backends.get(drive), self._old.get(drive)
+            if now is not None and now is new:
+                self._devices.disconnect_block(drive)
+            if old is not None and now is not old:
+                self._devices.connect_block(drive, old)
+        _leave_out(self._frontends.values(), wanted=False)
+        for entry, state in self._before:
+            entry.load(state)
+
+    def finish(self) -> None:
+        """Close the media that were there before. Nothing can be undone any more."""
+        _leave_out(self._frontends.values(), wanted=False)
+        for backend in self._old.values():
+            backend.close()
+
+
+NOTHING: Final[Mapping[str, Medium | None]] = {}
+"""No medium for any drive: a load as it usually is."""

@@ -1,0 +1,83 @@
+"""The drives of a running machine: what is in each, and how images get into them."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from chkpt.device import FrontendKind, RemovableFrontend
+from chkpt.machine import Machine
+from chkpt.machine.media import Medium, change, open_image, removable
+from chkpt.service import paths
+from chkpt.service.messages import DriveInfo, MediumInfo
+
+
+def drives(machine: Machine) -> list[DriveInfo]:
+    """Return every drive. For the thread of the machine's loop."""
+    devices = machine.devices
+    return [
+        _drive(machine, name)
+        for entry in devices
+        for kind, name in devices.ends.of(entry.name)
+        if kind is FrontendKind.BLOCK
+    ]
+
+
+def _drive(machine: Machine, name: str) -> DriveInfo:
+    block = machine.devices.ends.block
+    frontend, backend = block.find(name), block.backends.get(name)
+    tray = frontend if isinstance(frontend, RemovableFrontend) else None
+    medium = None
+    if backend is not None:
+        configured = {each.frontend: each for device in machine.config.devices for each in device.backends}.get(name)
+        path = None if configured is None else configured.options.get("path")
+        medium = MediumInfo(
+            type="unknown" if configured is None else configured.type,
+            path=path if isinstance(path, str) else None,
+            size=backend.size,
+            read_only=backend.read_only,
+        )
+    return DriveInfo(
+        drive=name,
+        removable=tray is not None,
+        tray_open=tray is not None and tray.tray_open,
+        locked=tray is not None and tray.locked,
+        medium=medium,
+    )
+
+
+@contextmanager
+def opened(
+    machine: Machine, wanted: Mapping[str, str | None], raw: Collection[str]
+) -> Iterator[dict[str, Medium | None]]:
+    """Open the images for some drives, which may take long; they are closed if the block raises.
+
+    The images of the drives in `raw` are taken as they are.
+
+    Raises:
+        UsageError, NotFoundError, StorageError: see `chkpt.service.paths.check_medium`.
+        ConfigError: one is no image of a disk.
+        NotFoundError: there is no such drive.
+    """
+    media: dict[str, Medium | None] = {}
+    try:
+        for drive, path in wanted.items():
+            machine.devices.ends.block.find(drive)
+            if path is not None:
+                paths.check_medium(path)
+            media[drive] = None if path is None else open_image(machine, drive, path, raw=drive in raw)
+        yield media
+    except BaseException:
+        for medium in media.values():
+            if medium is not None:
+                medium.backend.close()
+        raise
+
+
+def check(machine: Machine, drive: str) -> None:
+    """Refuse a drive whose medium cannot be changed, before one is opened. Raise NotFoundError, UsageError."""
+    removable(machine.devices.ends.block.find(drive), drive)
+
+
+def put(machine: Machine, drive: str, medium: Medium | None, *, force: bool) -> DriveInfo:
+    """Change the medium of a drive, and return the drive. For the thread of the machine's loop. See `change`."""
+    change(machine, drive, medium, force=force)
+    return _drive(machine, drive)

@@ -200,7 +200,15 @@ class Host(Protocol):
     def claim_msrs(
         self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
     ) -> None:
-        """Answer at `count` model-specific registers: `read(msr)`, `write(msr, value)`. Raises ConflictError."""
+        """Answer at `count` model-specific registers: `read(msr)`, `write(msr, value)`.
+
+        `Machine.msrs` reaches them: for a processor of the embedder's own. The processor of `[cpu]` does not, as its
+        engine keeps RDMSR and WRMSR to itself: a machine that has one refuses such a device.
+
+        Raises:
+            ConflictError: one of them has an owner.
+            ConfigError: the machine has a processor of ours.
+        """
 
     def claim_memory(
         self, first: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], /

@@ -199,9 +199,8 @@ def _found(path: Path, text: bytes) -> Found:
         if cpu.values["activity"] != "halted":
             raise ChkptError(f"{path}: the guest is not at its end")
         disk = drive.contexts["disk"]
-        changed = disk.values["changed"]
-        assert isinstance(changed, bytes)
-        return Found(ticks, clock, _digest(_ram(reader)), _digest(changed + blob_bytes(disk.blobs["blocks"])), text)
+        content = blob_bytes(disk.blobs["changed"]) + blob_bytes(disk.blobs["blocks"])
+        return Found(ticks, clock, _digest(_ram(reader)), _digest(content), text)
 
 
 def _digest(content: bytes) -> str:

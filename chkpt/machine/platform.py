@@ -23,6 +23,7 @@ class MachinePlatform:
         self.request_reset = machine.requests.request_reset
         self.request_exit = machine.requests.request_exit
         self._map_msrs = machine.msrs.map
+        self._has_processor = machine.config.cpu is not None
         self._map_memory = machine.memory.map
         self._irq = machine.irq
         self._a20 = machine.a20
@@ -40,7 +41,12 @@ class MachinePlatform:
     def map_msrs(
         self, first: int, count: int, read: Callable[[int], int], write: Callable[[int, int], None], /
     ) -> Callable[[], None]:
-        """Route accesses to these MSRs."""
+        """Route accesses to these MSRs. Raise ConfigError if the machine has a processor: it would not reach them."""
+        if self._has_processor:
+            raise ConfigError(
+                f"MSR {first:#x}: the processor of [cpu] does not let RDMSR and WRMSR out to devices; "
+                "leave out [cpu], or the device"
+            )
 
         def write_and_settle(msr: int, value: int) -> None:
             write(msr, value)

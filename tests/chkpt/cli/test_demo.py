@@ -67,7 +67,7 @@ def test_the_guest_goes_on_as_if_it_had_not_been_killed(
     assert list(found) == ["ticks of the processor", "clock", "serial port", "RAM", "disk"]
     assert all(one == two for one, two in found.values())
     assert "    | total: 1024 sectors checked, 0 wrong, 2048 interrupts of the disk\n" in ended.out
-    assert "\n$ chkpt inspect demo cpu\ncpu: type cpu, version 1\ncpu.ticks: " in ended.out
+    assert "\n$ chkpt inspect demo cpu\ncpu: type cpu, version 2\ncpu.ticks: " in ended.out
     assert "\n$ chkpt inspect demo ide0/drive0/transfer.offset\ndevices/ide0/drive0/transfer.offset: " in ended.out
     assert (
         len([line for line in ended.out.splitlines() if "    | " not in line]) <= 34

@@ -336,6 +336,23 @@ class BlockBackend(Protocol):
         """Give back the host's resources."""
 
 
+@runtime_checkable
+class Identifies(Protocol):
+    """A block backend whose base takes long to identify, which is done beside the machine.
+
+    `like` is the identity in a state that is to be loaded; empty where the disk is to be saved.
+    """
+
+    def is_identified(self, like: bytes, /) -> bool:
+        """Tell whether `save`, and `check` of a state with the identity `like`, have not to wait for an identity."""
+
+    def identify(self, like: bytes, /) -> None:
+        """Wait until that is so. Any thread may call this. Raise StorageError where it cannot be."""
+
+    def end_identifying(self) -> None:
+        """Let all that waits for an identity fail, now and later: the machine ends. Any thread may call this."""
+
+
 class BlockFrontend(Protocol):
     """A drive that takes a disk."""
 

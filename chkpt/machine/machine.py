@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from chkpt.context import Checkpoint, Context, Value, owned_context
-from chkpt.device import FrontendKind, OfMachine
+from chkpt.device import FrontendKind, Identifies, OfMachine
 from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, RefusedError, SaveError, StateError
 from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
@@ -322,6 +322,21 @@ class Machine:
         ram = None if memory is None else memory.blobs.get("ram")
         if memory is not None and ram is not None and ram.size == self.config.memory:
             memory.blobs["ram"] = ReadyRam(ram_of(ram, progress))
+
+    def unidentified(self, likes: Collection[bytes] = ()) -> list[Identifies]:
+        """Return the disks that a save, or a load of states with these identities, would wait for.
+
+        Whoever must not let the machine stand still for that calls their `identify` first.
+        """
+        return [disk for disk in self._identified() if not all(map(disk.is_identified, (b"", *likes)))]
+
+    def end_identifying(self) -> None:
+        """Let whatever waits for the identity of a disk fail, as the machine is to end. Any thread may call this."""
+        for disk in self._identified():
+            disk.end_identifying()
+
+    def _identified(self) -> list[Identifies]:
+        return [disk for disk in list(self.devices.ends.block.backends.values()) if isinstance(disk, Identifies)]
 
     def _schemas(self, parts: Collection[str], devices: Collection[str]) -> bytes:
         """Return what the states in a snapshot declare, by their types: it outlives their classes (decision 0023)."""

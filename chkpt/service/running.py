@@ -5,16 +5,18 @@ waiting for the disk, is done by whoever asks.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
+from typing import Final, TypeVar
 
 from chkpt.context import Checkpoint
-from chkpt.device import FrontendKind
+from chkpt.device import FrontendKind, Identifies
 from chkpt.errors import LoadError, RefusedError, UsageError
+from chkpt.machine.disks import identities
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
@@ -40,6 +42,11 @@ from chkpt.service.requests import LoadRequest, MediaRequest, SaveRequest, StepR
 from chkpt.service.saving import destination, save_to, skips
 from chkpt.service.tap import Tap
 from chkpt.snapshot import Reader, Sign, Summary, Writable, dump
+
+_ATTEMPTS: Final = 3
+"""How often an image that changes may be identified while the guest runs."""
+
+T = TypeVar("T")
 
 
 class RunningMachine:
@@ -246,15 +253,42 @@ class RunningMachine:
         """
 
         def capture() -> tuple[Checkpoint, SaveReport, int]:
+            """Save the machine, which stands still meanwhile."""
             checkpoint = Checkpoint()
             return checkpoint, self._machine.save(checkpoint, copy=True), self._machine.clock.now
 
         def encode(file: Writable, sign: Sign | None) -> tuple[Summary, SaveReport, int]:
             with self._working("save") as progress:
-                checkpoint, report, clock_ns = self.loop.submit(capture).result()
+                checkpoint, report, clock_ns = self._once_identified(capture)
                 return dump(checkpoint, file, sign=sign, progress=progress), report, clock_ns
 
         return save_to(destination(request, self._machine.config), encode)
+
+    def _once_identified(self, call: Callable[[], T], likes: Collection[bytes] = ()) -> T:
+        """Let the loop call what needs the identities of the disks, once they are known: the guest runs on meanwhile.
+
+        An image that changes in between is identified once more, but the last time the machine waits for it.
+        """
+        for _ in range(_ATTEMPTS):
+            done: list[T] = []
+
+            def attempt(done: list[T] = done) -> list[Identifies]:
+                waiting = self._machine.unidentified(likes)
+                if not waiting:
+                    done.append(call())
+                return waiting
+
+            for disk in self.loop.submit(attempt).result():
+                for like in (b"", *likes):
+                    disk.identify(like)
+            if done:
+                return done[0]
+        return self.loop.submit(call).result()
+
+    def end_waits(self) -> None:
+        """Let nothing that was asked keep the machine from its end: a step, or a wait for the identity of a disk."""
+        self.end_step()
+        self._machine.end_identifying()
 
     def load(self, request: LoadRequest) -> LoadReply:
         """Load the machine from a file.
@@ -297,7 +331,7 @@ class RunningMachine:
                 return report, self._machine.clock.now
 
             try:
-                report, clock_ns = self.loop.submit(call).result()
+                report, clock_ns = self._once_identified(call, identities(checkpoint))
             except (RefusedError, LoadError) as exc:
                 if str(exc).startswith(f"{request.path}: "):
                     raise

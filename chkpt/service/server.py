@@ -327,7 +327,7 @@ def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, re
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = _Server(config, ready, running.end_step)
+    server = _Server(config, ready, running.end_waits)
     ending.server = server
     thread = threading.Thread(target=run, name=f"machine {running.name}")
     running.loop.rebase()

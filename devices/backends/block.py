@@ -12,7 +12,6 @@ download cut short.
 """
 
 import errno
-import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from chkpt.context import SparseBlob
 from chkpt.device import SECTOR_SIZE, BackendType, DiskState, FrontendKind, Length, Range
 from chkpt.errors import ChkptError, ConfigError, StateError, StorageError
 from devices.backends.block_map import BlockMap
-from devices.backends.identity import Kind, extents_of, identity_of, kind_of
+from devices.backends.identity import Kind, kind_of
+from devices.backends.image import Image
 from devices.backends.image_formats import HEAD_SIZE, recognised, refusal
 
 BLOCK_SIZE: Final = 4096
@@ -79,6 +79,8 @@ class CowDisk:
         close: Callable[[], None],
         *,
         read_only: bool = False,
+        is_identified: Callable[[Kind], bool] = lambda _: True,
+        end_identifying: Callable[[], None] = lambda: None,
     ) -> None:
         """Lay an empty set of changes over a base.
 
@@ -89,6 +91,8 @@ class CowDisk:
             identify: returns the base's identity of this kind, empty where the base is zeros, or raises OSError.
             close: gives back what the base holds.
             read_only: whether writes fail.
+            is_identified: whether `identify` would return at once.
+            end_identifying: lets a call of `identify` that waits fail.
         """
         self._name = name
         self._size = size
@@ -96,6 +100,8 @@ class CowDisk:
         self._identify = identify
         self._close = close
         self._read_only = read_only
+        self._is_identified = is_identified
+        self.end_identifying = end_identifying
         self._blocks: dict[int, bytes] = {}  # those changed blocks that are not zeros
         self._changed = BlockMap(-(-size // BLOCK_SIZE))
         self._pieces: dict[int, bytes] = {}  # as of the last save
@@ -173,8 +179,8 @@ class CowDisk:
     def save(self) -> DiskState:
         """Return the disk's identity and its changes; later writes do not alter what was returned.
 
-        The work is in proportion to what was written since the last save. The identity of an image is computed at the
-        first one, which reads the image once.
+        The work is in proportion to what was written since the last save. The identity of a large image is waited for,
+        unless it `is_identified`.
 
         Raises:
             StorageError: the image cannot be read for its identity.
@@ -208,6 +214,15 @@ class CowDisk:
             return self._identify(kind)
         except OSError as exc:
             raise StorageError(f"{self._name} cannot be read for its identity: {exc.strerror}") from exc
+
+    def is_identified(self, like: bytes, /) -> bool:
+        """Tell whether `save`, and `check` of a state with the identity `like`, have not to wait for an identity."""
+        return all(self._is_identified(kind) for kind in {Kind.PIECES, kind_of(like)})
+
+    def identify(self, like: bytes, /) -> None:
+        """Wait until that is so. Any thread may call this. Raise StorageError where the image cannot be read."""
+        for kind in sorted({Kind.PIECES, kind_of(like)}):
+            self._identity(kind)
 
     def check(self, state: DiskState, /) -> None:
         """Raise StateError where `state` is of another disk, or its parts do not fit together. Change nothing."""
@@ -275,52 +290,12 @@ def _changed_blocks(state: DiskState, changed: BlockMap) -> dict[int, bytes]:
 # -- the bases --------------------------------------------------------------------------------------------------------
 
 
-class _Image:
-    """A raw image on the host. An identity is computed when first asked for, and again when the file has changed."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        # O_NONBLOCK: a FIFO without a writer would wait for one; it changes nothing for files and block devices.
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        self._known: dict[Kind, tuple[tuple[int, int, int], bytes]] = {}
-
-    def kind(self) -> int:
-        return stat.S_IFMT(os.fstat(self._file).st_mode)
-
-    def size(self) -> int:
-        return os.lseek(self._file, 0, os.SEEK_END)
-
-    def read(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._file, length, offset)
-        while len(data) < length:
-            more = os.pread(self._file, length - len(data), offset + len(data))
-            if not more:
-                raise OSError(errno.EIO, f"{self._path} has become shorter")
-            data += more
-        return data
-
-    def identity(self, kind: Kind) -> bytes:
-        """Return the identity of the image, as it is now."""
-        status = os.fstat(self._file)
-        seen = (status.st_size, status.st_mtime_ns, status.st_ino)
-        known = self._known.get(kind)
-        if known is None or known[0] != seen:
-            size = self.size()
-            known = self._known[kind] = seen, identity_of(kind, size, self.read, extents_of(self._file, size))
-        return known[1]
-
-    def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-def _unfit(image: _Image, config: ImageConfig) -> ChkptError | None:
+def _unfit(image: Image, config: ImageConfig) -> ChkptError | None:
     """Return why the image cannot be a disk, None when it can. Raise OSError where it cannot be read."""
     path = config.path
-    if image.kind() not in {stat.S_IFREG, stat.S_IFBLK}:
+    if image.kind not in {stat.S_IFREG, stat.S_IFBLK}:
         return StorageError(f"image {path} is neither a file nor a block device; give a raw image")
-    size = image.size()
+    size = image.size
     if config.format is not ImageFormat.RAW:
         length = min(HEAD_SIZE, size)
         found = recognised(image.read(0, length), image.read(size - length, length))
@@ -345,7 +320,7 @@ def open_image(config: ImageConfig) -> CowDisk:
     """
     path = config.path
     try:
-        image = _Image(path)
+        image = Image(path)
     except OSError as exc:
         reason = exc.strerror
         raise StorageError(f"image {path} cannot be opened: {reason}; check the path and its permissions") from exc
@@ -356,7 +331,17 @@ def open_image(config: ImageConfig) -> CowDisk:
     if unfit is not None:
         image.close()
         raise unfit
-    return CowDisk(f"image {path}", image.size(), image.read, image.identity, image.close, read_only=config.read_only)
+    image.begin_identifying()
+    return CowDisk(
+        f"image {path}",
+        image.size,
+        image.read,
+        image.identity,
+        image.close,
+        read_only=config.read_only,
+        is_identified=image.is_identified,
+        end_identifying=image.end_identifying,
+    )
 
 
 def open_scratch(config: ScratchConfig) -> CowDisk:

@@ -46,16 +46,22 @@ def kind_of(identity: bytes) -> Kind:
     return Kind.WHOLE if len(identity) == _DIGEST_SIZE else Kind.PIECES
 
 
-def identity_of(kind: Kind, size: int, read: Read, extents: Extents) -> bytes:
-    """Return the identity of a content of `size` bytes. What `read` and `extents` raise goes through."""
-    return (_whole if kind is Kind.WHOLE else _pieces)(size, read, extents)
+def identity_of(
+    kind: Kind, size: int, read: Read, extents: Extents, check: Callable[[], object] = lambda: None
+) -> bytes:
+    """Return the identity of a content of `size` bytes.
+
+    `check` is called before each piece. What it, `read` and `extents` raise goes through.
+    """
+    return (_whole if kind is Kind.WHOLE else _pieces)(size, read, extents, check)
 
 
-def _pieces(size: int, read: Read, extents: Extents) -> bytes:
+def _pieces(size: int, read: Read, extents: Extents, check: Callable[[], object]) -> bytes:
     hasher = blake3(size.to_bytes(8, "little"), derive_key_context=_CONTEXT)
     following = 0  # a piece that two extents are in is read once
     for start, end in extents:
         for number in range(max(start // IDENTITY_PIECE, following), -(-end // IDENTITY_PIECE)):
+            check()
             offset = number * IDENTITY_PIECE
             piece = read(offset, min(IDENTITY_PIECE, size - offset))
             if not _ZEROS.startswith(piece):
@@ -64,15 +70,17 @@ def _pieces(size: int, read: Read, extents: Extents) -> bytes:
     return bytes((Kind.PIECES,)) + hasher.digest()
 
 
-def _whole(size: int, read: Read, extents: Extents) -> bytes:
+def _whole(size: int, read: Read, extents: Extents, check: Callable[[], object]) -> bytes:
     hasher = blake3()
     at = 0
     for start, end in (*extents, (size, size)):
         while at < start:
+            check()
             length = min(IDENTITY_PIECE, start - at)
             hasher.update(_ZEROS[:length])
             at += length
         while at < end:
+            check()
             content = read(at, min(IDENTITY_PIECE, end - at))
             hasher.update(content)
             at += len(content)

@@ -1,5 +1,6 @@
 """A whole snapshot checked without loading it, for the commands that tell whether it is good."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chkpt.errors import CorruptError
@@ -8,10 +9,11 @@ if TYPE_CHECKING:
     from chkpt.snapshot import Reader
 
 
-def check(reader: "Reader") -> None:
+def check(reader: "Reader", progress: Callable[[int, int], None] | None = None) -> None:
     """Read and check every byte of a snapshot, and the table of its devices' names as a load does.
 
     No device type needs to be installed. What remains to a load is whether the machine fits, and each state.
+    `progress` is called as by `Reader.verify`.
 
     Raises:
         CorruptError: a part is not what was written, or the table of names is none; the message names the part.
@@ -20,7 +22,7 @@ def check(reader: "Reader") -> None:
     """
     from chkpt.manager import device_names
 
-    reader.verify()
+    reader.verify(progress)
     contexts = reader.checkpoint().contexts
     try:
         device_names(contexts)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Store, saved_path
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Store, saved_path
 from chkpt.cli.output import plain, show, show_json
 from chkpt.cli.values import MAX_BYTES, shown, size
-from chkpt.errors import StorageError, UsageError
+from chkpt.errors import ChkptError, UsageError
 
 if TYPE_CHECKING:
     from chkpt.context import Value
@@ -29,6 +29,7 @@ def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="A snapshot: a name in the store, or a file as elsewhere.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The snapshot that A is compared with.")],
     *,
+    identity: Identity = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -36,23 +37,28 @@ def diff(
 
     A line begins with + for what only B has, with - for what only A has, with ~ for what changed. Of blobs and long
     runs of bytes the ranges that changed are shown, first and last byte. What the headers say about the writing of
-    the files (time, program) is not compared.
+    the files (time, program) is not compared. --identity opens whichever of the two is encrypted, or both.
 
     \b
     Exit status:
       0  the same
       1  different
-      2  the request itself is wrong, or a file cannot be read
+      2  the request itself is wrong, a file cannot be read, or an extra of chkpt is not installed
       3  no such snapshot
-      4  a snapshot was refused: corrupt or too new
+      4  a snapshot was refused: corrupt, too new, or encrypted for others
     """
-    from chkpt.snapshot import Reader
+    from chkpt.seal import open_snapshot
     from chkpt.snapshot.diff import compare
 
     try:
-        with Reader.open(saved_path(a, store)) as old, Reader.open(saved_path(b, store)) as new:
+        with (
+            open_snapshot(saved_path(a, store), identity=identity) as old,
+            open_snapshot(saved_path(b, store), identity=identity) as new,
+        ):
             found = compare(old.checkpoint(), new.checkpoint())
-    except StorageError as exc:
+    except ChkptError as exc:
+        if exc.exit_status != DIFFERENT:
+            raise
         raise UsageError(str(exc)) from exc  # its own status would say that the two differ
     if as_json:
         show_json(_json(found))

@@ -11,6 +11,7 @@ import typer
 from chkpt.cli.checked import check
 from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, saved_path, trusted
 from chkpt.cli.output import on_stdout, plain, show, show_columns, show_json
+from chkpt.cli.progress import bar
 from chkpt.cli.signed import lines as signed_lines
 from chkpt.cli.signed import signatures
 from chkpt.cli.values import flat, shown, size
@@ -77,7 +78,8 @@ def inspect(
     keys = trusted(trust)
     with open_snapshot(saved_path(snapshot, store), identity=identity) as reader:
         if verify:
-            check(reader)
+            with bar(f"verify {snapshot}", quiet=as_json) as progress:
+                check(reader, progress)
         if raw:
             assert context is not None
             _write_raw(find(reader, context))

@@ -1,26 +1,33 @@
-"""A bar on the terminal while a machine saves or loads; nothing where nobody looks, or where it is done at once."""
+"""A bar on the terminal for what takes long; nothing if stderr is not one, or if it is done at once."""
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from chkpt.cli.output import plain
 from chkpt.errors import ChkptError
-from chkpt.service.client import MachineClient
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from chkpt.service.client import MachineClient
 
 T = TypeVar("T")
 
 AFTER: Final = 0.3
-"""Seconds that a request may take before there is a bar."""
+"""Seconds that something may take before there is a bar."""
 
 EVERY: Final = 0.1
-"""Seconds between two looks at the machine."""
+"""Seconds between two states of a bar."""
 
 PATIENCE: Final = 0.5
 """Seconds that the machine may take to tell. While its RAM is copied it does not; Ctrl-C waits no longer than this."""
 
 
-def watched(machine: MachineClient, what: str, call: Callable[[], T], *, quiet: bool) -> T:
+def watched(machine: "MachineClient", what: str, call: Callable[[], T], *, quiet: bool) -> T:
     """Return what `call` returns, which lets `machine` save or load (`what`), and show how far that has come.
 
     `quiet` shows nothing, and neither does a stderr that is no terminal.
@@ -37,25 +44,56 @@ def watched(machine: MachineClient, what: str, call: Callable[[], T], *, quiet: 
         thread.join()
 
 
-def _show(machine: MachineClient, what: str, over: Event) -> None:
-    if over.wait(AFTER):
-        return
+@contextmanager
+def bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is to be called with the bytes done and all of them while this process does `what`.
+
+    The bar is gone at the end of the block. `quiet` shows nothing, and neither does a stderr that is no terminal.
+    """
+    shown: list[Progress] = []
+    due = time.monotonic() + AFTER
+
+    def progress(done: int, total: int) -> None:
+        nonlocal due
+        if time.monotonic() < due:
+            return
+        due = time.monotonic() + EVERY
+        if not shown:
+            shown.append(_bar(what))
+            shown[0].start()
+        shown[0].update(shown[0].task_ids[0], completed=done, total=total, refresh=True)
+
+    try:
+        yield progress if not quiet and sys.stderr.isatty() else lambda _done, _total: None
+    finally:
+        for each in shown:
+            each.stop()
+
+
+def _bar(what: str) -> "Progress":
+    """Return a bar that is drawn when it is refreshed, not by a thread of rich, which would outlive it."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    # Drawn here and not by rich's own thread, which outlives the bar: rich does not wait for its end.
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(f"{what} {machine.name}", total=None)
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    made = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+    made.add_task(plain(what), total=None)
+    return made
+
+
+def _show(machine: "MachineClient", what: str, over: Event) -> None:
+    if over.wait(AFTER):
+        return
+    with _bar(f"{what} {machine.name}") as shown:
         while not over.wait(EVERY):
             done, total = _done(machine, what)
             if total:
-                bar.update(task, completed=done, total=total)
-            bar.refresh()
+                shown.update(shown.task_ids[0], completed=done, total=total)
+            shown.refresh()
 
 
-def _done(machine: MachineClient, what: str) -> tuple[int, int]:
+def _done(machine: "MachineClient", what: str) -> tuple[int, int]:
     """Return the bytes done and all of them, 0 where the machine does not tell."""
     try:
         work = [each for each in machine.machine(PATIENCE)["work"] if each["what"] == what]

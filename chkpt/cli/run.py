@@ -27,6 +27,7 @@ from chkpt.cli.options import (
     trusted,
 )
 from chkpt.cli.output import show
+from chkpt.cli.progress import bar
 from chkpt.cli.saving import target
 from chkpt.cli.until import finish
 from chkpt.cli.until import parse as parse_until
@@ -171,6 +172,7 @@ def run(
             config,
             load=reader,
             left_out=[each for each, image in drives.items() if image is None],
+            loading=lambda: bar(f"load {config.name}", quiet=as_json),
             dates_advance=time == "wall",
             trusted=keys,
             paused=paused,

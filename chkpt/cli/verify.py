@@ -18,6 +18,7 @@ from chkpt.cli.options import (
     trusted,
 )
 from chkpt.cli.output import plain, show, show_json
+from chkpt.cli.progress import bar
 from chkpt.errors import ChkptError, SealedError
 
 NOT_CHECKED: Final = "encrypted, give --identity"
@@ -64,7 +65,7 @@ def verify(
     for name, path in paths.items():
         problem, checked = "", True
         try:
-            _verify(path, identity, keys)
+            _verify(name, path, identity, keys, quiet=as_json)
         except ChkptError as exc:
             checked = identity is not None or not isinstance(exc, SealedError)
             problem = str(exc) if checked else NOT_CHECKED
@@ -122,8 +123,8 @@ def _tell(repaired: _Repaired) -> None:
         show(plain(f"kept {path}: {reason}"))
 
 
-def _verify(path: Path, identity: Path | None, keys: "TrustedKeys | None") -> None:
+def _verify(name: str, path: Path, identity: Path | None, keys: "TrustedKeys | None", *, quiet: bool) -> None:
     from chkpt.seal import open_snapshot
 
-    with open_snapshot(path, identity=identity, trusted=keys) as reader:
-        check(reader)
+    with open_snapshot(path, identity=identity, trusted=keys) as reader, bar(f"verify {name}", quiet=quiet) as progress:
+        check(reader, progress)

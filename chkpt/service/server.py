@@ -41,12 +41,19 @@ GRACE_SECONDS: Final = 5
 """How long requests may take to end once the machine is told to stop."""
 
 
+@contextmanager
+def _unwatched() -> Iterator[Callable[[int, int], None]]:
+    """Show nobody how far a load has come."""
+    yield lambda _done, _total: None
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What to run: a machine's configuration, and how it begins.
 
     `load` is the snapshot it begins from, open; it is closed once it is loaded; its discs in the drives
-    `left_out` have been taken out, for the guest. With `dates_advance` the dates that its
+    `left_out` have been taken out, for the guest. `loading` is entered around the load; what it yields is called with
+    the bytes of RAM that were gone through, and all of them. With `dates_advance` the dates that its
     devices keep go on by the time since it was created. `trusted` are the keys of which one
     must have signed what is loaded later, None where none need have. `qtest` is where its qtest client is and
     `qtest_text` the same as it was given; `until` is where it ends by itself, and `output` the descriptor that then
@@ -58,6 +65,7 @@ class Launch:
     config: MachineConfig
     load: Reader | None = None
     left_out: Collection[str] = ()
+    loading: Callable[[], AbstractContextManager[Callable[[int, int], None]]] = _unwatched
     dates_advance: bool = False
     trusted: TrustedKeys | None = None
     paused: bool = False
@@ -137,8 +145,10 @@ def _load(machine: Machine, launch: Launch) -> None:
     if launch.load is not None:
         with launch.load as reader:
             seconds = seconds_since(reader) if launch.dates_advance else 0
-            with leaving_out(machine, launch.left_out):
-                machine.load(reader.checkpoint(), seconds=seconds)
+            with launch.loading() as progress, leaving_out(machine, launch.left_out):
+                checkpoint = reader.checkpoint()
+                machine.prepare(checkpoint, progress)
+                machine.load(checkpoint, seconds=seconds)
 
 
 def _pace(launch: Launch) -> Pace:

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from itertools import groupby
 from types import TracebackType
 from typing import Final, Self, cast
@@ -216,8 +216,10 @@ class Reader:
         entries = {entry.path[0]: entry for entry in self.sections if len(entry.path) == 1}
         return Checkpoint(dict(self.header), LazyContexts(self, entries))
 
-    def verify(self) -> None:
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read and check every byte of the file, in time proportional to the content.
+
+        `progress` is called after each piece of a blob with the stored bytes that were read, and all of them.
 
         Raises:
             CorruptError: a part is not what was written; the message names it.
@@ -226,9 +228,12 @@ class Reader:
         """
         for entry in self.sections:
             self._read_section(entry)
-        read = 0
+        read = done = 0
         for blob in self.blobs:
-            read = blob.verify(read)
+            for size in blob.verify(read):
+                read, done = read + 1, done + size
+                if progress is not None:
+                    progress(done, self.size)
 
     def unsigned(self) -> Iterator[bytes | memoryview]:
         """Yield the stored bytes before signatures and trailer: all that the root digest covers, a MiB at a time.
@@ -398,8 +403,8 @@ class StoredBlob:
                 previous, piece = number, next(contents)
             yield index, piece
 
-    def verify(self, read: int = 0) -> int:
-        """Read and check the pieces that no earlier blob has: those from number `read` on. Return the next number.
+    def verify(self, read: int = 0) -> Iterator[int]:
+        """Read and check the pieces that no earlier blob has: those from number `read` on. Yield the size of each.
 
         Raises as `pieces` does.
         """
@@ -407,7 +412,7 @@ class StoredBlob:
             if number == read:  # pieces are numbered in the order of their first use
                 self._read(number)
                 read += 1
-        return read
+                yield self._pieces.stored_sizes[number]
 
     def _read(self, number: int) -> memoryview:
         """Return the content of the file's piece `number`."""

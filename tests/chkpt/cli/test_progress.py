@@ -14,9 +14,13 @@ import pytest
 
 from chkpt.cli import progress
 from chkpt.cli.progress import watched
-from chkpt.service.client import MachineClient
+from chkpt.context import Checkpoint
+from chkpt.errors import NoMachineError
+from chkpt.machine import Machine
+from chkpt.service.client import MachineClient, find
 from chkpt.service.messages import MachineInfo
-from tests.chkpt.cli.processes import PATIENCE
+from chkpt.snapshot import dumps
+from tests.chkpt.cli.processes import PATIENCE, chkpt
 from tests.chkpt.service.served import COM1, launch, serving
 
 
@@ -107,3 +111,77 @@ def test_a_machine_that_does_not_tell_has_a_bar_without_an_end(home: Path) -> No
     with serving(launch(COM1)) as machine:
         assert progress._done(machine, "save") == (0, 0)
     assert progress._done(machine, "save") == (0, 0)
+
+
+# -- what this process does itself ------------------------------------------------------------------------------------
+
+
+def text(seen: bytearray) -> bytes:
+    """Return what a terminal shows, without its control sequences."""
+    return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", bytes(seen))
+
+
+@pytest.fixture
+def boot(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A snapshot in the store of a machine whose RAM is not empty; every bar is shown at once."""
+    monkeypatch.setattr(progress, "AFTER", 0.0)
+    machine = Machine()
+    machine.memory.write(0, b"a guest")
+    checkpoint = Checkpoint()
+    machine.save(checkpoint)
+    machine.close()
+    (home / "snapshots").mkdir()
+    path = home / "snapshots" / "boot.zst"
+    path.write_bytes(dumps(checkpoint))
+    return path
+
+
+def test_bar_shows_how_far_it_is_and_hides_again_whatever_ends_it(boot: Path) -> None:
+    def count() -> None:
+        with progress.bar("count [b]x", quiet=False) as show:
+            show(3 << 20, 10 << 20)
+            raise ValueError("stop")
+
+    with terminal() as seen, pytest.raises(ValueError, match="stop"):
+        count()
+    assert b"count [b]x" in text(seen)
+    assert b"3.0/10.0 MiB" in text(seen)
+    assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # the cursor
+
+
+def test_bar_is_only_for_a_terminal_and_not_when_quiet(boot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal() as seen, progress.bar("count", quiet=True) as show:
+        show(1, 2)
+    assert seen == b""
+    with progress.bar("count", quiet=False) as show:
+        show(1, 2)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", [("verify", "boot"), ("inspect", "boot", "--verify")])
+def test_checking_a_snapshot_shows_a_bar(
+    boot: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    with terminal() as seen:
+        assert chkpt(capsys, *command).status == 0
+    assert b"verify boot" in text(seen)
+    with terminal() as seen:
+        assert chkpt(capsys, *command, "--json").status == 0
+    assert seen == b""
+
+
+def test_run_that_begins_from_a_snapshot_shows_a_bar(boot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop() -> None:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with suppress(NoMachineError):
+                find("m").stop()
+                return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with terminal() as seen:
+        assert chkpt(capsys, "run", "--load", "boot", "--name", "m").status == 0
+    thread.join()
+    assert b"load m" in text(seen)

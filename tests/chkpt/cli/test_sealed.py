@@ -1,6 +1,7 @@
 """A running machine: saved signed and encrypted, and loading only what is signed by whom it trusts."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,25 @@ def test_a_machine_that_requires_signatures_loads_nothing_else_whoever_asks(home
         assert chkpt(capsys, "load", "s", "--identity", "me").status == 0
         machine.end()
     assert alice.id
+
+
+def test_encrypted_snapshots_are_compared_with_an_identity(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    recipient, _ = generate_identity(home / "me")
+    generate_identity(home / "other")
+    with serving(launch()) as machine:
+        machine.pause()
+        chkpt(capsys, "save", "plain")
+        chkpt(capsys, "save", "a", "--recipient", recipient)
+        machine.step(ns=1)
+        chkpt(capsys, "save", "b", "--recipient", recipient)
+    for old, new in (("a", "b"), ("plain", "b")):
+        outcome = chkpt(capsys, "diff", old, new, "--identity", "me")
+        assert (outcome.status, outcome.err) == (1, "")
+        assert "~ clock.now" in outcome.out
+    assert chkpt(capsys, "diff", "plain", "a", "--identity", "me").status == 0
+    assert "--identity" in refused(chkpt(capsys, "diff", "a", "b"), 4)
+    assert "not for the identity" in refused(chkpt(capsys, "diff", "a", "plain", "--identity", "other"), 4)
+    monkeypatch.setitem(sys.modules, "pyrage", None)
+    assert "chkpt[age]" in refused(chkpt(capsys, "diff", "a", "b", "--identity", "me"), 2)

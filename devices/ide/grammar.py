@@ -260,11 +260,19 @@ class _Driver:
         yield from self._move(choose, to_host=True)
 
     def _change(self, choose: Random) -> Phrase:
-        """Take a medium out, and put it in again."""
+        """Take a medium out, also from under a command, and put one in: at once, or while the drive is asked."""
         drive = choose.choice(self._drives)
+        under_way = choose.random() < 0.5
+        if under_way:
+            yield from cut_short(
+                choose.choice((self._packets, self._packets, self._read))(choose), choose.randint(7, 12)
+            )
         yield Plug(drive, plugged=False)
-        yield from choose.choice((self._packets, self._other, self._look))(choose)
+        if choose.random() < 0.7:
+            yield from choose.choice((self._packets, self._other, self._look))(choose)
         yield Plug(drive, plugged=True)
+        if under_way:
+            yield from self._move(choose, to_host=True)
         yield from choose.choice((self._packets, self._packets, self._look))(choose)
 
 

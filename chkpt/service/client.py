@@ -33,6 +33,9 @@ from chkpt.service.messages import (
 END_SECONDS: Final = 30
 """How long a machine may take to end."""
 
+VERBS: Final = {"media": "change a medium"}
+"""What a request asks the machine to do, if its path does not end in the word for it."""
+
 
 class MachineClient:
     """A running machine. Every call is one request; any number of clients may talk to one machine.
@@ -161,7 +164,8 @@ class MachineClient:
         self, method: str, target: str, body: Mapping[str, object] | None = None, timeout: float | None = None
     ) -> object:
         connection = _Connection(self.path / directory.API, timeout)
-        verb = None if method == "GET" else target.rpartition("/")[2]
+        name = target.rpartition("/")[2]
+        verb = None if method == "GET" else VERBS.get(name, name)
         try:
             content = None if body is None else json.dumps(body)
             connection.connect()

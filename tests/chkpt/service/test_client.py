@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from chkpt import sockets
 from chkpt.errors import ChkptError, CorruptError, NoMachineError
 from chkpt.service import directory
-from chkpt.service.client import MachineClient, find
+from chkpt.service.client import MachineClient, _Connection, find
 
 
 @contextmanager
@@ -78,3 +78,37 @@ def test_machine_that_is_starting_has_not_ended(runtime: Path) -> None:
     claimed.remove()
     with pytest.raises(NoMachineError, match=r"^machine m has ended$"):
         machine.machine()
+
+
+@pytest.mark.parametrize(
+    ("moment", "goes_on"), [("connect", None), ("request", "may go on"), ("getresponse", "goes on")]
+)
+@pytest.mark.parametrize(
+    ("call", "verb"),
+    [
+        (lambda machine: machine.save(Path("/a.zst")), "save"),
+        (lambda machine: machine.load(Path("/a.zst")), "load"),
+        (lambda machine: machine.step(ticks=1), "step"),
+        (lambda machine: machine.change_medium("ide0.0", None), "change a medium"),
+        (lambda machine: machine.machine(), None),
+    ],
+    ids=["save", "load", "step", "media", "machine"],
+)
+def test_ctrl_c_has_a_message_if_the_machine_goes_on(
+    runtime: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    moment: str,
+    goes_on: str | None,
+    call: Callable[[MachineClient], object],
+    verb: str | None,
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with sockets.listen(runtime / "api.sock"):
+        monkeypatch.setattr(_Connection, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            call(MachineClient("m", runtime))
+    said = (f"machine m was asked to {verb} and {goes_on} with it",) if verb is not None and goes_on is not None else ()
+    assert raised.value.args == said

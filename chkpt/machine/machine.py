@@ -323,12 +323,17 @@ class Machine:
         if memory is not None and ram is not None and ram.size == self.config.memory:
             memory.blobs["ram"] = ReadyRam(ram_of(ram, progress))
 
-    def unidentified(self, likes: Collection[bytes] = ()) -> list[Identifies]:
+    def unidentified(self, likes: Collection[bytes] = (), also: Collection[object] = ()) -> list[Identifies]:
         """Return the disks that a save, or a load of states with these identities, would wait for.
 
         Whoever must not let the machine stand still for that calls their `identify` first.
+
+        Args:
+            likes: the identities in the snapshot that is to be loaded, see `chkpt.machine.disks.identities`.
+            also: the disks that come with the load, see `load`.
         """
-        return [disk for disk in self._identified() if not all(map(disk.is_identified, (b"", *likes)))]
+        disks = [*self._identified(), *(disk for disk in also if isinstance(disk, Identifies))]
+        return [disk for disk in disks if not all(map(disk.is_identified, (b"", *likes)))]
 
     def end_identifying(self) -> None:
         """Let whatever waits for the identity of a disk fail, as the machine is to end. Any thread may call this."""

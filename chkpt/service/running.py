@@ -20,6 +20,7 @@ from chkpt.machine.disks import identities
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
+from chkpt.machine.media import Medium
 from chkpt.manager import DeviceEntry, LoadReport, SaveReport
 from chkpt.seal import PublicKey, TrustedKeys, Verdict, open_snapshot, require
 from chkpt.service import media, paths
@@ -72,6 +73,8 @@ class RunningMachine:
         self._version = version("chkpt")
         self._work: dict[object, WorkInfo] = {}  # what takes long now, each by a key of its own
         self._one = Lock()
+        self._waits: dict[object, Identifies] = {}  # the disks whose identity is waited for, each by a key of its own
+        self._ends = False
 
     # -- what is done between two rounds ------------------------------------------------------------------------------
 
@@ -264,31 +267,50 @@ class RunningMachine:
 
         return save_to(destination(request, self._machine.config), encode)
 
-    def _once_identified(self, call: Callable[[], T], likes: Collection[bytes] = ()) -> T:
+    def _once_identified(
+        self, call: Callable[[], T], likes: Collection[bytes] = (), also: Collection[object] = ()
+    ) -> T:
         """Let the loop call what needs the identities of the disks, once they are known: the guest runs on meanwhile.
 
         An image that changes in between is identified once more, but the last time the machine waits for it.
+        `likes` and `also` are those of `Machine.unidentified`.
         """
         for _ in range(_ATTEMPTS):
             done: list[T] = []
 
             def attempt(done: list[T] = done) -> list[Identifies]:
-                waiting = self._machine.unidentified(likes)
+                waiting = self._machine.unidentified(likes, also)
                 if not waiting:
                     done.append(call())
                 return waiting
 
             for disk in self.loop.submit(attempt).result():
-                for like in (b"", *likes):
-                    disk.identify(like)
+                with self._waiting(disk):
+                    for like in (b"", *likes):
+                        disk.identify(like)
             if done:
                 return done[0]
         return self.loop.submit(call).result()
 
+    @contextmanager
+    def _waiting(self, disk: Identifies) -> Iterator[None]:
+        """Let `end_waits` end what is waited for in the block. The disk may not be in the machine yet."""
+        key = object()
+        self._waits[key] = disk
+        try:
+            if self._ends:
+                disk.end_identifying()
+            yield
+        finally:
+            del self._waits[key]
+
     def end_waits(self) -> None:
         """Let nothing that was asked keep the machine from its end: a step, or a wait for the identity of a disk."""
+        self._ends = True
         self.end_step()
         self._machine.end_identifying()
+        for disk in list(self._waits.values()):
+            disk.end_identifying()
 
     def load(self, request: LoadRequest) -> LoadReply:
         """Load the machine from a file.
@@ -331,7 +353,7 @@ class RunningMachine:
                 return report, self._machine.clock.now
 
             try:
-                report, clock_ns = self._once_identified(call, identities(checkpoint))
+                report, clock_ns = self._once_identified(call, identities(checkpoint), _backends(found))
             except (RefusedError, LoadError) as exc:
                 if str(exc).startswith(f"{request.path}: "):
                     raise
@@ -347,6 +369,10 @@ class RunningMachine:
             dates_advanced=list(report.dated),
             dates_advanced_s=seconds if report.dated else 0,
         )
+
+
+def _backends(media: Mapping[str, Medium | None]) -> list[object]:
+    return [medium.backend for medium in media.values() if medium is not None]
 
 
 def trusted_ids(reader: Reader, required: Mapping[str, str]) -> list[str]:

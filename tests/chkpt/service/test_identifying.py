@@ -140,3 +140,39 @@ def old_snapshot(place: Path, image: Path, size: int) -> Path:
     path = place / "old.zst"
     path.write_bytes(dumps(checkpoint))
     return path
+
+
+def test_a_load_that_brings_an_image_waits_for_its_identity_and_the_machine_does_not(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(launch.config)
+    (tmp_path / "a.zst").write_bytes(dumps(saved(machine)))
+    machine.close()
+    moved = sparse(tmp_path / "moved.img")
+    with serving(launch) as client:
+        client.save(tmp_path / "before.zst")  # the identity of its own image is known now
+        gate = Gate(monkeypatch)
+        loads, failed = begun(lambda: client.load(tmp_path / "a.zst", drives={"ide0.0": moved}))
+        assert gate.entered.wait(60)
+        goes_on(client)
+        assert loads.is_alive()
+        gate.opened.set()
+        loads.join()
+        assert not failed
+        loads, failed = begun(lambda: client.load(tmp_path / "a.zst", drives={"ide0.0": moved}))
+        loads.join()
+        assert not failed
+
+
+def test_a_machine_ends_though_a_load_waits_for_the_image_that_it_brings(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    moved = sparse(tmp_path / "moved.img")
+    with serving(launch) as client:
+        client.save(tmp_path / "a.zst")
+        gate = Gate(monkeypatch)
+        loads, failed = begun(lambda: client.load(tmp_path / "a.zst", drives={"ide0.0": moved}))
+        assert gate.entered.wait(60)
+        goes_on(client)
+    loads.join()
+    assert len(failed) == 1

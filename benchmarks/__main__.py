@@ -12,12 +12,14 @@ from benchmarks.durable import durable
 from benchmarks.figure import Figure
 from benchmarks.firmware import firmware
 from benchmarks.guest import guest
+from benchmarks.images import images
 from benchmarks.kernel import kernel
 from benchmarks.whole import whole
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "memory": memory,
     "durable": durable,
+    "images": images,
     "ports": ports,
     "qtest": conversation,
     "commands": commands,

@@ -6,11 +6,11 @@
     machine.save(checkpoint)
     snapshot = chkpt.dumps(checkpoint)
 
-Names are imported when first used, so that a command that needs few of them starts fast.
+Names are imported when first used, so that a command that needs few of them starts fast. This module itself imports
+nothing: `chkpt.__main__` comes after it, and takes Ctrl-C from then on.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # that of `typing` takes milliseconds to import; type checkers take this name for true
 
 if TYPE_CHECKING:
     from chkpt.context import Blob, Checkpoint, Context, SparseBlob, blob_bytes
@@ -119,6 +119,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module  # noqa: PLC0415  see above
+
     for module, names in _HOMES.items():
         if name in names:
             value: object = getattr(import_module(module), name)

@@ -118,3 +118,9 @@ def test_command_that_is_started_with_sigint_ignored_keeps_ignoring_it(home: Pat
     )
     done = subprocess.run([sys.executable, "-c", program, "ps"], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_nothing_is_imported_before_ctrl_c_is_taken_but_what_takes_it() -> None:
+    program = "import sys; before = {*sys.modules}; import chkpt; print({*sys.modules} - before)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'chkpt'}\n"

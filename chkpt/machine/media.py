@@ -46,8 +46,10 @@ def open_image(machine: "Machine", drive: str, path: str, *, raw: bool = False) 
     return Medium(machine.open_backend(BackendConfig(drive, "image", options)), {"type": "image", **options})
 
 
-def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool = False) -> None:
+def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool = False) -> BlockBackend | None:
     """Take the medium out of a drive, which leaves the tray open, or put another one in, which closes it.
+
+    Returns what was in there, which the caller closes: that may have to wait for what identifies it.
 
     Args:
         machine: whose drive it is.
@@ -73,8 +75,7 @@ def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool
     if medium is not None:
         machine.devices.connect_block(drive, medium.backend)
     machine.config = config
-    if old is not None:
-        old.close()
+    return old
 
 
 def removable(frontend: BlockFrontend, drive: str) -> RemovableFrontend:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
-from chkpt.device import FrontendKind, RemovableFrontend
+from chkpt.device import BlockBackend, FrontendKind, RemovableFrontend
 from chkpt.machine import Machine
 from chkpt.machine.media import Medium, change, open_image, removable
 from chkpt.service import paths
@@ -77,7 +77,10 @@ def check(machine: Machine, drive: str) -> None:
     removable(machine.devices.ends.block.find(drive), drive)
 
 
-def put(machine: Machine, drive: str, medium: Medium | None, *, force: bool) -> DriveInfo:
-    """Change the medium of a drive, and return the drive. For the thread of the machine's loop. See `change`."""
-    change(machine, drive, medium, force=force)
-    return _drive(machine, drive)
+def put(machine: Machine, drive: str, medium: Medium | None, *, force: bool) -> tuple[DriveInfo, BlockBackend | None]:
+    """Change the medium of a drive, and return the drive and what was in it. For the thread of the machine's loop.
+
+    See `change`.
+    """
+    old = change(machine, drive, medium, force=force)
+    return _drive(machine, drive), old

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from chkpt.context import Checkpoint
 from chkpt.device import FrontendKind, Identifies
-from chkpt.errors import LoadError, RefusedError, UsageError
+from chkpt.errors import LoadError, RefusedError, StorageError, UsageError
 from chkpt.machine.disks import identities
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
@@ -222,7 +222,12 @@ class RunningMachine:
         with media.opened(self._machine, {request.drive: request.path}, raw) as found:
             medium = found[request.drive]
             put = media.put
-            return self.loop.submit(lambda: put(self._machine, request.drive, medium, force=request.force)).result()
+            info, old = self.loop.submit(
+                lambda: put(self._machine, request.drive, medium, force=request.force)
+            ).result()
+        if old is not None:
+            old.close()
+        return info
 
     @contextmanager
     def _working(self, what: str) -> Iterator[Callable[[int, int], None]]:
@@ -285,9 +290,13 @@ class RunningMachine:
                 return waiting
 
             for disk in self.loop.submit(attempt).result():
-                with self._waiting(disk):
-                    for like in (b"", *likes):
-                        disk.identify(like)
+                try:
+                    with self._waiting(disk):
+                        for like in (b"", *likes):
+                            disk.identify(like)
+                except StorageError:
+                    if disk in (*self._machine.devices.ends.block.backends.values(), *also):
+                        raise  # else it is a disc that has been taken out meanwhile: nothing needs its identity
             if done:
                 return done[0]
         return self.loop.submit(call).result()

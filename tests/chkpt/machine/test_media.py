@@ -213,9 +213,13 @@ def test_a_changed_disc_is_that_of_the_snapshot(images: Path) -> None:
 def test_no_image_stays_open_after_changes(images: Path) -> None:
     machine = made(images)
     for name in "baba":
-        change(machine, CD, open_image(machine, CD, str(images / name)))
+        old = change(machine, CD, open_image(machine, CD, str(images / name)))
+        assert old is not None
+        old.close()
     assert open_images(images) == [str(images / name) for name in "ac"]
-    change(machine, CD, None)
+    last = change(machine, CD, None)
+    assert last is not None
+    last.close()
     assert open_images(images) == [str(images / "c")]
 
 

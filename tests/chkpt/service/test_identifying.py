@@ -176,3 +176,15 @@ def test_a_machine_ends_though_a_load_waits_for_the_image_that_it_brings(
         goes_on(client)
     loads.join()
     assert len(failed) == 1
+
+
+def test_a_save_that_waits_for_a_disc_goes_on_when_that_is_ejected(gate: Gate, launch: Launch, tmp_path: Path) -> None:
+    drive = {"unit": 1, "media": "cdrom", "image": str(tmp_path / "disk.img")}
+    machines = Launch(parse(table({"type": "ide", "name": "ide0", "drive": [drive]}, name=launch.config.name)))
+    with serving(machines) as machine:
+        assert gate.entered.wait(60)
+        saves, failed = begun(lambda: machine.save(tmp_path / "a.zst"))
+        goes_on(machine)
+        machine.change_medium("ide0.1", None)
+        saves.join()
+        assert not failed

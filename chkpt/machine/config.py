@@ -51,6 +51,9 @@ BACKEND_KEYS: Final = ("image", "size", "backend")
 IMAGE_KEYS: Final = ("format",)
 """The keys of a drive's table that go with its `image`."""
 
+PATH_KEYS: Final = ("image", "path", "input", "link", "bios", "initrd")
+"""The keys, in any table, whose value is a path."""
+
 HARMLESS: Final = frozenset(("null", "scratch", "guest"))
 """The types of backends that touch nothing of the host."""
 
@@ -202,8 +205,11 @@ def check_savable(table: Table) -> None:
     """Put a configuration through the check that a save does.
 
     Raises:
-        ConfigError: no snapshot can hold it; the message names the value. A path has to be UTF-8.
+        ConfigError: no snapshot can hold it, or no file can have a path in it; the message names the value.
     """
+    for where, value, _ in _leaves(table, ""):
+        if isinstance(value, str) and "\0" in value and where.rpartition(".")[2] in PATH_KEYS:
+            raise ConfigError(f"machine: {where} {ascii(value)[:200]} is no path: it has a NUL")
     problem = _unsavable(table)
     if problem is None:
         return
@@ -347,7 +353,7 @@ def _absolute(table: Table, directory: Path) -> dict[str, object]:
             result[key] = _absolute(value, directory)
         elif isinstance(value, list):
             result[key] = [_absolute(item, directory) if isinstance(item, Mapping) else item for item in value]
-        elif key in {"image", "path", "input", "link", "bios", "initrd"} and isinstance(value, str):
+        elif key in PATH_KEYS and isinstance(value, str):
             result[key] = str(directory / value)
         else:
             result[key] = value

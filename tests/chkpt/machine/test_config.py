@@ -410,3 +410,17 @@ def test_a_toml_in_a_directory_whose_name_is_not_utf_8_is_refused_for_its_paths_
     toml.write_text('[[device]]\ntype = "ide"\n[[device.drive]]\nunit = 0\nimage = "disk.img"\n')
     with pytest.raises(ConfigError, match="a path must be UTF-8"):
         read(toml)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"device": [{"type": "ide", "drive": [{"unit": 0, "image": "a\0b"}]}]},
+        {"device": [{"type": "serial", "backend": {"type": "socket", "path": "a\0b"}}]},
+        {"cpu": {}, "firmware": {"bios": "a\0b"}},
+        {"cpu": {}, "kernel": {"image": "k", "initrd": "a\0b"}},
+    ],
+)
+def test_a_path_with_a_nul_is_refused(table: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"'a\\x00b' is no path: it has a NUL"):
+        parse(table)

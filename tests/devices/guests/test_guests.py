@@ -1,6 +1,7 @@
 """The guest that comes with chkpt, the ROM that boots it, and its disk."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,21 @@ def test_a_guest_that_goes_wrong_can_be_saved_loaded_and_reset(code: str, outcom
     assert key(other, "q") is Outcome.DEAD
     for each in (machine, other):
         each.close()
+
+
+def test_the_disk_of_a_guest_is_identified_once_however_often_it_is_saved_and_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Kind] = []
+
+    def counted(kind: Kind, *rest: Any) -> bytes:
+        asked.append(kind)
+        return identity_of(kind, *rest)
+
+    monkeypatch.setattr("devices.guests.identity_of", counted)
+    machine = demo()
+    checkpoint = saved(machine)
+    for _ in range(2):
+        machine.load(checkpoint)
+    machine.close()
+    assert asked == [Kind.PIECES]

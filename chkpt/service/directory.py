@@ -257,7 +257,10 @@ def is_alive(path: Path) -> bool:
     """Whether the process of the machine whose directory is `path` lives. Raise OSError if it cannot be looked into."""
     lock = hold(path)
     if lock is None:
-        return path.is_dir() and _answers(path)
+        try:
+            return _answers(path)
+        except FileNotFoundError:  # the directory has gone, too
+            return False
     try:
         return not is_over(lock)
     finally:

@@ -12,6 +12,8 @@ such a chip shows in the second cycle, the low byte of its CALL address.
 
 The chips take their role, master or slave, from the board's wiring; ICW4's BUF and M/S are kept, and change nothing,
 for the data buffers they steer cannot be seen by a guest.
+
+What becomes of an edge whose input falls before the acknowledge is the machine's choice, see `EdgeRequest`.
 """
 
 from collections.abc import Callable
@@ -81,6 +83,18 @@ class Awaited(StrEnum):
     ICW4 = "icw4"
 
 
+class EdgeRequest(StrEnum):
+    """What becomes of the request of an edge-triggered input that falls before the acknowledge."""
+
+    KEPT = "kept"
+    """It stays until it is acknowledged, as in QEMU."""
+    WITHDRAWN = "withdrawn"
+    """It ends, as if the input were level triggered (datasheet, "Edge and Level Triggered Modes").
+
+    An acknowledge that comes too late finds the default IR7.
+    """
+
+
 # By these names: to look a member up in its class takes ten times as long on Python 3.11.
 AWAITING_ICW3: Final = Awaited.ICW3
 AWAITING_ICW4: Final = Awaited.ICW4
@@ -126,27 +140,30 @@ class PicState:
 
 @dataclass(frozen=True, slots=True)
 class PicConfig:
-    """Where the chips answer: two ports each, and two for the ELCR."""
+    """Where the chips answer, two ports each and two for the ELCR, and what they do with an edge that has gone."""
 
     master_port: Annotated[int, Range(0, 0xFFFE)] = 0x20
     slave_port: Annotated[int, Range(0, 0xFFFE)] = 0xA0
     elcr_port: Annotated[int, Range(0, 0xFFFE)] = 0x4D0
+    edge_request: EdgeRequest = EdgeRequest.KEPT
 
 
 class Intel8259A:
     """One chip, its ELCR byte included."""
 
-    # These follow from the registers: the first four from the ICWs and the ELCR, the others from what is in service.
+    # These follow from the registers: the first five from the ICWs and the ELCR, the others from what is in service.
     level_triggered: int  # inputs that are level triggered
+    falling: int  # inputs whose request ends when they fall
     cascade: int  # master: levels whose vector a slave gives; slave: levels at which it gives one
     nested: int  # levels that may interrupt themselves: the slaves' in special fully nested mode
     aeoi: bool
     foremost: int  # the level of highest priority in service, which a non-specific EOI ends
     enabled: int  # levels whose request raises INT
 
-    def __init__(self, int_line: IrqLine, *, is_master: bool) -> None:
+    def __init__(self, int_line: IrqLine, *, is_master: bool, edge_request: EdgeRequest) -> None:
         self._int_line = int_line
         self._is_master = is_master
+        self._edge_request = edge_request
         self._elcr_mask = MASTER_ELCR_MASK if is_master else SLAVE_ELCR_MASK
         self._power_on = PicState().master if is_master else PicState().slave
         # By bits 7-3 of the value: D4 D3 = 00 is OCW2, where R, SL and EOI say which; 01 is OCW3, 1x ICW1.
@@ -236,17 +253,19 @@ class Intel8259A:
     # -- the pins -----------------------------------------------------------------------------------------------------
 
     def set_input(self, bit: int, level: bool) -> None:
-        """Take the level of an input. A rising one is a request, a falling one ends a level-triggered request."""
+        """Take the level of an input. One that rises is a request, which its fall may end.
+
+        A level that the input already has changes nothing: after a load each input is driven once more.
+        """
+        if level is (self.lines & bit != 0):
+            return
+        self.lines ^= bit
         if level:
-            if self.lines & bit:
-                return
-            self.lines |= bit
             self.irr |= bit
-        else:
-            self.lines &= ~bit
-            if not self.irr & bit & self.level_triggered:
-                return
+        elif self.irr & bit & self.falling:
             self.irr &= ~bit
+        else:
+            return
         self.drive()
 
     def drive(self) -> None:
@@ -419,6 +438,7 @@ class Intel8259A:
         self.nested = self.cascade if self._is_master and self.icw4 & ICW4_SFNM else 0
         self.aeoi = self.icw4 & ICW4_AEOI != 0
         self.level_triggered = 0xFF if self.icw1 & ICW1_LTIM else self.elcr
+        self.falling = 0xFF if self._edge_request is EdgeRequest.WITHDRAWN else self.level_triggered
 
     def _follow_levels(self) -> None:
         """Make the requests of the level-triggered inputs those inputs' levels."""
@@ -442,14 +462,19 @@ class Pic:
     def __init__(self, host: Host, config: PicConfig) -> None:
         self._intr = host.cpu_interrupt_line()
         self._cascade = host.irq_line(CASCADE_LINE)
-        self._master = master = Intel8259A(self._intr, is_master=True)
-        self._slave = slave = Intel8259A(self._cascade, is_master=False)
+        self._master, self._slave = master, slave = self._make_pair(config)
         # Spare chips to try a state on before a load touches the real ones. They drive nothing.
-        self._spares = (Intel8259A(self._intr, is_master=True), Intel8259A(self._cascade, is_master=False))
+        self._spares = self._make_pair(config)
         for port, chip in ((config.master_port, master), (config.slave_port, slave)):
             host.claim_ports(port, [Port(chip.read_command, chip.write_command), Port(chip.read_data, chip.write_data)])
         host.claim_ports(config.elcr_port, [Port(chip.read_elcr, chip.write_elcr) for chip in (master, slave)])
         host.receive_irqs(self._set_level, self.acknowledge)
+
+    def _make_pair(self, config: PicConfig) -> tuple[Intel8259A, Intel8259A]:
+        return (
+            Intel8259A(self._intr, is_master=True, edge_request=config.edge_request),
+            Intel8259A(self._cascade, is_master=False, edge_request=config.edge_request),
+        )
 
     def reset(self) -> None:
         """Go to the state after power-on; the ELCR becomes 0."""

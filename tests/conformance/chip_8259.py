@@ -1,7 +1,8 @@
 """A reference 8259A, and the pair as a PC wires it, as plain as can be: priority is found by asking level after level.
 
 Written from the datasheet (Intel, 231468), and, where that is silent, from what the recorded conversations settle: INT
-is a level without pulses, a poll with nothing pending reads 0, and an edge stays requested until it is acknowledged.
+is a level without pulses, and a poll with nothing pending reads 0. An edge stays requested until it is acknowledged, as
+there, or, with `withdraws`, as long as the input is high, as the datasheet has it.
 """
 
 from dataclasses import dataclass, field
@@ -37,17 +38,19 @@ class Chip8259:
     special_mask: bool = False
     poll: bool = False
     read_isr: bool = False
+    withdraws: bool = False
 
     # -- the state, to start from any and to compare ------------------------------------------------------------------
 
     @classmethod
-    def of(cls, state: ChipState, *, master: bool) -> "Chip8259":
+    def of(cls, state: ChipState, *, master: bool, withdraws: bool = False) -> "Chip8259":
         to_come = {Awaited.OCW1: [], Awaited.ICW2: [2, 3, 4], Awaited.ICW3: [3, 4], Awaited.ICW4: [4]}[state.awaited]
         chip = cls(master, bits(state.lines), bits(state.irr), bits(state.isr), bits(state.imr), state.elcr)
         chip.icw1, chip.icw2, chip.icw3, chip.icw4 = state.icw1, state.icw2, state.icw3, state.icw4
         chip.icws_to_come = [number for number in to_come if chip.announced(number)]
         chip.lowest, chip.rotate_in_aeoi = state.lowest, state.rotate_on_aeoi
         chip.special_mask, chip.poll, chip.read_isr = state.special_mask, state.poll, state.read_isr
+        chip.withdraws = withdraws
         return chip
 
     def state(self) -> ChipState:
@@ -110,7 +113,7 @@ class Chip8259:
     def set_pin(self, level: int, high: bool) -> None:
         if high and not self.pins[level]:
             self.irr[level] = True
-        if not high and self.level_triggered(level):
+        if self.pins[level] and not high and (self.withdraws or self.level_triggered(level)):
             self.irr[level] = False
         self.pins[level] = high
 
@@ -220,8 +223,11 @@ class Pair8259:
     slave: Chip8259
 
     @classmethod
-    def of(cls, state: PicState) -> "Pair8259":
-        return cls(Chip8259.of(state.master, master=True), Chip8259.of(state.slave, master=False))
+    def of(cls, state: PicState, *, withdraws: bool = False) -> "Pair8259":
+        return cls(
+            Chip8259.of(state.master, master=True, withdraws=withdraws),
+            Chip8259.of(state.slave, master=False, withdraws=withdraws),
+        )
 
     def state(self) -> PicState:
         return PicState(self.master.state(), self.slave.state())

@@ -1,17 +1,18 @@
 """The 8259A pair: the datasheet's tables, a second model of the chip written on its own, and save and load anywhere."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import cast
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chkpt.errors import ConflictError, StateError
+from chkpt.errors import ConfigError, ConflictError, StateError
 from chkpt.machine import Machine
-from devices.pic import Awaited, ChipState, Pic, PicState
+from devices.pic import Awaited, ChipState, EdgeRequest, Pic, PicState
 from tests.contract import DeviceContract
-from tests.rig import rig
+from tests.rig import rig, saved
 
 MASTER, SLAVE, MASTER_DATA, SLAVE_DATA, ELCR1, ELCR2 = 0x20, 0xA0, 0x21, 0xA1, 0x4D0, 0x4D1
 READ_IRR, READ_ISR, POLL = 0x0A, 0x0B, 0x0C
@@ -285,6 +286,86 @@ def test_an_edge_stays_requested_after_its_line_drops_until_it_is_acknowledged(b
     assert (board.irr(), board.intr()) == (0x40, True)
     assert board.ack() == 0x0E
     assert (board.irr(), board.isr(), board.intr()) == (0, 0x40, False)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_withdrawn_edge_leaves_the_irr_with_its_line(masked: bool) -> None:
+    board = Board(edge_request="withdrawn").init()
+    board.out(MASTER_DATA, 0x40 if masked else 0x00)
+    board.up(6)
+    assert (board.irr(), board.intr()) == (0x40, not masked)
+    board.down(6)
+    assert (board.irr(), board.intr()) == (0, False)
+    board.up(6)
+    board.out(MASTER_DATA, 0x00)
+    assert board.ack() == 0x0E
+    board.down(6)
+    assert (board.irr(), board.isr()) == (0, 0x40)
+
+
+def test_a_player_that_polls_irr_sees_the_timers_square_wave() -> None:
+    machine = rig({"type": "pic", "edge_request": "withdrawn"}, {"type": "pit"})
+    machine.ports.outb(MASTER_DATA, 0x01)
+    machine.ports.outb(0x43, 0x36)
+    machine.ports.outb(0x40, 0x00)
+    machine.ports.outb(0x40, 0x01)  # 256 clocks: 107 microseconds high, 107 low
+    machine.ports.outb(MASTER, READ_IRR)
+    seen = []
+    for _ in range(1000):
+        machine.step(1000)
+        seen.append(machine.ports.inb(MASTER) & 0x01)
+    changes = [at for at in range(1, 1000) if seen[at] != seen[at - 1]]
+    assert len(changes) == 9
+    assert {after - before for before, after in pairwise(changes)} <= {107, 108}
+
+
+def test_a_request_that_was_saved_as_kept_is_kept_where_edges_are_withdrawn_and_the_other_way_round() -> None:
+    """The choice is no part of the state: a snapshot from before there was one loads into either machine."""
+    kept, withdrawing = Board().init(), Board(edge_request="withdrawn").init()
+    kept.pulse(6, 9)
+    withdrawing.up(6)
+    withdrawing.machine.load(saved(kept.machine), strict=True)
+    assert (withdrawing.irr(MASTER), withdrawing.irr(SLAVE), withdrawing.intr()) == (0x44, 0x02, True)
+    assert [withdrawing.ack(), withdrawing.irr()] == [0x71, 0x40]
+    withdrawing.out(SLAVE, EOI)
+    withdrawing.out(MASTER, EOI)
+    assert withdrawing.ack() == 0x0E
+    withdrawing.up(5)
+    withdrawing.out(MASTER, EOI)
+    kept.machine.load(saved(withdrawing.machine), strict=True)
+    kept.down(5)
+    assert kept.ack() == 0x0D
+
+
+@pytest.mark.parametrize("edges", EdgeRequest)
+@pytest.mark.parametrize("status_first", [False, True])
+def test_every_sector_of_a_transfer_interrupts_though_the_drive_takes_no_time(
+    edges: EdgeRequest, status_first: bool
+) -> None:
+    """The line falls and rises again within the handler: when Status is read, and with the next sector."""
+    drive = {"unit": 0, "media": "disk", "size": "1M"}
+    machine = rig({"type": "pic", "edge_request": edges}, {"type": "ide", "drive": [drive]})
+    ports = machine.ports
+    for port, value in ((0x1F6, 0xE0), (0x1F2, 8), (0x1F3, 1), (0x1F4, 0), (0x1F5, 0), (0x1F7, 0x20)):
+        ports.outb(port, value)
+    count = 0
+    while machine.irq.intr:
+        assert machine.irq.acknowledge() == 6  # the slave's level, vectors from 0
+        count += 1
+        if status_first:
+            assert ports.inb(0x1F7) & 0x08
+        ports.outb(SLAVE, EOI)
+        ports.outb(MASTER, EOI)
+        if not status_first:
+            assert ports.inb(0x1F7) & 0x08
+        for _ in range(256):
+            ports.inw(0x1F0)
+    assert (count, ports.inb(0x1F7)) == (8, 0x50)
+
+
+def test_what_becomes_of_an_edge_is_kept_or_withdrawn() -> None:
+    with pytest.raises(ConfigError, match="edge_request"):
+        Board(edge_request="forgotten")
 
 
 def test_a_line_that_stays_high_requests_once(board: Board) -> None:

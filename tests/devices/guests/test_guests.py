@@ -1,19 +1,21 @@
 """The guest that comes with chkpt, the ROM that boots it, and its disk."""
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from chkpt.device import SECTOR_SIZE, BlockBackend
 from chkpt.errors import ConfigError, NotFoundError
 from chkpt.machine import Machine
-from chkpt.machine.config import parse
+from chkpt.machine.config import parse, read, with_backends
 from chkpt.machine.execution import Outcome
 from chkpt.snapshot import dumps, loads
 from devices.backends.identity import Kind, identity_of
 from devices.guests import BOOT, GUEST, HERE, GuestConfig, open_guest
-from tests.guests import asked, begin, demo, differences, everything, execution, key, output
+from devices.pic import EdgeRequest
+from tests.guests import DEMO, asked, begin, demo, differences, everything, execution, key, output
 from tests.rig import saved
 
 MIB = 1 << 20
@@ -219,3 +221,14 @@ def test_the_disk_of_a_guest_is_identified_once_however_often_it_is_saved_and_lo
         machine.load(checkpoint)
     machine.close()
     assert asked == [Kind.PIECES]
+
+
+@pytest.mark.parametrize("edges", EdgeRequest)
+def test_the_guest_sees_every_interrupt_of_the_disk_whatever_becomes_of_an_edge(edges: EdgeRequest) -> None:
+    table = with_backends(read(DEMO), {"com1": {"type": "memory"}}).table
+    devices = copy.deepcopy(cast("list[dict[str, object]]", table["device"]))
+    next(device for device in devices if device["type"] == "pic")["edge_request"] = edges
+    machine = asked(device=devices)
+    key(machine, "1")
+    assert b"total: 256 sectors checked, 0 wrong, 512 interrupts of the disk" in output(machine)
+    machine.close()

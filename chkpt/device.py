@@ -384,6 +384,9 @@ class RemovableFrontend(BlockFrontend, Protocol):
     def eject(self) -> None:
         """Open the tray, locked or not."""
 
+    def request_eject(self) -> None:
+        """Let the guest know that its user wants to open the tray, which it has locked."""
+
 
 class LineError(IntFlag):
     """What was wrong with a received character, in the bits of the 16550's LSR (NS16550D, table II)."""

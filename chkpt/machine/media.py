@@ -60,12 +60,14 @@ def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool
     Raises:
         NotFoundError: there is no such drive.
         UsageError: it is a hard disk.
-        ConflictError: its guest has locked the tray. Nothing has changed.
+        ConflictError: its guest has locked the tray. It can learn that the button was pressed, as QEMU's can.
     """
     frontend = removable(machine.devices.ends.block.find(drive), drive)
     if frontend.locked and not force:
+        frontend.request_eject()
         raise ConflictError(
-            f"drive {drive}: the guest has locked the tray; let it unmount or eject the disc, or insist with --force"
+            f"drive {drive}: the guest has locked the tray, and hears that it is to open it; "
+            "try again when the guest has, or insist with --force"
         )
     config = machine_config.with_backends(machine.config, {drive: None if medium is None else medium.table})
     old = machine.devices.ends.block.backends.get(drive)

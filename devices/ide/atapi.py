@@ -137,6 +137,11 @@ class Cdrom:
         """Whether the guest keeps the tray closed (PREVENT ALLOW MEDIUM REMOVAL)."""
         return self._locked and not self._tray_open
 
+    def request_eject(self) -> None:
+        """Let the guest know that the button of the locked tray was pressed, unless it has to hear of another event."""
+        if self._event is MediaEvent.NONE:
+            self._event = MediaEvent.EJECT_REQUEST
+
     def eject(self) -> None:
         """Open the tray, locked or not. The disc is there until `disconnect` takes it."""
         if not self._tray_open:

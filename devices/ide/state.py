@@ -102,15 +102,17 @@ class MediaEvent(IntEnum):
     """The media event not told yet, as GET EVENT STATUS NOTIFICATION codes it (MMC-2)."""
 
     NONE = 0
+    EJECT_REQUEST = 1  # the button was pressed, but the tray is locked
     NEW_MEDIA = 2
     REMOVAL = 3
 
 
 @dataclass(frozen=True, slots=True)
 class AtapiState:
-    """What a CD-ROM drive has and a disk has not."""
+    """What a CD-ROM drive has and a disk has not. Version 1 had no `MediaEvent.EJECT_REQUEST`."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar[dict[int, Upgrade]] = {1: dict}
 
     sense_key: U4
     asc: U8
@@ -154,12 +156,12 @@ class DriveState:
 class IdeState:
     """A channel: Device Control, the selected unit, and the drives that are present.
 
-    From version 1 to 2 only what a `DiskState` is has changed, which upgrades itself.
+    From version 1 to 2 only what a `DiskState` is has changed, from 2 to 3 an `AtapiState`; these upgrade themselves.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     FIXED: ClassVar[tuple[str, ...]] = ("drive0", "drive1")
-    UPGRADES: ClassVar[dict[int, Upgrade]] = {1: dict}
+    UPGRADES: ClassVar[dict[int, Upgrade]] = {1: dict, 2: dict}
 
     control: U8
     unit: U1

@@ -163,16 +163,40 @@ def test_a_locked_tray_stays_closed_unless_forced(images: Path) -> None:
     """As QEMU's `eject` and `change`."""
     machine = made(images)
     lock(machine)
-    before = shown(machine)
     new = open_image(machine, CD, str(images / "b"))
     for medium in (None, new):
-        with pytest.raises(ConflictError, match=r"^drive ide0\.1: the guest has locked the tray; .*--force$"):
+        with pytest.raises(ConflictError, match=r"^drive ide0\.1: the guest has locked the tray, .*--force$"):
             change(machine, CD, medium)
-    assert shown(machine) == before
+    assert event(machine) == (1, False, True)  # MMC-2, GET EVENT STATUS NOTIFICATION: EjectRequest, once
+    assert event(machine) == (0, False, True)
     assert read(machine) == b"a" * 2048
     change(machine, CD, new, force=True)
     assert event(machine) == NEW_MEDIA
     assert saved(machine).contexts["devices"].contexts["ide0"].contexts["drive1"].contexts["atapi"].values["locked"]
+
+
+def test_a_guest_that_hears_of_the_button_opens_the_tray_also_after_a_load(images: Path) -> None:
+    machine = made(images)
+    lock(machine)
+    with pytest.raises(ConflictError):
+        change(machine, CD, None)
+    twin = made(images)
+    twin.load(saved(machine))
+    assert event(twin) == (1, False, True)
+    packet(twin, 0x1E)
+    packet(twin, 0x1B, 0, 0, 0, 2)
+    assert event(twin) == EJECTED
+    change(twin, CD, None)
+
+
+def test_a_guest_hears_of_a_new_disc_before_it_hears_of_the_button(images: Path) -> None:
+    machine = made(images)
+    change(machine, CD, open_image(machine, CD, str(images / "b")))
+    ready(machine)
+    lock(machine)
+    with pytest.raises(ConflictError):
+        change(machine, CD, None)
+    assert event(machine) == NEW_MEDIA
 
 
 def test_a_tray_that_the_guest_has_opened_before_it_locked_it_is_not_locked(images: Path) -> None:

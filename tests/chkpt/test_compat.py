@@ -194,7 +194,7 @@ def test_devices_of_another_machine() -> None:
 
 def test_memory_firmware_and_disks_that_are_others() -> None:
     def machine(size: int, digest: bytes) -> Reader:
-        disk = Context("", 1, {"size": size, "digest": digest}, {"blocks": SparseBlob(0, 1)})
+        disk = Context("", 2, {"size": size, "identity": digest}, {"blocks": SparseBlob(0, 1)})
         ide = Context("ide", 1, {}, {}, {"drive0": Context(contexts={"disk": disk})})
         memory = Context("memory", 1, {"size": size})
         firmware = Context("firmware", 1, {"size": 1, "digest": digest})

@@ -55,7 +55,7 @@ def diff(
             open_snapshot(saved_path(a, store), identity=identity) as old,
             open_snapshot(saved_path(b, store), identity=identity) as new,
         ):
-            found = compare(old.checkpoint(), new.checkpoint())
+            found = compare(old.checkpoint(keep=False), new.checkpoint(keep=False))
     except ChkptError as exc:
         if exc.exit_status != DIFFERENT:
             raise

@@ -174,8 +174,8 @@ def _context_lines(name: str, context: Context) -> Iterator[str]:
         yield f"{name}: {kind}"
     for tag, content in _tags(context):
         yield f"{name}.{tag}: {_content(content)}"
-    for child_name, child in context.contexts.items():
-        yield from _context_lines(f"{name}/{child_name}" if name else child_name, child)
+    for child in context.contexts:  # by name, so that one is let go before the next is read
+        yield from _context_lines(f"{name}/{child}" if name else child, context.contexts[child])
 
 
 def _tags(context: Context) -> "Iterator[tuple[str, Value | Blob]]":

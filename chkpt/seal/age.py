@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from chkpt.errors import CorruptError, KeyFileError, RefusedError, SealedError
+from chkpt.errors import CorruptError, KeyFileError, LimitError, RefusedError, SealedError
 from chkpt.seal.files import missing, read_public, read_secret
 from chkpt.seal.pairs import write_pair
 from chkpt.snapshot import Source, Writable
@@ -24,6 +24,12 @@ Identity: TypeAlias = Any
 
 _RECIPIENT: Final = re.compile(r"(age1|ssh-(ed25519|rsa) )\S+( .*)?")
 _STEP: Final = 1 << 16
+
+MAX_RECIPIENTS: Final = 256
+"""A header has so many stanzas at most. One is for each recipient. The library takes time quadratic in them."""
+
+MAX_HEADER: Final = 128 << 10
+"""Bytes of the longest header: 256 stanzas of RSA keys of 2048 bits fit. It takes time quadratic in these, too."""
 
 
 def generate_identity(path: Path, *, force: bool = False) -> tuple[str, Path]:
@@ -89,6 +95,8 @@ def encrypt(plain: io.BytesIO, file: Writable, recipients: Sequence[str]) -> int
     keys = [_recipient(each) for each in recipients]
     if not keys:
         raise KeyFileError("to encrypt needs a recipient")
+    if len(keys) >= MAX_RECIPIENTS:  # the library adds a stanza that means nothing (age, "grease")
+        raise KeyFileError(f"{len(keys)} recipients; the limit is {MAX_RECIPIENTS - 1}")
     plain.seek(0)
     writer = _Writer(file)
     try:
@@ -108,6 +116,7 @@ def decrypt(source: Source, identity: Path) -> memoryview:
     Raises:
         SealedError: no identity in the file at `identity` opens it.
         CorruptError: it was cut short or changed.
+        LimitError: its header is longer than that of any file that chkpt encrypts.
         NotFoundError, KeyFileError, StorageError: the file at `identity` cannot be used.
         ChkptError: pyrage is not installed.
     """
@@ -116,6 +125,7 @@ def decrypt(source: Source, identity: Path) -> memoryview:
     except ModuleNotFoundError as exc:
         missing("pyrage", "age", exc)
     identities = _identities(identity)
+    _check_header(source)
     reader, plain = _Reader(source), io.BytesIO()
     try:
         pyrage.decrypt_io(reader, plain, identities)
@@ -124,6 +134,17 @@ def decrypt(source: Source, identity: Path) -> memoryview:
             raise reader.error from exc
         raise _refusal(exc, source.name, identity) from exc
     return plain.getbuffer()
+
+
+def _check_header(source: Source) -> None:
+    """Raise LimitError or CorruptError for a header that the library should not see. It ends with a line `--- MAC`."""
+    begin = bytes(source.read(0, min(source.size, MAX_HEADER)))
+    end = begin.find(b"\n---")
+    if end < 0 and source.size > MAX_HEADER:
+        raise LimitError(f"{source.name}: encrypted, and its header has no end in {MAX_HEADER} bytes, the limit")
+    stanzas = begin.count(b"\n->", 0, len(begin) if end < 0 else end)
+    if stanzas > MAX_RECIPIENTS:
+        raise LimitError(f"{source.name}: encrypted for {stanzas} recipients; the limit is {MAX_RECIPIENTS}")
 
 
 def _refusal(exc: Exception, name: str, identity: Path) -> RefusedError:

@@ -174,7 +174,7 @@ def find(reader: Reader, name: str) -> Found:
     sections = {entry.path for entry in reader.sections}
     if names and (names[0],) not in sections and _has_device(reader, names[0]):
         names.insert(0, DEVICES)
-    context, start = Context(contexts=reader.checkpoint().contexts), 0
+    context, start = Context(contexts=reader.checkpoint(keep=False).contexts), 0
     for depth in (2, 1):
         if tuple(names[:depth]) in sections:
             context, start = reader.section(names[:depth]), depth

@@ -202,7 +202,7 @@ def changed_ranges(old: Blob, new: Blob) -> tuple[tuple[int, int], ...]:
     common, longest = sorted((old.size, new.size))
     ranges: list[tuple[int, int]] = []
     if not _known_equal(old, new):
-        for start, old_piece, new_piece in _pairs(old, new, min(old.piece_size, new.piece_size)):
+        for start, old_piece, new_piece in _pairs(old, new, max(old.piece_size, new.piece_size)):
             for first, end in changed_bytes(old_piece, new_piece):
                 _extend(ranges, start + first, min(start + end, common))
     if common < longest:

@@ -208,13 +208,14 @@ class Reader:
                 return self._read_section(entry)
         raise NotFoundError(f"{self.name}: there is no section {'/'.join(names)}")
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self, *, keep: bool = True) -> Checkpoint:
         """Return the whole snapshot; a section is read when it is looked up, a piece when it is used.
 
-        The contexts may be replaced, added and removed as in a dictionary; the file does not change.
+        The contexts may be replaced, added and removed as in a dictionary; the file does not change. Without `keep` a
+        section is read anew each time that it is looked up, and takes no memory in between.
         """
         entries = {entry.path[0]: entry for entry in self.sections if len(entry.path) == 1}
-        return Checkpoint(dict(self.header), LazyContexts(self, entries))
+        return Checkpoint(dict(self.header), LazyContexts(self, entries, keep=keep))
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read and check every byte of the file, in time proportional to the content.
@@ -311,7 +312,7 @@ class Reader:
         del stored  # as long as the content, at the worst
         return decode_value(content) if path is None else self._values.decode(path, content)
 
-    def _read_section(self, entry: SectionEntry) -> Context:
+    def _read_section(self, entry: SectionEntry, *, keep: bool = True) -> Context:
         path, _, _, offset, stored_size, content_size, digest = entry
         try:
             value = self._read_value(offset, stored_size, content_size, digest, path)
@@ -320,7 +321,7 @@ class Reader:
             raise _placed(exc, self.name, f"section {'/'.join(path)}", offset) from exc
         if path == (DEVICES,):
             devices = {other.path[1]: other for other in self.sections if len(other.path) == 2}
-            context.contexts = LazyContexts(self, devices)
+            context.contexts = LazyContexts(self, devices, keep=keep)
         return context
 
 
@@ -438,19 +439,26 @@ class StoredBlob:
 
 
 class LazyContexts(MutableMapping[str, Context]):
-    """Contexts by name, each read from its section when it is first looked up, and kept."""
+    """Contexts by name, each read from its section when it is first looked up, and kept if `keep`.
 
-    __slots__ = ("_held", "_reader")
+    What goes through all of a file once keeps none: then it costs the memory of the largest section, not of all.
+    """
 
-    def __init__(self, reader: Reader, entries: dict[str, SectionEntry]) -> None:
+    __slots__ = ("_held", "_keep", "_reader")
+
+    def __init__(self, reader: Reader, entries: dict[str, SectionEntry], *, keep: bool) -> None:
         self._reader = reader
+        self._keep = keep
         self._held: dict[str, Context | SectionEntry] = {**entries}
 
     def __getitem__(self, name: str) -> Context:
         held = self._held[name]
-        if not isinstance(held, Context):
-            held = self._held[name] = self._reader._read_section(held)
-        return held
+        if isinstance(held, Context):
+            return held
+        context = self._reader._read_section(held, keep=self._keep)
+        if self._keep:
+            self._held[name] = context
+        return context
 
     def __setitem__(self, name: str, context: Context) -> None:
         self._held[name] = context

@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 from random import Random
 
@@ -15,6 +16,7 @@ from chkpt.errors import (
     ChkptError,
     CorruptError,
     KeyFileError,
+    LimitError,
     NotFoundError,
     RefusedError,
     SealedError,
@@ -338,3 +340,54 @@ def test_age_takes_our_identities(tmp_path: Path, me: tuple[Path, str]) -> None:
 def test_all_errors_have_status_4_or_less() -> None:
     assert {SealedError.exit_status, SignatureError.exit_status} == {4}
     assert issubclass(SealedError, ChkptError)
+
+
+# -- a header that costs too much -------------------------------------------------------------------------------------
+
+
+KEY = b64encode(b"\x07" * 32).decode().rstrip("=")
+
+
+def hostile(stanzas: str) -> bytes:
+    return f"age-encryption.org/v1\n{stanzas}--- {KEY}\n".encode() + bytes(100)
+
+
+HOSTILE = {
+    "many recipients": f"-> X25519 {KEY}\n{KEY}\n",
+    "many small ones": "-> g\n\n",
+}
+
+
+@pytest.mark.parametrize("stanza", HOSTILE.values(), ids=HOSTILE.keys())
+def test_more_recipients_than_the_limit_are_refused_before_the_library_sees_them(
+    tmp_path: Path, me: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, stanza: str
+) -> None:
+    path = tmp_path / "s.zst.age"
+    path.write_bytes(hostile(stanza * 257))
+    with monkeypatch.context() as patch:
+        patch.setattr("pyrage.decrypt_io", lambda *_: pytest.fail("the library has seen it"))
+        with pytest.raises(LimitError, match=r"s\.zst\.age: encrypted for 257 recipients; the limit is 256"):
+            open_snapshot(path, identity=me[0])
+    path.write_bytes(hostile(stanza * 256))
+    with pytest.raises(SealedError, match="not for the identity"):
+        open_snapshot(path, identity=me[0])
+
+
+def test_a_header_without_end_is_refused_before_the_library_sees_it(
+    tmp_path: Path, me: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.zst.age"
+    path.write_bytes(hostile("-> grease\n" + ("A" * 64 + "\n") * 2048))
+    monkeypatch.setattr("pyrage.decrypt_io", lambda *_: pytest.fail("the library has seen it"))
+    with pytest.raises(LimitError, match=r"encrypted, and its header has no end in 131072 bytes, the limit"):
+        open_snapshot(path, identity=me[0])
+
+
+def test_a_snapshot_is_encrypted_for_as_many_as_can_open_it(tmp_path: Path, me: tuple[Path, str]) -> None:
+    path = tmp_path / "s.zst.age"
+    with path.open("wb") as file:
+        encrypt(io.BytesIO(dumps(small())), file, [me[1]] * 255)  # the library adds a stanza that means nothing
+    with open_snapshot(path, identity=me[0]) as reader:
+        reader.verify()
+    with pytest.raises(KeyFileError, match="256 recipients; the limit is 255"):
+        encrypt(io.BytesIO(b""), io.BytesIO(), [me[1]] * 256)

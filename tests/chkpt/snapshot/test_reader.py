@@ -139,6 +139,20 @@ def test_the_section_devices_leads_to_the_devices() -> None:
     assert devices.contexts["ide0"].contexts["drive"].values == {"model": "DISK"}
 
 
+def test_what_goes_through_a_file_once_keeps_no_section() -> None:
+    """Else a file of few bytes, whose sections are long zeros, costs the memory of all of them."""
+    reader = Reader(dumps(small()))
+    contexts, devices = (
+        reader.checkpoint(keep=False).contexts,
+        reader.checkpoint(keep=False).contexts["devices"].contexts,
+    )
+    for each in (contexts, devices):
+        name = next(iter(each))
+        assert each[name] is not each[name]
+    kept = reader.checkpoint().contexts
+    assert kept["devices"] is kept["devices"]
+
+
 def test_contexts_of_a_checkpoint_can_be_changed_and_written() -> None:
     data = dumps(small())
     checkpoint = loads(data)

@@ -60,8 +60,8 @@ def test_a_machine_is_proved_from_its_toml(tmp_path: Path) -> None:
 
 
 def test_json_tells_it_all() -> None:
-    found = json.loads(chkpt("examples.mailbox:MAILBOX", "--json", "--seed", "5").stdout)
-    assert found["seed"] == 5
+    found = json.loads(chkpt("examples.mailbox:MAILBOX", "--json", "--seed", "6").stdout)
+    assert found["seed"] == 6
     assert found["finding"]["divergence"]["what"] == "answer"
     assert found["finding"]["divergence"]["attributes"][0]["path"] == "_full"
     assert found["finding"]["transcript"].splitlines()[1] == "> outb 0x300 0x0"

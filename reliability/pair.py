@@ -47,8 +47,9 @@ def stir(machine: Machine, seed: str) -> None:
 
 def snapshot(machine: Machine) -> bytes:
     """Return a machine's snapshot."""
-    checkpoint = Checkpoint({"created": MADE})
+    checkpoint = Checkpoint()
     machine.save(checkpoint)
+    checkpoint.header["created"] = MADE
     return dumps(checkpoint)
 
 

@@ -184,7 +184,7 @@ def run(setup: Setup, experiment: Experiment) -> Divergence | None:
     pair = part(setup, original, experiment)
     if isinstance(pair, Divergence):
         changed = _unsaved_attributes(setup, original)
-        return replace(pair, attributes=tuple(each for each in changed if f"devices/{each.device}:" in pair.original))
+        return replace(pair, attributes=tuple(each for each in changed if _names(pair.original, each.device)))
     inside = pair.attributes()
     found = pair.at_the_cut()
     if found is None:
@@ -195,6 +195,11 @@ def run(setup: Setup, experiment: Experiment) -> Divergence | None:
         else:
             found = pair.saved(len(experiment.after))
     return None if found is None else replace(found, attributes=inside or pair.attributes())
+
+
+def _names(message: str, device: str) -> bool:
+    """Whether the message of a refused load, or of one that could not be taken back, is about a device."""
+    return bool(re.search(rf"\b{re.escape(device)}\b", message))
 
 
 def _side_by_side(setup: Setup, original: Bench, experiment: Experiment) -> Pair | Divergence:

@@ -31,15 +31,18 @@ def prove(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="TYPE|MACHINE.toml",
-            help="A device type, as chkpt devices lists them, or MODULE:NAME where it is not installed; or a machine.",
+            metavar="TYPE|MACHINE.toml|cpu",
+            help="A device type, as chkpt devices lists them, or MODULE:NAME when it is not installed; a machine; "
+            "or the processor.",
             show_default=False,
         ),
     ] = None,
     *,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="Conversations to make up.")] = 200,
+    runs: Annotated[
+        int, typer.Option("--runs", metavar="N", min=1, help="Conversations, or programs, to make up.")
+    ] = 200,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", metavar="S", min=0, help="Begin no conversation after so long.")
+        float | None, typer.Option("--seconds", metavar="S", min=0, help="Begin no other after so long.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Equal seeds make the same conversations.")] = 0,
     transcript: Annotated[
@@ -58,6 +61,9 @@ def prove(
     twin that was loaded from the snapshot: every value read, every edge of an interrupt line with its time, every byte
     sent, every pending timer, every saved byte. What differs is shown by the shortest conversation that was found.
 
+    The processor is driven with made-up programs instead. Each runs to its end once, and once more from each of some
+    snapshots; both ends must be equal in every register and every byte of memory.
+
     \b
     Exit status:
       0  no guest could tell
@@ -69,7 +75,10 @@ def prove(
         _replay(what, replay, as_json=as_json)
         return
     if what is None:
-        raise UsageError("name a device type or a machine's TOML, or a transcript with --replay")
+        raise UsageError("name a device type, a machine's TOML or cpu, or a transcript with --replay")
+    if what == "cpu":
+        _prove_cpu(runs, seconds, seed, transcript, as_json=as_json)
+        return
     from chkpt.prove import prove as search
     from chkpt.prove import report
 
@@ -82,6 +91,22 @@ def prove(
         show_json(_json(proof))
     else:
         for line in report(proof):
+            show(plain(line))
+    if proof.finding is not None:
+        raise typer.Exit(NOTICED)
+
+
+def _prove_cpu(runs: int, seconds: float | None, seed: int, transcript: Path | None, *, as_json: bool) -> None:
+    if transcript is not None:
+        raise UsageError("a proof of the processor has no transcript: the same --seed finds the same program again")
+    from chkpt.prove.cpu import json_proof, prove_cpu, report_lines
+
+    with _progress(runs, shown=not as_json, unit="cuts") as progress:
+        proof = prove_cpu(programs=runs, seconds=seconds, seed=seed, progress=progress)
+    if as_json:
+        show_json(json_proof(proof))
+    else:
+        for line in report_lines(proof):
             show(plain(line))
     if proof.finding is not None:
         raise typer.Exit(NOTICED)
@@ -169,7 +194,7 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _progress(runs: int, *, shown: bool) -> Iterator[Callable[[int, int], None]]:
+def _progress(runs: int, *, shown: bool, unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal how far the search is."""
     if not (shown and sys.stderr.isatty()):
         yield lambda _runs, _steps: None
@@ -177,7 +202,7 @@ def _progress(runs: int, *, shown: bool) -> Iterator[Callable[[int, int], None]]
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[steps]:,} steps"))
+    columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TextColumn(f"{{task.fields[steps]:,}} {unit}"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=runs, steps=0)
 

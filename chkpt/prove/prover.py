@@ -110,12 +110,12 @@ def prove(
     Raises:
         ChkptError: a machine cannot be built from a setup.
     """
-    with _unlogged():
+    with unlogged():
         return _Prover(setups, seed).prove(runs, inf if seconds is None else seconds, progress)
 
 
 @contextmanager
-def _unlogged() -> Iterator[None]:
+def unlogged() -> Iterator[None]:
     """Keep the thousands of loads and their refusals out of the log."""
     log = logging.getLogger("chkpt")
     level = log.level

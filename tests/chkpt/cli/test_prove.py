@@ -52,6 +52,25 @@ def test_a_transcript_of_installed_devices_needs_no_type(tmp_path: Path) -> None
     assert json.loads(chkpt("--replay", transcript, "--json").stdout) == {"divergence": None}
 
 
+def test_the_processor_is_proved_with_programs() -> None:
+    pytest.importorskip("unicorn", reason="the extra chkpt[guest] is not installed")
+    done = chkpt("cpu", "--runs", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("3 programs, 24 cuts and loads in ")
+    assert lines[-1] == "no guest could tell"
+    plain = json.loads(chkpt("cpu", "--runs", "3", "--seed", "5", "--json").stdout)
+    assert (plain["programs"], plain["seed"], plain["finding"]) == (3, 5, None)
+    assert {"rip", "rax"} <= {*plain["reached"]}
+    assert (json.loads(chkpt("cpu", "--seconds", "0", "--json").stdout))["programs"] == 0
+
+
+def test_a_proof_of_the_processor_has_no_transcript(tmp_path: Path) -> None:
+    done = chkpt("cpu", "--transcript", tmp_path / "t.txt")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("chkpt: a proof of the processor has no transcript")
+
+
 def test_a_machine_is_proved_from_its_toml(tmp_path: Path) -> None:
     (tmp_path / "machine.toml").write_text(TOML)
     done = chkpt("machine.toml", "--runs", "2", cwd=tmp_path)

@@ -29,6 +29,7 @@ from chkpt.grammar import (
     Write,
     Wrmsr,
 )
+from chkpt.machine import Machine
 from chkpt.machine.irq import INTR
 from chkpt.manager.names import pack_names
 from chkpt.prove import ends
@@ -48,6 +49,14 @@ A20: Final = INTR + 1
 
 
 _HEADER: Final = {"generator": "prove", "created": "1970-01-01T00:00:00Z"}
+
+
+def snapshot_of(machine: Machine) -> bytes:
+    """Return a machine as the bytes of a snapshot file; equal machines give equal bytes."""
+    checkpoint = Checkpoint()
+    machine.save(checkpoint)
+    checkpoint.header |= _HEADER
+    return dumps(checkpoint)
 
 
 class Bench:
@@ -190,10 +199,7 @@ class Bench:
 
     def save(self) -> bytes:
         """Return the machine as the bytes of a snapshot file; equal machines give equal bytes."""
-        checkpoint = Checkpoint()
-        self.machine.save(checkpoint)
-        checkpoint.header |= _HEADER
-        return dumps(checkpoint)
+        return snapshot_of(self.machine)
 
     def states(self, shift: int = 0) -> bytes:
         """Return the states of the devices, each time in them shifted, in the form of a snapshot file."""

@@ -50,12 +50,7 @@ def check_load(path: str) -> None:
         StorageError: it is no regular file, or cannot be looked at.
     """
     _check_place(path, os.path.realpath(path))
-    try:
-        found = Path(path).stat()
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotFoundError(f"{path}: there is no such snapshot") from exc
-    except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+    found = _look_at(path, "snapshot")
     if stat.S_ISDIR(found.st_mode):
         raise StorageError(f"{path}: this is a directory, not a snapshot")
     if not stat.S_ISREG(found.st_mode):  # before it is opened: that alone rewinds a tape, or starts a watchdog
@@ -70,17 +65,22 @@ def check_medium(path: str) -> None:
         NotFoundError: there is no such file.
         StorageError: it is neither, or cannot be looked at.
     """
-    try:
-        found = Path(path).stat()
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotFoundError(f"{path}: there is no such image") from exc
-    except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+    found = _look_at(path, "image")
     if stat.S_ISBLK(found.st_mode):
         return
     _check_place(path, os.path.realpath(path), "images")
     if not stat.S_ISREG(found.st_mode):  # before it is opened: that alone rewinds a tape, or starts a watchdog
         raise StorageError(f"{path}: neither a file nor a block device; give a raw image")
+
+
+def _look_at(path: str, what: str) -> os.stat_result:
+    """Return the status of a file. Raise NotFoundError if there is none, StorageError if it cannot be looked at."""
+    try:
+        return Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotFoundError(f"{path}: there is no such {what}") from exc
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror}") from exc
 
 
 def check_save(path: str, *, force: bool, own: Iterable[str] = ()) -> None:

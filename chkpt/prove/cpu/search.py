@@ -7,13 +7,13 @@ from random import Random
 from time import monotonic
 from typing import Final, Self
 
-from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError
 from chkpt.machine import Machine
+from chkpt.prove.bench import snapshot_of
 from chkpt.prove.cpu.fields import leaves
 from chkpt.prove.cpu.program import LIMIT, Program, make_program, new_machine, put
 from chkpt.prove.prover import unlogged
-from chkpt.snapshot import dumps, loads
+from chkpt.snapshot import loads
 from chkpt.snapshot.diff import compare
 
 PROGRAMS: Final = 300
@@ -24,8 +24,6 @@ CUTS: Final = 8
 
 SHRINKS: Final = 200
 """Programs that are tried to find a shorter one."""
-
-_HEADER: Final = {"generator": "prove", "created": "1970-01-01T00:00:00Z"}
 
 MakeMachine = Callable[[], Machine]
 
@@ -124,20 +122,20 @@ class _Bench:
         """Run a program whole, then from snapshots at random ticks; return the first that ends otherwise."""
         with self._begun(program) as whole:
             whole.run(ticks=LIMIT)
-            end, last = _snapshot(whole), whole.processor().cpu.ticks
+            end, last = snapshot_of(whole), whole.processor().cpu.ticks
         ticks = sorted(choose.randrange(last) for _ in range(cuts))
         with self._begun(program) as machine:
             for tick in ticks:
                 machine.run(ticks=tick)
-                snapshot = _snapshot(machine)
+                snapshot = snapshot_of(machine)
                 self.cuts += 1
                 self._note(machine)
                 found = self._goes_on(snapshot, end)
                 if found:
                     return _Found(tick, found)
             machine.run(ticks=LIMIT)
-            if _snapshot(machine) != end:  # a save, or a stop, has changed it
-                return _Found(ticks[-1], tuple(_differences(end, _snapshot(machine))))
+            if snapshot_of(machine) != end:  # a save, or a stop, has changed it
+                return _Found(ticks[-1], tuple(_differences(end, snapshot_of(machine))))
         return None
 
     @contextmanager
@@ -157,7 +155,7 @@ class _Bench:
         except ChkptError as exc:
             return (("the load", "done", str(exc)),)
         self._twin.run(ticks=LIMIT)
-        there = _snapshot(self._twin)
+        there = snapshot_of(self._twin)
         return () if there == end else tuple(_differences(end, there))
 
     def _note(self, machine: Machine) -> None:
@@ -165,13 +163,6 @@ class _Bench:
             seen = self._values.setdefault(name, set())
             if len(seen) < 2:
                 seen.add(value)
-
-
-def _snapshot(machine: Machine) -> bytes:
-    checkpoint = Checkpoint()
-    machine.save(checkpoint)
-    checkpoint.header |= _HEADER
-    return dumps(checkpoint)
 
 
 def _differences(whole: bytes, restored: bytes) -> Iterator[tuple[str, str, str]]:

@@ -46,8 +46,8 @@ def _write(scratch: Path, name: str, number: int, key: str | None = None, recipi
     machine.close()
     seal = sealing(None if key is None else scratch / key, [] if recipient is None else [recipient])
     path = scratch / name
-    with path.open("wb") as file:
-        seal.write(file, lambda plain: dump(checkpoint, plain, sign=seal.sign))
+    with path.open("wb") as file, seal.sealed(file) as plain:
+        dump(checkpoint, plain, sign=seal.sign)
     return path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from chkpt.cli.options import make_store
 from chkpt.errors import ChkptError, ExistsError, StorageError
 from chkpt.snapshot import Reader
-from chkpt.store.files import publish
+from chkpt.store.files import new_file
 
 
 def is_earlier(path: Path) -> bool:
@@ -39,5 +39,9 @@ def leave(snapshot: Path, store: Path) -> Path:
     except OSError as exc:
         raise StorageError(f"{snapshot}: {exc.strerror}") from exc
     make_store(store)
-    publish(path, lambda file: file.write(content), replace=lambda: is_earlier(path))
+    with new_file(path) as file:
+        file.write(content)
+        file.sync()
+        with file.locked():
+            file.give_name(replace=is_earlier(path))
     return path

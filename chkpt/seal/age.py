@@ -80,8 +80,8 @@ def check_recipients(recipients: Iterable[str]) -> None:
         _recipient(each)
 
 
-def encrypt(plain: io.BytesIO, file: Writable, recipients: Sequence[str]) -> int:
-    """Write what is in `plain` to `file` so that only the recipients can read it; return how long that is.
+def encrypt(plain: io.BytesIO, file: Writable, recipients: Sequence[str]) -> None:
+    """Write what is in `plain` to `file` so that only the recipients can read it.
 
     Raises:
         KeyFileError: a recipient cannot be one, or there is none.
@@ -107,7 +107,6 @@ def encrypt(plain: io.BytesIO, file: Writable, recipients: Sequence[str]) -> int
         raise KeyFileError(f"cannot be encrypted to {', '.join(recipients)}: {exc}") from exc
     if writer.error is not None:
         raise writer.error
-    return writer.size
 
 
 def decrypt(source: Source, identity: Path) -> memoryview:
@@ -159,11 +158,10 @@ def _refusal(exc: Exception, name: str, identity: Path) -> RefusedError:
 
 
 class _Writer:
-    """Counts what is written, and keeps the error that age would give another face."""
+    """Passes on what is written, and keeps the error that age would give another face."""
 
     def __init__(self, file: Writable) -> None:
         self._file = file
-        self.size = 0
         self.error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
@@ -172,9 +170,7 @@ class _Writer:
         except BaseException as exc:
             self.error = exc
             raise
-        taken = len(data) if taken is None else taken
-        self.size += taken
-        return taken
+        return len(data) if taken is None else taken
 
     def flush(self) -> None:
         """Do nothing: the file is flushed by its owner."""

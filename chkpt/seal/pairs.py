@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from chkpt.errors import ExistsError, StorageError
-from chkpt.store.files import open_directory, publish, reporting, sync_directory, taken
+from chkpt.store.files import open_directory, reporting, sync_directory, taken, write_file
 
 
 def write_pair(path: Path, secret: bytes, public: bytes, *, force: bool) -> Path:
@@ -30,8 +30,8 @@ def write_pair(path: Path, secret: bytes, public: bytes, *, force: bool) -> Path
         raise taken(there[0])
     with _aside(path.with_name(f"{path.name}.old"), there) if there else nullcontext():
         try:
-            publish(path, lambda file: file.write(secret), replace=lambda: force)
-            publish(beside, lambda file: file.write(public), replace=lambda: force, mode=0o644)
+            write_file(path, secret, force=force)
+            write_file(beside, public, force=force, mode=0o644)
         except BaseException:
             _remove_own(beside, public)  # a file whose name could only not be made to last is there
             _remove_own(path, secret)

@@ -1,17 +1,15 @@
 """What is done to a snapshot on its way into a file: signed, then encrypted."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from chkpt.seal.age import check_recipients, encrypt
 from chkpt.seal.keys import PublicKey
 from chkpt.seal.signing import signer
 from chkpt.snapshot import Sign, Writable
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +20,22 @@ class Sealing:
     sign: Sign | None = None
     recipients: Sequence[str] = ()
 
-    def write(self, file: Writable, save: Callable[[Writable], T]) -> tuple[int | None, T]:
-        """Let `save` write a snapshot, and have it end up in `file`, encrypted where there are recipients.
+    @contextmanager
+    def sealed(self, file: Writable) -> Iterator[Writable]:
+        """Yield a file for a snapshot, which ends up in `file`: encrypted, if there are recipients.
 
-        `save` signs by handing `sign` to `chkpt.snapshot.dump`. Return how long the encrypted file is, None for one
-        that is not, and what `save` returned. The plaintext is in memory only.
+        To have the snapshot signed, hand `sign` to `chkpt.snapshot.dump`. The plaintext of an encrypted one is in
+        memory only.
 
         Raises:
             StorageError: `file` refuses.
-            ChkptError: as `save` raises.
         """
         if not self.recipients:
-            return None, save(file)
+            yield file
+            return
         plain = io.BytesIO()
-        result = save(plain)
-        return encrypt(plain, file, self.recipients), result
+        yield plain
+        encrypt(plain, file, self.recipients)
 
 
 def sealing(key: Path | None, recipients: Sequence[str]) -> Sealing:

@@ -10,10 +10,10 @@ from chkpt.errors import ExistsError, LimitError, NotFoundError, RefusedError, S
 from chkpt.seal import curve
 from chkpt.seal.files import missing
 from chkpt.seal.keys import PublicKey, TrustedKeys, secret_key
-from chkpt.snapshot import FORMAT, Reader, Sign, Signature, Writable
+from chkpt.snapshot import FORMAT, Reader, Sign, Signature
 from chkpt.snapshot.signatures import MAX_FRAME, decode_signatures, encode_signatures, signed_message
 from chkpt.snapshot.source import FileSource
-from chkpt.store.files import publish
+from chkpt.store.files import new_file
 from chkpt.store.replacing import SIGNATURES
 
 
@@ -64,7 +64,7 @@ def sign_file(path: Path, key: Path) -> PublicKey:
         ExistsError: another snapshot has taken its place meanwhile, or it has been removed. That stays so.
         LimitError: it has as many signatures as a file may have.
         RefusedError: it is not a whole snapshot.
-        ChkptError: as `signer` and `publish` raise.
+        ChkptError: as `signer` and `new_file` raise.
     """
     path = path.resolve()
     public, sign = signer(key)
@@ -87,27 +87,18 @@ def _signed_in(path: Path, sign: Sign) -> bool:
         own = decode_signatures(sign(reader.root_digest))
         frame = encode_signatures(_merged(reader.signatures, own))
 
-        def write(file: Writable) -> None:
+        with new_file(path) as file:
             for part in reader.unsigned():
                 file.write(bytes(part))
             file.write(frame)
             file.write(reader.trailer(len(frame)))
-
-        def replace() -> bool:
-            with _still_there(path, reader.root_digest) as now:
-                if now.signatures != reader.signatures:
-                    raise _AnotherSignatureError
-            return True
-
-        try:
-            publish(path, write, replace=replace)
-        except _AnotherSignatureError:
-            return False
+            file.sync()
+            with file.locked():
+                with _still_there(path, reader.root_digest) as now:
+                    if now.signatures != reader.signatures:
+                        return False
+                file.give_name(replace=True)
     return True
-
-
-class _AnotherSignatureError(Exception):
-    """Another has signed since the signatures were read."""
 
 
 def _still_there(path: Path, root_digest: bytes) -> Reader:
@@ -142,17 +133,17 @@ def _signed_beside(path: Path, reader: Reader, own: Sequence[Signature]) -> bool
     present = [each for each in found if _is_valid(each, reader.root_digest)]
     frame = encode_signatures(_merged(present, own))
 
-    def replace() -> bool:
-        if not reader.is_at(reader.name):
-            raise ExistsError(f"{reader.name}: it has been replaced or removed while it was signed; nothing is signed")
-        if _detached(path) != found:
-            raise _AnotherSignatureError
-        return True
-
-    try:
-        publish(path, lambda file: file.write(frame), replace=replace)
-    except _AnotherSignatureError:
-        return False
+    with new_file(path) as file:
+        file.write(frame)
+        file.sync()
+        with file.locked():
+            if not reader.is_at(reader.name):
+                raise ExistsError(
+                    f"{reader.name}: it has been replaced or removed while it was signed; nothing is signed"
+                )
+            if _detached(path) != found:
+                return False
+            file.give_name(replace=True)
     return True
 
 

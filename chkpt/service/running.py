@@ -40,9 +40,10 @@ from chkpt.service.messages import (
     WorkInfo,
 )
 from chkpt.service.requests import LoadRequest, MediaRequest, SaveRequest, StepRequest
-from chkpt.service.saving import destination, save_to, skips
+from chkpt.service.saving import destination, skips
 from chkpt.service.tap import Tap
-from chkpt.snapshot import Reader, Sign, Summary, Writable, dump
+from chkpt.snapshot import Reader, dump
+from chkpt.store import publishing
 
 _ATTEMPTS: Final = 3
 """How often an image that changes may be identified while the guest runs."""
@@ -265,12 +266,15 @@ class RunningMachine:
             checkpoint = Checkpoint()
             return checkpoint, self._machine.save(checkpoint, copy=True), self._machine.clock.now
 
-        def encode(file: Writable, sign: Sign | None) -> tuple[Summary, SaveReport, int]:
-            with self._working("save") as progress:
-                checkpoint, report, clock_ns = self._once_identified(capture)
-                return dump(checkpoint, file, sign=sign, progress=progress), report, clock_ns
-
-        return save_to(destination(request, self._machine.config), encode)
+        place = destination(request, self._machine.config)
+        with (
+            publishing(place.path, force=place.force) as file,
+            place.seal.sealed(file) as plain,
+            self._working("save") as progress,
+        ):
+            checkpoint, report, clock_ns = self._once_identified(capture)
+            summary = dump(checkpoint, plain, sign=place.seal.sign, progress=progress)
+        return place.reply(file, summary, report, clock_ns)
 
     def _once_identified(
         self, call: Callable[[], T], likes: Collection[bytes] = (), also: Collection[object] = ()

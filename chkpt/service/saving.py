@@ -1,9 +1,8 @@
 """How a machine gets into a snapshot's file: where that may be, who signs, who can read it, what is told of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from chkpt.machine import MachineConfig
 from chkpt.manager import SaveReport, Skip
@@ -11,11 +10,9 @@ from chkpt.seal import Sealing, sealing
 from chkpt.service import paths
 from chkpt.service.messages import SaveReply, SkipInfo
 from chkpt.service.requests import SaveRequest
-from chkpt.snapshot import Sign, Summary, Writable
-from chkpt.store.replacing import check_new, publish_snapshot
-
-Encode: TypeAlias = Callable[[Writable, Sign | None], tuple[Summary, SaveReport, int]]
-"""Saves the machine and writes it to a file, signed; returns what was written, what was saved, and at what time."""
+from chkpt.snapshot import Summary
+from chkpt.store.files import NewFile
+from chkpt.store.replacing import check_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +22,20 @@ class Destination:
     path: Path
     force: bool
     seal: Sealing
+
+    def reply(self, file: NewFile, summary: Summary, report: SaveReport, clock_ns: int) -> SaveReply:
+        """Return the answer to a client, about the snapshot that has been published there as `file`."""
+        return SaveReply(
+            path=str(self.path),
+            size=file.size,
+            digest=summary.root_digest.hex(),
+            clock_ns=clock_ns,
+            saved=list(report.saved),
+            skipped=skips(report.skipped),
+            encrypted=bool(self.seal.recipients),
+            signed_by=[] if self.seal.key is None else [self.seal.key.id],
+            removed=[*map(str, file.removed)],
+        )
 
 
 def destination(request: SaveRequest, config: MachineConfig) -> Destination:
@@ -42,33 +53,6 @@ def destination(request: SaveRequest, config: MachineConfig) -> Destination:
     seal = sealing(None if request.sign is None else Path(request.sign), request.recipients)
     check_new(path, force=request.force)
     return Destination(path, request.force, seal)
-
-
-def save_to(where: Destination, encode: Encode) -> SaveReply:
-    """Let `encode` write the machine to its destination, and tell of it.
-
-    Raises:
-        ExistsError: something has come there meanwhile.
-        SaveError: a device cannot be saved.
-        StorageError: the file cannot be written.
-    """
-    seal, removed = where.seal, list[Path]()
-
-    def write(file: Writable) -> tuple[int | None, tuple[Summary, SaveReport, int]]:
-        return seal.write(file, lambda plain: encode(plain, seal.sign))
-
-    size, (summary, report, clock_ns) = publish_snapshot(where.path, write, force=where.force, removed=removed.append)
-    return SaveReply(
-        path=str(where.path),
-        size=summary.size if size is None else size,
-        digest=summary.root_digest.hex(),
-        clock_ns=clock_ns,
-        saved=list(report.saved),
-        skipped=skips(report.skipped),
-        encrypted=bool(seal.recipients),
-        signed_by=[] if seal.key is None else [seal.key.id],
-        removed=[*map(str, removed)],
-    )
 
 
 def files_of(config: MachineConfig) -> Iterable[str]:

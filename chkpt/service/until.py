@@ -17,13 +17,13 @@ from chkpt.machine import Machine
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
-from chkpt.manager import SaveReport
 from chkpt.service.messages import SaveReply
 from chkpt.service.requests import SaveRequest
-from chkpt.service.saving import Destination, destination, save_to
+from chkpt.service.saving import Destination, destination
 from chkpt.service.serial_ports import meant
 from chkpt.service.tap import Tap
-from chkpt.snapshot import Sign, Summary, Writable, dump
+from chkpt.snapshot import dump
+from chkpt.store import publishing
 
 MAX_UNWRITTEN: Final = 1 << 20
 """Bytes of output that wait for a reader; the machine waits for him beyond that."""
@@ -186,12 +186,14 @@ class UntilRun:
         return self._failed("timeout", f"{seconds:g} s of its clock have passed")
 
     def _save(self) -> SaveReply | None:
-        def encode(file: Writable, sign: Sign | None) -> tuple[Summary, SaveReport, int]:
+        place = self._destination
+        if place is None:
+            return None
+        with publishing(place.path, force=place.force) as file, place.seal.sealed(file) as plain:
             checkpoint = Checkpoint()
             report = self._machine.save(checkpoint)
-            return dump(checkpoint, file, sign=sign), report, self._machine.clock.now
-
-        return None if self._destination is None else save_to(self._destination, encode)
+            summary = dump(checkpoint, plain, sign=place.seal.sign)
+        return place.reply(file, summary, report, self._machine.clock.now)
 
     def _at(self) -> tuple[int, int]:
         return self._execution.cpu.ticks, self._machine.clock.now

@@ -1,9 +1,9 @@
 """Where named snapshots live: `contract` is what every store promises, `local` stands on `replacing` and `files`."""
 
 from chkpt.store.contract import MAX_NAME_SIZE, Listing, Store, Write, check_name, is_name
-from chkpt.store.files import Leavings, publish
+from chkpt.store.files import Leavings
 from chkpt.store.local import LocalStore
-from chkpt.store.replacing import publish_snapshot
+from chkpt.store.replacing import publishing
 
 __all__ = [
     "MAX_NAME_SIZE",
@@ -14,6 +14,5 @@ __all__ = [
     "Write",
     "check_name",
     "is_name",
-    "publish",
-    "publish_snapshot",
+    "publishing",
 ]

@@ -4,12 +4,14 @@ As in restic's local backend: a temporary file in the same directory, fsync, lin
 Linking is what makes "create only" true for any number of writers: the kernel lets one of them have the name.
 
 A writer holds a lock (flock(2)) on its temporary file, from its making to its end. The kernel gives the lock back with
-the process, however that ends: so a temporary file that nobody holds a lock on was left by a writer that is dead, and
-may be removed by whoever sees it.
+the process, however that ends. So a temporary file that is not locked was left by a writer that is dead, and any other
+writer may remove it. Temporary files have the names `.chkpt-0000000000000000`, `.chkpt-0000000000000001` and so on, and
+a writer takes the first that is free: so the next writer finds what was left by its name. It does not list the
+directory, which would make each save slower with each file that is there.
 
 What replaces or removes a name that is there holds the lock of its directory (`changing`) from the look at what is
-there to the end. So nothing that was acknowledged in between is lost: `publish` takes the lock, asks `replace`, and
-only then gives the name. There is no other way here to replace a file.
+there to the end. So nothing that was acknowledged in between is lost. `NewFile.give_name` refuses a file that has not
+been synced, or whose directory is not locked. There is no other way here to replace a file.
 """
 
 import errno
@@ -18,16 +20,14 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from chkpt.errors import ExistsError, StorageError, UsageError
-from chkpt.snapshot import Writable
-
-T = TypeVar("T")
 
 _PREFIX: Final = ".chkpt-"
 _TEMPORARY: Final = re.compile(r"\.chkpt-[0-9a-f]{16}")
@@ -36,6 +36,12 @@ _NO_LOCKS: Final = {errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK}  # 
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EMLINK}  # link(2): EPERM is "does not support hard links"
 _BUFFER: Final = 1 << 16
 _MODE: Final = 0o600
+
+AHEAD: Final = 16
+"""How many names of temporary files in a row must be free before a writer stops looking for what was left.
+
+What was left behind a longer gap, by one of more than 16 writers at once, stays until `clean`.
+"""
 
 PATIENCE_SECONDS: Final = 30
 """How long the lock of a directory is waited for. It is held for two or three calls and an fsync, never for a write."""
@@ -49,94 +55,98 @@ class Leavings:
     kept: dict[str, str]
 
 
-def never() -> bool:
-    """Replace nothing; see `publish`."""
-    return False
+# -- a file on its way to its name ------------------------------------------------------------------------------------
 
 
-def publish(
-    path: str | os.PathLike[str],
-    write: Callable[[Writable], T],
-    *,
-    replace: Callable[[], bool] = never,
-    mode: int = _MODE,
-) -> T:
-    """Let `write` write a file, and give it the name `path` once it is whole and will last. Return what `write` did.
-
-    `write` is called once, with a file that takes all it is given; whatever it raises goes through. What comes after it
-    (fsync, which waits for the disk, then the name) needs nothing of the caller's: a lock that `write` took may be
-    released at its end. Until then a file of mode 0600 is in the same directory under a name that begins with
-    `.chkpt-`; it is gone afterwards, and the next call removes one that a killed process has left.
+def write_file(path: str | os.PathLike[str], content: bytes, *, force: bool = False, mode: int = _MODE) -> None:
+    """Write a file that has its name `path` once it is whole and will last.
 
     Args:
         path: where the file will be. Its directory must be there.
-        write: writes the content.
-        replace: whether the file may take the place of what is at `path`. It is asked once, under the lock of the
-            directory, right before the file gets its name; it looks at what is there, and what it raises goes through.
+        content: all of the file.
+        force: whether the file may take the place of what is at `path`.
         mode: who may read the file, once it has its name.
 
     Raises:
-        ExistsError: there is something at `path`, or another writer was first, and it is not to be replaced.
-        StorageError: the operating system refused; the message names `path`, and nothing is left behind. But where
-            it could not make the name last, the file is there: the message says so.
-        UsageError: `path` can be no file's.
+        ExistsError: there is something at `path`, or another writer was first, and `force` is not set.
+        StorageError, UsageError: see `new_file`.
     """
+    target = _checked(path)
+    if not force and os.path.lexists(target):
+        raise taken(target)
+    with new_file(target, mode=mode) as file:
+        file.write(content)
+        file.sync()
+        with file.locked():
+            file.give_name(replace=force)
+
+
+@contextmanager
+def new_file(path: str | os.PathLike[str], *, mode: int = _MODE) -> "Iterator[NewFile]":
+    """Yield a file that may get the name `path`; a file that has not got it by the end of the block is gone.
+
+    In the block the file is written, synced and named, see `NewFile`. It has mode 0600 until it is synced. Before the
+    block, temporary files are removed that killed writers have left in the directory.
+
+    Raises:
+        StorageError: the operating system refused; the message names `path`, and nothing is left behind.
+        UsageError: `path` cannot be the path of a file.
+    """
+    target = _checked(path)
+    with reporting(target):
+        file = NewFile(target, mode)
+    try:
+        yield file
+    finally:
+        file.remove()
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file. Raise UsageError if it cannot be one, or is that of a temporary file."""
     target = Path(path)
     if "\0" in str(target) or not target.name or _TEMPORARY.fullmatch(target.name):
         raise UsageError(f"{str(target)!r} cannot be the path of a snapshot")
-    if replace is never and os.path.lexists(target):
-        raise taken(target)
-    with reporting(target):
-        temporary = _Temporary(target)
-    try:
-        result = write(temporary)
-        temporary.publish(replace, mode)
-    finally:
-        temporary.remove()
-    return result
+    return target
 
 
-class _Temporary:
-    """The file that a snapshot is written to before it has its name; locked as long as its writer lives."""
+class NewFile:
+    """A file that does not have its name yet: a temporary file in the directory of that name, locked by its writer.
 
-    def __init__(self, target: Path) -> None:
+    Its writer calls `write` and `sync`, and under the lock of the directory (`locked`), after a look at what is there,
+    `give_name`.
+
+    Attributes:
+        size: how many bytes have been written.
+        removed: the paths of other files that went with what this one has replaced.
+    """
+
+    def __init__(self, target: Path, mode: int) -> None:
+        """Make the temporary file. Raise OSError; StorageError if the directory is missing."""
         self.name = str(target)
+        self.size = 0
+        self.removed: list[Path] = []
         self._target = target
+        self._mode = mode
         self._unwritten = bytearray()
+        self._is_synced = self._is_locked = False
         try:
             self._directory = open_directory(target.parent)
         except FileNotFoundError:
             raise StorageError(f"{target}: the directory {target.parent} is missing, and is not made") from None
         try:
-            with suppress(OSError):  # a directory that cannot be listed is not cleaned
-                _clean(self._directory, _listed(self._directory))
-            self._path, self._file = self._create()
+            _sweep(self._directory)
+            self._temporary, self._file = _create(self._directory)
         except BaseException:
             os.close(self._directory)
             raise
-
-    def _create(self) -> tuple[str, int]:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        while True:
-            path = f"{_PREFIX}{os.urandom(8).hex()}"
-            file = os.open(path, flags, _MODE, dir_fd=self._directory)
-            try:
-                _lock(file)
-                links = os.fstat(file).st_nlink
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(path, dir_fd=self._directory)
-                _close(file)
-                raise
-            if links:
-                return path, file
-            _close(file)  # another writer had the lock first, and took the file for one that a dead writer left
 
     def write(self, data: bytes, /) -> int:
         """Append all of `data`. A snapshot of small devices is a dozen small writes, which go out as one."""
         if self._file < 0:
             raise StorageError(f"{self._target}: written to after its writer was done")
+        self._is_synced = False
         self._unwritten += data
+        self.size += len(data)
         if len(self._unwritten) >= _BUFFER:
             self._flush()
         return len(data)
@@ -148,58 +158,75 @@ class _Temporary:
                 at += os.write(self._file, left[at:])
         self._unwritten.clear()
 
-    def publish(self, replace: Callable[[], bool], mode: int) -> None:
-        """Make the file last and give it its name."""
-        target, directory = self._target, self._directory
+    def sync(self) -> None:
+        """Make what was written last, and readable by those whom the mode allows it. Raise StorageError."""
         self._flush()
-        with reporting(target):
-            if mode != _MODE:
-                os.fchmod(self._file, mode)
+        with reporting(self._target):
+            if self._mode != _MODE:
+                os.fchmod(self._file, self._mode)
             os.fsync(self._file)
-        with changing(target, directory):
-            replaces = replace()
-            with reporting(target):
-                if replaces:
-                    self._rename()
-                else:
-                    self._link()
-                    self._unlink()
-            self._sync(target, directory)
+        self._is_synced = True
 
-    def _sync(self, target: Path, directory: int) -> None:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the directory in the block, see `changing`. Raise StorageError."""
+        with changing(self._target, self._directory):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
+
+    def give_name(self, *, replace: bool) -> None:
+        """Rename the file to its name, or link it there if nothing may be replaced; then make the name last.
+
+        Raises:
+            ExistsError: there is something of that name, and `replace` is not set.
+            StorageError: the operating system refused. Or the file is there, but its name could not be made to last;
+                the message says so.
+            RuntimeError: the file is not synced, or the directory not locked.
+        """
+        if not (self._is_synced and self._is_locked):
+            raise RuntimeError(f"{self._target}: a file gets its name when it is synced and its directory is locked")
+        with reporting(self._target):
+            if replace:
+                self._rename()
+            else:
+                self._link()
+                self._unlink()
         try:
-            sync_directory(directory)
+            sync_directory(self._directory)
         except OSError as exc:
             raise StorageError(
-                f"{target}: the snapshot is there and whole, but its name could not be made to last:"
+                f"{self._target}: the snapshot is there and whole, but its name could not be made to last:"
                 f" {exc.strerror or exc}; until the disk is well again a power cut may lose it"
             ) from exc
 
     def _rename(self) -> None:
         try:
-            os.replace(self._path, self._target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            os.replace(self._temporary, self._target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except OSError:
-            if not self._has_name():
+            if not self._has(self._target.name):
                 raise
-        self._path = ""
+        self._temporary = ""
 
-    def _has_name(self) -> bool:
-        """Whether the file has its name, whatever the call has answered.
+    def _has(self, name: str) -> bool:
+        """Whether the file has a name, whatever a call has answered.
 
         A server of NFS that has lost its answer does a link or rename once more when it is asked again, and says that
-        it cannot be done (open(2), "O_EXCL", tells to look instead).
+        it cannot be done (open(2), "O_EXCL", advises to look instead).
         """
         try:
-            found = os.stat(self._target.name, dir_fd=self._directory, follow_symlinks=False)
+            found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
         except OSError:
             return False
         return os.path.samestat(found, os.fstat(self._file))
 
     def _link(self) -> None:
         try:
-            os.link(self._path, self._target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            os.link(self._temporary, self._target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except OSError as exc:
-            if self._has_name():
+            if self._has(self._target.name):
                 return
             if isinstance(exc, FileExistsError):
                 raise taken(self._target) from None
@@ -211,18 +238,46 @@ class _Temporary:
             raise
 
     def _unlink(self) -> None:
-        """Remove the temporary name. Where that fails it is tried again at the end, and then left to others."""
+        """Remove the temporary name, unless another writer has it by now. If that fails, the next writer removes it."""
         with suppress(OSError):
-            os.unlink(self._path, dir_fd=self._directory)
-            self._path = ""
+            if self._has(self._temporary):
+                os.unlink(self._temporary, dir_fd=self._directory)
+            self._temporary = ""
 
     def remove(self) -> None:
         """Close the file, and remove it unless it has its name by now."""
-        if self._path:
+        if self._temporary:
             self._unlink()
         _close(self._file)
         _close(self._directory)
-        self._file = self._directory = -1  # who kept the file must not write to another one with its number
+        self._file = self._directory = -1  # a caller that has kept the file must not write to another one's descriptor
+
+
+def _create(directory: int) -> tuple[str, int]:
+    """Make a temporary file under the first name that is free, and lock it. Return the name and the file."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    for name in _names():
+        try:
+            file = os.open(name, flags, _MODE, dir_fd=directory)
+        except FileExistsError:
+            continue  # of another writer, or of one that is dead and whose file may not be removed
+        try:
+            _lock(file)
+            links = os.fstat(file).st_nlink
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+            _close(file)
+            raise
+        if links:
+            return name, file
+        _close(file)  # another writer had the lock first, and took the file for one that a dead writer left
+    raise AssertionError  # there is no last name
+
+
+def _names() -> Iterator[str]:
+    """Yield the names of temporary files, without end."""
+    return (f"{_PREFIX}{number:016x}" for number in count())
 
 
 # -- one change of a name at a time ------------------------------------------------------------------------------------
@@ -275,7 +330,7 @@ def _try_lock(directory: int) -> bool:
 def clean(directory: Path) -> Leavings:
     """Remove the temporary files whose writers are dead from a directory, and nothing else.
 
-    Where the file system has no locks, or this user may not open a file, nobody can tell: such files are kept.
+    A file is kept if the file system has no locks, or if this user may not open it: its writer may be at work.
 
     Raises:
         StorageError: the directory cannot be read. One that is not there has nothing in it.
@@ -288,8 +343,8 @@ def clean(directory: Path) -> Leavings:
         raise StorageError(f"{directory}: {exc.strerror or exc}") from exc
     try:
         with reporting(directory):
-            names = _listed(opened)
-        return _clean(opened, names)
+            names = os.listdir(opened)  # noqa: PTH208  of an open directory
+        return _clean(opened, sorted(name for name in names if _TEMPORARY.fullmatch(name)))
     finally:
         os.close(opened)
 
@@ -297,12 +352,12 @@ def clean(directory: Path) -> Leavings:
 def _clean(directory: int, names: Iterable[str]) -> Leavings:
     removed: list[str] = []
     kept: dict[str, str] = {}
-    for name in sorted(name for name in names if name.startswith(_PREFIX) and _TEMPORARY.fullmatch(name)):
+    for name in names:
         try:
             if _remove_if_stale(directory, name):
                 removed.append(name)
         except FileNotFoundError:
-            continue  # its writer, or somebody else who cleans, was quicker
+            continue  # its writer, or another process that cleans, was quicker
         except BlockingIOError:
             kept[name] = "its writer is at work"
         except OSError as exc:
@@ -310,19 +365,41 @@ def _clean(directory: int, names: Iterable[str]) -> Leavings:
     return Leavings(tuple(removed), kept)
 
 
-def _listed(directory: int) -> list[str]:
-    return os.listdir(directory)
+def _sweep(directory: int) -> None:
+    """Remove what dead writers have left under the first names, up to `AHEAD` free ones in a row."""
+    free = 0
+    for name in _names():
+        try:
+            _remove_if_stale(directory, name)
+            free = 0
+        except FileNotFoundError:
+            free += 1
+        except OSError:  # its writer is at work, or may be
+            free = 0
+        if free == AHEAD:
+            return
 
 
 def _remove_if_stale(directory: int, name: str) -> bool:
-    """Remove a temporary file. Raise BlockingIOError where its writer lives; False is what no writer has made."""
+    """Remove a temporary file if its writer is dead. Return False if it is not what a writer makes.
+
+    The name may be another file's by the time the file is locked: another process has removed it, and a new writer has
+    taken the name. That file stays. While a file is locked, only the process that holds the lock removes its name.
+
+    Raises:
+        BlockingIOError: its writer is at work.
+        OSError: it cannot be opened, locked or removed; FileNotFoundError if it is not there.
+    """
     if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
         return False
     file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
             return False
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where the writer lives
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(found, os.stat(name, dir_fd=directory, follow_symlinks=False)):
+            raise BlockingIOError
         os.unlink(name, dir_fd=directory)
         return True
     finally:

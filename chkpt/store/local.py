@@ -9,10 +9,10 @@ from chkpt.context import Checkpoint
 from chkpt.errors import NotFoundError, RefusedError, StorageError
 from chkpt.snapshot import Reader, Summary, dump
 from chkpt.store.contract import Listing, Write, check_name, is_name
-from chkpt.store.files import Leavings, clean, make_directory, publish, reporting
-from chkpt.store.replacing import ENCRYPTED, SUFFIX, publish_snapshot, remove_snapshot
+from chkpt.store.files import Leavings, clean, make_directory, reporting
+from chkpt.store.replacing import ENCRYPTED, SUFFIX, publishing, remove_snapshot
 
-__all__ = ["SUFFIX", "LocalStore", "publish"]
+__all__ = ["SUFFIX", "LocalStore"]
 
 
 class LocalStore:
@@ -34,10 +34,8 @@ class LocalStore:
         """Store a snapshot; see `Store.create`."""
         path = self.path(name)
         make_directory(self.directory)
-        if isinstance(content, Checkpoint):
-            checkpoint = content
-            return publish_snapshot(path, lambda file: dump(checkpoint, file), force=force)
-        return publish_snapshot(path, content, force=force)
+        with publishing(path, force=force) as file:
+            return dump(content, file) if isinstance(content, Checkpoint) else content(file)
 
     def open(self, name: str) -> Reader:
         """Open a snapshot; see `Store.open`."""

@@ -1,6 +1,6 @@
 """How a snapshot gets to its path, with regard to what may be beside it: signatures, and its other kind.
 
-Three rules, for whatever saves:
+`publishing` has the order of events. Three rules, for whatever saves:
 
 * `NAME.zst` and `NAME.zst.age` are one name, which has one snapshot: the plain or the encrypted one. Both are looked
   for before anything is written, and again under the lock of the directory before the file gets its name.
@@ -14,18 +14,16 @@ Three rules, for whatever saves:
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from chkpt.errors import ExistsError, NotFoundError, StorageError
-from chkpt.snapshot import Writable, is_snapshot
-from chkpt.store.files import changing, open_directory, publish, sync_directory, taken
+from chkpt.snapshot import is_snapshot
+from chkpt.store.files import NewFile, changing, new_file, open_directory, sync_directory, taken
 
 log = logging.getLogger("chkpt.store")
-
-T = TypeVar("T")
 
 SUFFIX: Final = ".zst"
 """What follows a snapshot's name in the name of its file."""
@@ -37,43 +35,41 @@ SIGNATURES: Final = ".sig"
 """What follows the name of a snapshot's file in that of its detached signatures."""
 
 
-def publish_snapshot(
-    path: str | os.PathLike[str],
-    write: Callable[[Writable], T],
-    *,
-    force: bool = False,
-    removed: Callable[[Path], None] | None = None,
-) -> T:
-    """Let `write` write a snapshot to `path`, as `chkpt.store.files.publish` does; old signatures beside it go.
+@contextmanager
+def publishing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[NewFile]:
+    """Yield a file to write a snapshot to. At the end of the block it lasts and has the name `path`.
 
-    The log is told, and `removed` the path of their file.
+    If the block raises, nothing is left of the file. What comes after the block waits for the disk and needs nothing of
+    the caller's: a lock that the block holds may be released at its end.
+
+    With `force`, what it replaces had perhaps signatures beside it. They go, the log is told, and the path of their
+    file is in `NewFile.removed`.
 
     Raises:
-        ExistsError: as `publish` raises it. Or the name has a snapshot of the other kind, or a file that is not a
-            snapshot, also with `force`. Or there are signatures at `path` without a snapshot, and `force` is not set.
-        StorageError: as `publish` raises it. Or the snapshot is there, but the old signatures could not be removed.
-        UsageError: `path` can be no file's.
+        ExistsError: there is something at `path`, or another writer was first, and `force` is not set. Or the name has
+            a snapshot of the other kind, or a file that is not a snapshot, also with `force`. Or there are signatures
+            at `path` without a snapshot, and `force` is not set.
+        StorageError: the operating system refused; the message names `path`, and nothing is left behind. Or the
+            snapshot is there, but its name could not be made to last, or old signatures could not be removed; the
+            message says so.
+        UsageError: `path` cannot be the path of a file.
     """
     target = Path(path)
     check_new(target, force=force)
-    stale: os.stat_result | None = None
-
-    def replace() -> bool:
-        nonlocal stale
-        check_new(target, force=force)
-        stale = _status(_beside(target))
-        return force
-
-    result = publish(target, write, replace=replace)
-    if stale is not None and _remove_stale(target, stale):
+    with new_file(target) as file:  # a temporary file in the same directory, locked as long as this process lives
+        yield file  # the caller writes
+        file.sync()
+        with file.locked():  # no other process changes a name in this directory now
+            check_new(target, force=force)
+            old = _status(_beside(target))
+            file.give_name(replace=force)  # it is linked or renamed, and the directory is synced
+    if old is not None and _remove_old(target, old):
         log.warning("%s: removed, as its signatures were of the snapshot that was replaced", _beside(target))
-        if removed is not None:
-            removed(_beside(target))
-    return result
+        file.removed.append(_beside(target))
 
 
 def check_new(path: Path, *, force: bool) -> None:
-    """Raise ExistsError where no snapshot may be saved to `path`. To be asked before there is anything to save."""
+    """Raise ExistsError if no snapshot may be saved to `path`. Worth a call before there is anything to save."""
     other = other_kind(path)
     if other is not None and os.path.lexists(other):
         raise ExistsError(f"{other}: there is a snapshot of that name already; choose another, or chkpt rm it")
@@ -143,7 +139,7 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
-def _remove_stale(target: Path, stale: os.stat_result) -> bool:
+def _remove_old(target: Path, old: os.stat_result) -> bool:
     """Remove the signatures that were beside `target` before it was what it is now, but none that came since.
 
     Return whether there was something to remove.
@@ -152,7 +148,7 @@ def _remove_stale(target: Path, stale: os.stat_result) -> bool:
     try:
         with _changing(target) as directory:
             now = _status(beside)
-            if now is None or not os.path.samestat(stale, now):
+            if now is None or not os.path.samestat(old, now):
                 return False
             beside.unlink(missing_ok=True)
             sync_directory(directory)

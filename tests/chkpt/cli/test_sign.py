@@ -28,8 +28,8 @@ def alice(home: Path) -> Pair:
 def encrypted(path: Path, recipient: str, key: Path | None = None) -> Path:
     path.parent.mkdir(exist_ok=True)
     seal = sealing(key, [recipient])
-    with path.open("wb") as file:
-        seal.write(file, lambda plain: dump(small(), plain, sign=seal.sign))
+    with path.open("wb") as file, seal.sealed(file) as plain:
+        dump(small(), plain, sign=seal.sign)
     return path
 
 

@@ -47,8 +47,8 @@ def large() -> Checkpoint:
 
 def write(path: Path, checkpoint: Checkpoint, *recipients: str, key: Path | None = None) -> Path:
     seal = sealing(key, read_recipients(recipients))
-    with path.open("wb") as file:
-        seal.write(file, lambda plain: dump(checkpoint, plain, sign=seal.sign))
+    with path.open("wb") as file, seal.sealed(file) as plain:
+        dump(checkpoint, plain, sign=seal.sign)
     return path
 
 

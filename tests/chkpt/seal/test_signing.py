@@ -16,7 +16,7 @@ from chkpt.seal.keys import TrustedKeys, secret_key
 from chkpt.snapshot import Reader, dumps
 from chkpt.snapshot.layout import TRAILER_SIZE
 from chkpt.snapshot.signatures import Signature, encode_signatures, signed_message
-from chkpt.store.replacing import publish_snapshot, remove_snapshot
+from chkpt.store.replacing import publishing, remove_snapshot
 from tests.chkpt.seal.pairs import Pair, pair, signed
 from tests.chkpt.snapshot.checkpoints import small
 
@@ -379,7 +379,12 @@ def test_a_snapshot_that_was_saved_meanwhile_is_not_lost(
 ) -> None:
     path = tmp_path / "s.zst"
     path.write_bytes(dumps(small()))
-    meanwhile(lambda: publish_snapshot(path, lambda file: file.write(newer()), force=True))
+
+    def save() -> None:
+        with publishing(path, force=True) as file:
+            file.write(newer())
+
+    meanwhile(save)
     with pytest.raises(ExistsError, match="replaced"):
         sign(path, alice, detached=detached)
     assert path.read_bytes() == newer()

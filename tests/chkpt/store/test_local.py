@@ -12,15 +12,17 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chkpt.errors import CorruptError, ExistsError, NotFoundError, StorageError, UsageError
 from chkpt.snapshot import Reader, Summary, Writable, dump, dumps
-from chkpt.store.files import Leavings, make_directory, never, publish
+from chkpt.store.files import AHEAD, Leavings, make_directory, new_file, write_file
 from chkpt.store.local import LocalStore
+from chkpt.store.replacing import publishing
 from tests.descriptors import none_left
 from tests.store_contract import RACERS, StoreContract, checkpoint
 
@@ -54,11 +56,6 @@ class TestLocalStore(StoreContract):
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "snapshots")
-
-
-def anything() -> bool:
-    """Replace whatever is there; see `publish`."""
-    return True
 
 
 def names(directory: Path) -> list[str]:
@@ -193,12 +190,12 @@ def test_a_directory_that_cannot_be_made_is_an_error_that_names_it() -> None:
         LocalStore("/proc/chkpt-store").create("boot", checkpoint())
 
 
-# -- publish ----------------------------------------------------------------------------------------------------------
+# -- new files -------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_published_at_any_path(tmp_path: Path) -> None:
     path = tmp_path / "a file"
-    assert publish(path, lambda file: file.write(b"content")) == 7
+    write_file(path, b"content")
     assert path.read_bytes() == b"content"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert names(tmp_path) == ["a file"]
@@ -206,7 +203,8 @@ def test_a_file_is_published_at_any_path(tmp_path: Path) -> None:
 
 def test_a_relative_path_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    publish("here.zst", lambda file: dump(checkpoint(), file))
+    with publishing("here.zst") as file:
+        dump(checkpoint(), file)
     Reader.open("here.zst").close()
     assert names(tmp_path) == ["here.zst"]
 
@@ -215,9 +213,9 @@ def test_an_existing_file_is_refused_and_replaced_by_force_only(tmp_path: Path) 
     path = tmp_path / "a"
     path.write_bytes(b"old")
     with pytest.raises(ExistsError, match=rf"^{path}: there is something of that name already; .* \(--force\)$"):
-        publish(path, lambda file: file.write(b"new"))
+        write_file(path, b"new")
     assert path.read_bytes() == b"old"
-    publish(path, lambda file: file.write(b"new"), replace=anything)
+    write_file(path, b"new", force=True)
     assert path.read_bytes() == b"new"
 
 
@@ -225,8 +223,8 @@ def test_a_dangling_link_is_something_and_force_replaces_the_link(tmp_path: Path
     path = tmp_path / "a"
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ExistsError):
-        publish(path, lambda file: file.write(b"new"))
-    publish(path, lambda file: file.write(b"new"), replace=anything)
+        write_file(path, b"new")
+    write_file(path, b"new", force=True)
     assert not path.is_symlink()
     assert names(tmp_path) == ["a"]
 
@@ -235,35 +233,33 @@ def test_force_does_not_replace_a_directory(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.mkdir()
     with pytest.raises(ExistsError, match=r"a: this is a directory; choose another name$"):
-        publish(path, lambda file: file.write(b"new"))
+        write_file(path, b"new")
     with pytest.raises(StorageError, match=r"a: Is a directory$"):
-        publish(path, lambda file: file.write(b"new"), replace=anything)
+        write_file(path, b"new", force=True)
     assert names(tmp_path) == ["a"]
 
 
 def test_a_file_that_appears_meanwhile_wins(tmp_path: Path) -> None:
     path = tmp_path / "a"
 
-    def write(file: Writable) -> None:
+    refused = pytest.raises(ExistsError)
+    with refused, publishing(path) as file:
         file.write(b"late")
         path.write_bytes(b"first")
-
-    with pytest.raises(ExistsError):
-        publish(path, write)
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["a"]
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"missing/a: the directory \S+/missing is missing, and is not made$"):
-        publish(tmp_path / "missing" / "a", lambda file: file.write(b""))
+        write_file(tmp_path / "missing" / "a", b"")
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["", "/", "a\0b", ".chkpt-0123456789abcdef"])
 def test_what_is_no_path_for_a_file_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=r"cannot be the path of a snapshot$"):
-        publish(name, lambda file: file.write(b""))
+        write_file(name, b"")
 
 
 def test_the_file_is_synced_after_it_is_written_and_before_it_has_its_name(
@@ -279,7 +275,8 @@ def test_the_file_is_synced_after_it_is_written_and_before_it_has_its_name(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watch)
-    publish(path, lambda _: events.append("write"))
+    with publishing(path):
+        events.append("write")
     assert events == ["write", "sync file, unnamed", "sync directory, named"]
 
 
@@ -356,7 +353,7 @@ def test_a_file_that_fails_to_close_has_been_saved_all_the_same(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", fail)
-        publish(tmp_path / "a", lambda file: file.write(b"a"), replace=lambda: force)
+        write_file(tmp_path / "a", b"a", force=force)
     assert (tmp_path / "a").read_bytes() == b"a"
     assert names(tmp_path) == ["a"]
 
@@ -369,10 +366,10 @@ def test_a_temporary_name_that_cannot_be_removed_is_left_to_the_next_writer(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        publish(tmp_path / "a", lambda file: file.write(b"a"))
+        write_file(tmp_path / "a", b"a")
     assert (tmp_path / "a").read_bytes() == b"a"
     assert len(names(tmp_path)) == 2
-    publish(tmp_path / "b", lambda file: file.write(b"b"))
+    write_file(tmp_path / "b", b"b")
     assert names(tmp_path) == ["a", "b"]
     assert (tmp_path / "a").stat().st_nlink == 1
 
@@ -388,10 +385,10 @@ def test_only_a_file_system_without_locks_is_written_to_without_one(
 
     monkeypatch.setattr("fcntl.flock", refuse)
     if goes_on:
-        publish(tmp_path / "a", lambda file: file.write(b"a"))
+        write_file(tmp_path / "a", b"a")
     else:
         with pytest.raises(StorageError, match=r"a: Input/output error$"):
-            publish(tmp_path / "a", lambda file: file.write(b"a"))
+            write_file(tmp_path / "a", b"a")
     assert names(tmp_path) == (["a"] if goes_on else [])
 
 
@@ -415,14 +412,12 @@ def test_a_store_is_repaired_of_what_dead_writers_left_and_of_nothing_else(store
     store.path("bad").write_bytes(b"no snapshot at all")
     (store.directory / ".chkpt-00000000000000cc").mkdir()
 
-    def write(file: Writable) -> None:
+    with publishing(store.directory / "other") as file:
         file.write(b"live")
         (store.directory / ".chkpt-00000000000000aa").write_bytes(b"stale")
         found = store.repair()
         assert found.removed == (".chkpt-00000000000000aa",)
         assert list(found.kept.values()) == ["its writer is at work"]
-
-    publish(store.directory / "other", write)
     assert names(store.directory) == [".chkpt-00000000000000cc", "bad.zst", "good.zst", "other"]
 
 
@@ -471,17 +466,17 @@ def test_a_file_system_without_links_asks_for_force(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(StorageError, match=r"no hard links.*; use force, or another place$"):
-        publish(tmp_path / "a", lambda file: file.write(b"x"))
+        write_file(tmp_path / "a", b"x")
     assert names(tmp_path) == []
-    publish(tmp_path / "a", lambda file: file.write(b"x"), replace=anything)
+    write_file(tmp_path / "a", b"x", force=True)
     assert names(tmp_path) == ["a"]
 
 
 def test_a_file_that_was_kept_cannot_be_written_any_more(tmp_path: Path) -> None:
-    kept: list[Writable] = []
-    publish(tmp_path / "a", kept.append)
+    with publishing(tmp_path / "a") as kept:
+        pass
     with (tmp_path / "b").open("wb"), pytest.raises(StorageError, match=r"a: written to after its writer was done$"):
-        kept[0].write(b"late")
+        kept.write(b"late")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b""
 
 
@@ -492,7 +487,7 @@ def test_no_descriptor_is_left_open(store: LocalStore) -> None:
         with pytest.raises(ExistsError):
             store.create("boot", checkpoint())
         with pytest.raises(StorageError):
-            publish(store.directory / "x" / "y", lambda file: file.write(b""))
+            write_file(store.directory / "x" / "y", b"")
         store.list()
         store.verify("boot")
         store.remove("boot")
@@ -554,12 +549,11 @@ def test_one_of_many_processes_gets_each_name(store: LocalStore) -> None:
 
 WRITER = """
     import sys
-    from chkpt.store.local import publish
-    def write(file):
+    from chkpt.store import publishing
+    with publishing(sys.argv[1]) as file:
         file.write(b"half of it")
         print("written", flush=True)
         sys.stdin.readline()
-    publish(sys.argv[1], write)
 """
 
 
@@ -572,7 +566,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
     writer.send_signal(signal.SIGKILL)
     writer.communicate(timeout=30)
     assert names(tmp_path) == [left]
-    publish(tmp_path / "b", lambda file: file.write(b"b"))
+    write_file(tmp_path / "b", b"b")
     assert names(tmp_path) == ["b"]
 
 
@@ -580,7 +574,7 @@ def test_what_a_living_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
     writer = python(WRITER, tmp_path / "a")
     assert writer.stdout is not None
     assert writer.stdout.readline() == "written\n"
-    publish(tmp_path / "b", lambda file: file.write(b"b"))
+    write_file(tmp_path / "b", b"b")
     (left, _) = names(tmp_path)
     assert left.startswith(".chkpt-")
     writer.communicate("\n", timeout=30)
@@ -590,11 +584,9 @@ def test_what_a_living_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_a_thread_is_writing_is_left_alone(tmp_path: Path) -> None:
-    def write(file: Writable) -> None:
+    with publishing(tmp_path / "a") as file:
         file.write(b"outer")
-        publish(tmp_path / "b", lambda inner: inner.write(b"inner"))
-
-    publish(tmp_path / "a", write)
+        write_file(tmp_path / "b", b"inner")
     assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"outer", b"inner"]
 
 
@@ -602,12 +594,117 @@ def test_only_a_writers_own_leavings_are_removed(tmp_path: Path) -> None:
     kept = [".chkpt-notes", ".chkpt-0123456789abcdeg", ".chkpt-0123456789abcdef0", "chkpt-0123456789abcdef"]
     for name in kept:
         (tmp_path / name).write_bytes(b"")
-    (tmp_path / ".chkpt-00000000000000aa").mkdir()
-    (tmp_path / ".chkpt-00000000000000bb").symlink_to("elsewhere")
-    os.mkfifo(tmp_path / ".chkpt-00000000000000cc")
-    (tmp_path / ".chkpt-00000000000000dd").write_bytes(b"stale")
-    publish(tmp_path / "a", lambda file: file.write(b"a"))
-    assert names(tmp_path) == sorted([*kept, *(f".chkpt-00000000000000{x}" for x in ("aa", "bb", "cc")), "a"])
+    (tmp_path / ".chkpt-0000000000000000").mkdir()
+    (tmp_path / ".chkpt-0000000000000001").symlink_to("elsewhere")
+    os.mkfifo(tmp_path / ".chkpt-0000000000000002")
+    (tmp_path / ".chkpt-0000000000000003").write_bytes(b"stale")
+    write_file(tmp_path / "a", b"a")
+    assert names(tmp_path) == sorted([*kept, *(f".chkpt-000000000000000{number}" for number in range(3)), "a"])
+
+
+def slot(number: int) -> str:
+    """Return the name of a temporary file."""
+    return f".chkpt-{number:016x}"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_save_does_not_read_the_directory_it_saves_to(store: LocalStore, *, force: bool) -> None:
+    store.create("a", checkpoint())
+    read: list[object] = []
+    watched = [True]
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if watched[0] and event in {"os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob"}:
+            read.append(args)
+
+    sys.addaudithook(watch)  # which cannot be taken back
+    store.create("a" if force else "b", checkpoint(), force=force)
+    assert read == []
+    names(store.directory)
+    watched[0] = False
+    assert len(read) == 1
+
+
+def test_a_save_makes_as_many_calls_beside_any_number_of_files(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    for name in ("stat", "lstat", "open", "unlink", "fstat"):
+        call = getattr(os, name)
+
+        def counted(*args: Any, name: str = name, call: Callable[..., object] = call, **options: Any) -> object:
+            made.append(name)
+            return call(*args, **options)
+
+        monkeypatch.setattr(os, name, counted)
+    store.create("a", checkpoint())
+    made.clear()
+    store.create("b", checkpoint())
+    few = list(made)
+    for number in range(50):
+        (store.directory / f"{number}.zst").touch()
+        (store.directory / f".{number}").touch()
+    made.clear()
+    store.create("c", checkpoint())
+    assert made == few
+
+
+def test_many_killed_writers_leave_nothing_to_the_next(tmp_path: Path) -> None:
+    left = [0, 1, *range(AHEAD, 2 * AHEAD), 3 * AHEAD - 1]
+    for number in left:
+        (tmp_path / slot(number)).write_bytes(b"stale")
+    write_file(tmp_path / "a", b"a")
+    assert names(tmp_path) == ["a"]
+
+
+def test_what_was_left_behind_a_long_gap_is_found_by_repair(tmp_path: Path) -> None:
+    (tmp_path / slot(AHEAD)).write_bytes(b"stale")
+    write_file(tmp_path / "a", b"a")
+    assert names(tmp_path) == [slot(AHEAD), "a"]
+    assert LocalStore(tmp_path).repair() == Leavings((slot(AHEAD),), {})
+
+
+def test_writers_at_once_have_temporary_files_of_their_own(tmp_path: Path) -> None:
+    with publishing(tmp_path / "a") as first, publishing(tmp_path / "b") as second:
+        assert names(tmp_path) == [slot(0), slot(1)]
+        first.write(b"first")
+        second.write(b"second")
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"first", b"second"]
+
+
+def test_a_name_that_a_new_writer_has_taken_meanwhile_is_not_cleaned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two find one leaving; the quicker one removes it and takes its name before the other one has locked it."""
+    (tmp_path / slot(0)).write_bytes(b"stale")
+    lock, taken = fcntl.flock, list[Path]()
+
+    def be_late(descriptor: int, operation: int) -> None:
+        if not taken:
+            taken.append(tmp_path / slot(0))
+            taken[0].unlink()
+            taken[0].write_bytes(b"new")
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", be_late)
+    assert LocalStore(tmp_path).repair() == Leavings((), {slot(0): "its writer is at work"})
+    assert taken[0].read_bytes() == b"new"
+
+
+def test_a_temporary_name_that_another_writer_has_by_now_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal of the temporary name that was made, but answered with an error, is tried again at the end."""
+    unlink = os.unlink
+
+    def take(*args: Any, **options: Any) -> None:
+        unlink(*args, **options)
+        (tmp_path / slot(0)).write_bytes(b"another's")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "unlink", take)
+    write_file(tmp_path / "a", b"a")
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == {slot(0): b"another's", "a": b"a"}
 
 
 def test_a_file_that_another_writer_took_for_a_leaving_is_made_again(
@@ -626,7 +723,7 @@ def test_a_file_that_another_writer_took_for_a_leaving_is_made_again(
         lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", lose)
-    publish(tmp_path / "a", lambda file: file.write(b"a"))
+    write_file(tmp_path / "a", b"a")
     assert len(stolen) == 1
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_bytes() == b"a"
@@ -689,21 +786,39 @@ def lock_of(directory: Path) -> Iterator[Callable[[], None]]:
         os.close(held)
 
 
-def test_what_is_there_is_looked_at_under_the_lock_of_the_directory(tmp_path: Path) -> None:
-    asked: list[bool] = []
-
-    def replace() -> bool:
-        other = os.open(tmp_path, os.O_RDONLY)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(other)
-        asked.append(True)
-        return True
-
-    publish(tmp_path / "a", lambda file: file.write(b"a"), replace=replace)
-    assert asked == [True]
+def test_a_file_gets_its_name_under_the_lock_of_the_directory(tmp_path: Path) -> None:
+    with new_file(tmp_path / "a") as file:
+        file.sync()
+        with file.locked():
+            other = os.open(tmp_path, os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(other)
+            file.give_name(replace=True)
     with lock_of(tmp_path):  # which is free again
         pass
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("missing", ["sync", "sync of all", "lock"])
+def test_a_file_that_is_not_synced_or_whose_directory_is_not_locked_gets_no_name(tmp_path: Path, missing: str) -> None:
+    refused = pytest.raises(
+        RuntimeError, match=r"a: a file gets its name when it is synced and its directory is locked"
+    )
+    with refused, new_file(tmp_path / "a") as file:
+        if missing != "sync":
+            file.sync()
+        if missing == "sync of all":
+            file.write(b"more")
+        with file.locked() if missing != "lock" else nullcontext():
+            file.give_name(replace=True)
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_gets_no_name_is_gone(tmp_path: Path) -> None:
+    with new_file(tmp_path / "a") as file:
+        file.write(b"a")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("change", ["save", "force", "remove"])
@@ -734,14 +849,14 @@ def test_a_lock_that_is_not_given_back_is_an_error_that_names_the_directory(
         lock_of(tmp_path),
         pytest.raises(StorageError, match=r"has held the lock of .* for 0 s; is it stopped"),
     ):
-        publish(tmp_path / "a", lambda file: file.write(b"a"))
+        write_file(tmp_path / "a", b"a")
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("fault", [errno.EIO, errno.EEXIST, errno.ENOENT])
-@pytest.mark.parametrize(("call", "replace"), [("link", never), ("replace", anything)])
+@pytest.mark.parametrize(("call", "force"), [("link", False), ("replace", True)])
 def test_a_name_that_was_given_though_the_call_answers_an_error_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, replace: Callable[[], bool], fault: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, fault: int, *, force: bool
 ) -> None:
     does = getattr(os, call)
 
@@ -750,7 +865,7 @@ def test_a_name_that_was_given_though_the_call_answers_an_error_is_no_failure(
         raise OSError(fault, os.strerror(fault))
 
     monkeypatch.setattr(os, call, do_and_fail)
-    publish(tmp_path / "a", lambda file: file.write(b"a"), replace=replace)
+    write_file(tmp_path / "a", b"a", force=force)
     assert (names(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"a")
 
 
@@ -761,5 +876,5 @@ def test_a_link_that_fails_beside_another_file_is_a_failure(tmp_path: Path, monk
 
     monkeypatch.setattr(os, "link", fail)
     with pytest.raises(StorageError, match="Input/output error"):
-        publish(tmp_path / "a", lambda file: file.write(b"a"))
+        write_file(tmp_path / "a", b"a")
     assert (names(tmp_path), (tmp_path / "a").read_bytes()) == (["a"], b"another's")

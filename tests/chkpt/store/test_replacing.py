@@ -10,9 +10,9 @@ import pytest
 import zstandard
 
 from chkpt.errors import ExistsError, StorageError
-from chkpt.snapshot import Writable, dumps
+from chkpt.snapshot import dumps
 from chkpt.store import LocalStore
-from chkpt.store.replacing import publish_snapshot
+from chkpt.store.replacing import publishing
 from tests.store_contract import checkpoint
 
 OLD, NEW, SIGNED = dumps(checkpoint("old")), dumps(checkpoint("new")), b"signatures of the old one"
@@ -32,7 +32,8 @@ def beside(path: Path) -> Path:
 
 
 def save(path: Path, *, force: bool = True) -> None:
-    publish_snapshot(path, lambda file: file.write(NEW), force=force)
+    with publishing(path, force=force) as file:
+        file.write(NEW)
 
 
 def found(path: Path) -> tuple[bytes, bytes | None]:
@@ -59,9 +60,9 @@ def test_a_store_and_whoever_asks_for_it_are_told(tmp_path: Path) -> None:
     store.create("a", checkpoint("second"), force=True)
     assert not beside(store.path("a")).exists()
     beside(store.path("a")).write_bytes(SIGNED)
-    told: list[Path] = []
-    publish_snapshot(store.path("a"), lambda file: file.write(NEW), force=True, removed=told.append)
-    assert told == [beside(store.path("a"))]
+    with publishing(store.path("a"), force=True) as file:
+        file.write(NEW)
+    assert file.removed == [beside(store.path("a"))]
 
 
 def test_signatures_without_a_snapshot_are_not_removed_without_force(path: Path) -> None:
@@ -90,20 +91,17 @@ def test_signatures_that_come_once_a_snapshot_is_replaced_stay(path: Path, monke
 def test_signatures_that_come_while_a_snapshot_is_written_are_of_the_old_one_and_go_with_it(path: Path) -> None:
     beside(path).unlink()
 
-    def write(file: Writable) -> None:
+    with publishing(path, force=True) as file:
         file.write(NEW)
         beside(path).write_bytes(SIGNED)
-
-    publish_snapshot(path, write, force=True)
     assert found(path) == (NEW, None)
 
 
 def test_a_save_that_fails_takes_nothing_from_the_old_pair(path: Path) -> None:
-    def fail(_: object) -> None:
+    interrupted = pytest.raises(KeyboardInterrupt)
+    with interrupted, publishing(path, force=True) as file:
+        file.write(NEW)
         raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        publish_snapshot(path, fail, force=True)
     assert found(path) == (OLD, SIGNED)
 
 
@@ -189,18 +187,19 @@ def test_a_name_has_one_snapshot_the_plain_or_the_encrypted_one(
     tmp_path: Path, there: str, wanted: str, force: bool
 ) -> None:
     (tmp_path / there).write_bytes(dumps(checkpoint()))
-    with pytest.raises(ExistsError, match=rf"{there}: there is a snapshot of that name already; choose another"):
-        publish_snapshot(tmp_path / wanted, lambda _: pytest.fail("it was called"), force=force)
+    with (
+        pytest.raises(ExistsError, match=rf"{there}: there is a snapshot of that name already; choose another"),
+        publishing(tmp_path / wanted, force=force),
+    ):
+        pytest.fail("it was begun")
     assert [each.name for each in tmp_path.iterdir()] == [there]
 
 
 def test_the_other_kind_that_comes_while_a_snapshot_is_written_is_found(tmp_path: Path) -> None:
-    def write(file: Writable) -> None:
+    found = pytest.raises(ExistsError, match=r"a\.zst\.age: there is a snapshot of that name already")
+    with found, publishing(tmp_path / "a.zst") as file:
         file.write(NEW)
         (tmp_path / "a.zst.age").write_bytes(OLD)
-
-    with pytest.raises(ExistsError, match=r"a\.zst\.age: there is a snapshot of that name already"):
-        publish_snapshot(tmp_path / "a.zst", write)
     assert [each.name for each in tmp_path.iterdir()] == ["a.zst.age"]
 
 
@@ -222,18 +221,16 @@ def test_force_does_not_replace_a_file_that_is_not_a_snapshot(tmp_path: Path, co
     path = tmp_path / "a.zst"
     path.write_bytes(content)
     with pytest.raises(ExistsError, match=r"a\.zst: this file is not a snapshot, and --force replaces only snapshots"):
-        publish_snapshot(path, lambda _: None, force=True)
+        save(path)
     assert path.read_bytes() == content
     assert [each.name for each in tmp_path.iterdir()] == ["a.zst"]
 
 
 def test_a_file_that_comes_while_a_snapshot_is_written_is_not_replaced(path: Path) -> None:
-    def write(file: Writable) -> None:
+    refused = pytest.raises(ExistsError, match="not a snapshot")
+    with refused, publishing(path, force=True) as file:
         file.write(NEW)
         path.write_bytes(b"a diary")
-
-    with pytest.raises(ExistsError, match="not a snapshot"):
-        publish_snapshot(path, write, force=True)
     assert found(path) == (b"a diary", SIGNED)
 
 

@@ -11,7 +11,7 @@ from chkpt.machine.config import DEFAULT
 from chkpt.snapshot import dumps
 from fuzz.snapshots import parts_of
 from fuzz.trees import pack
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support.checkpoints import small
 
 KEPT: Final = Path(__file__).parent / "corpus.zip"
 """The kept inputs: `TARGET/NAME`, where the name is a digest of the input."""

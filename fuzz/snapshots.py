@@ -15,7 +15,7 @@ import zlib
 from typing import Any
 
 from fuzz.trees import pack, unpack
-from tests.chkpt.snapshot.handmade import TRAILER_SIZE, File, Index, Piece, Section, trailer
+from tests.support.handmade import TRAILER_SIZE, File, Index, Piece, Section, trailer
 
 
 def built(data: bytes) -> bytes:

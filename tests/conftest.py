@@ -1,6 +1,8 @@
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,3 +29,19 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime directory of the test's own, whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="chkpt-test-") as path:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", path)
+        yield Path(path)
+
+
+@pytest.fixture
+def home(runtime: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A directory of the test's own to work in, with a runtime directory of its own and no store named."""
+    monkeypatch.delenv("CHKPT_STORE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -11,7 +11,7 @@ from chkpt.context import Checkpoint, Context, Value, blob_bytes
 from chkpt.errors import LoadError, StateError
 from chkpt.machine import Machine
 from chkpt.state import from_context, to_context
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 
 def plain(context: Context) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -17,9 +16,9 @@ from chkpt.machine.cpu.unicorn import UnicornCpu
 from chkpt.machine.loop import RunLoop
 from chkpt.service.client import MachineClient
 from chkpt.snapshot import dumps
-from tests.chkpt.cli.processes import running, spawn
 from tests.guests import DEMO, HERE, asked, demo, ending, execution, key, output
-from tests.rig import saved
+from tests.support.processes import running, spawn
+from tests.support.rig import saved
 
 KEY = "1"
 QUESTION = b"(q: quit)? "
@@ -151,14 +150,6 @@ def test_a_snapshot_of_the_beginning_and_of_the_boot_goes_on(tmp_path: Path, unc
 # -- through the service, and by the command line ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A runtime directory of the test's own, whose path is short enough for a socket."""
-    with tempfile.TemporaryDirectory(prefix="chkpt-test-") as runtime:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-        yield
-
-
 def write_asked(path: Path, *, typed: bool) -> Machine:
     """Write a snapshot of the guest at its question, or with the key just typed."""
     machine = asked()
@@ -169,7 +160,7 @@ def write_asked(path: Path, *, typed: bool) -> Machine:
     return machine
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("runtime")
 def test_saves_through_the_service_disturb_nothing_and_go_on(tmp_path: Path, uncut: tuple[Ending, int]) -> None:
     write_asked(tmp_path / "asked.zst", typed=False).close()
     with running(DEMO, "--load", tmp_path / "asked.zst") as machine:
@@ -194,7 +185,7 @@ def test_saves_through_the_service_disturb_nothing_and_go_on(tmp_path: Path, unc
         assert text.endswith(str(result["output"]).encode())
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("runtime")
 def test_by_the_command_line_alone_a_run_is_cut_and_goes_on(tmp_path: Path) -> None:
     typed = tmp_path / "typed.zst"
     write_asked(typed, typed=True).close()

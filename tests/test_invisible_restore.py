@@ -11,7 +11,7 @@ from devices.ide import IDE
 from devices.pic import PIC
 from devices.pit import PIT
 from devices.serial import SERIAL
-from tests.chkpt.prove.test_planted_holes import UNNOTICEABLE
+from tests.support.unnoticeable import UNNOTICEABLE
 
 TYPES: Final = (PIT, PIC, SERIAL, IDE)
 MACHINE: Final = parse({

@@ -19,8 +19,8 @@ from chkpt.machine import Machine
 from chkpt.machine.config import read
 from chkpt.snapshot import Reader, dumps, loads
 from chkpt.snapshot.diff import compare
-from tests.oracle import KINDS, through, trace
-from tests.rig import saved
+from tests.support.recorded import KINDS, through, trace
+from tests.support.rig import saved
 
 MACHINE = """
 name = "traces"

@@ -13,7 +13,7 @@ import pytest
 from chkpt.cli import COMMANDS
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from tests.sessions import commands, fits
+from tests.support.sessions import commands, fits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -10,8 +10,8 @@ from chkpt.machine import Machine
 from chkpt.manager import BackendTypes
 from chkpt.snapshot import dumps, loads
 from devices.backends.block import IMAGE
-from tests.oracle import KINDS, disk, play, tables, trace, traces
-from tests.rig import rig, saved
+from tests.support.recorded import KINDS, disk, play, tables, trace, traces
+from tests.support.rig import rig, saved
 
 NAMES = [f"{kind}-{number:03}" for kind in KINDS for number in range(30)]
 ONE_OF_EACH = [f"{kind}-{number:03}" for number, kind in enumerate(KINDS)]

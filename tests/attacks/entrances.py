@@ -27,7 +27,7 @@ from chkpt.service.configure import configuration
 from chkpt.snapshot import Reader
 from tests.attacks.all import ATTACKS, Level
 from tests.attacks.parts import GOOD, MACHINE, REST
-from tests.chkpt.snapshot.handmade import Piece
+from tests.support.handmade import Piece
 
 MEMORY: Final = 64 << 20
 """Bytes of address space that a hostile file may cost, beyond what the process had before it was given the file."""

@@ -20,7 +20,7 @@ from tests.attacks.parts import (
     ram,
     sections,
 )  # fmt: skip
-from tests.chkpt.snapshot.handmade import Blob, Index, Piece, pack, section
+from tests.support.handmade import Blob, Index, Piece, pack, section
 
 
 def dropped(key: str) -> Callable[[Index], Index]:

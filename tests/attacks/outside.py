@@ -6,7 +6,7 @@ from typing import Final
 
 from chkpt.errors import LimitError, VersionError
 from tests.attacks.parts import CLOCK, GOOD, PAGE, Attack, Make, entry, good, header, later, long_piece, piece, stored
-from tests.chkpt.snapshot.handmade import TRAILER_SIZE, Piece, digest, frame, pack, trailer
+from tests.support.handmade import TRAILER_SIZE, Piece, digest, frame, pack, trailer
 
 MIB: Final = 1 << 20
 FILE: Final = GOOD.build()

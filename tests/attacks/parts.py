@@ -1,6 +1,6 @@
 """What attacks are made of: a good snapshot of a small machine, and the ways to put something bad into one part of it.
 
-Nothing here uses chkpt's writer, which refuses most of this: the bytes come from tests/chkpt/snapshot/handmade.py.
+Nothing here uses chkpt's writer, which refuses most of this: the bytes come from tests/support/handmade.py.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from chkpt.errors import CorruptError, RefusedError
-from tests.chkpt.snapshot.handmade import Blob, File, Index, Piece, Section, frame, pack, section
+from tests.support.handmade import Blob, File, Index, Piece, Section, frame, pack, section
 
 Make = Callable[[], bytes]
 

@@ -14,7 +14,7 @@ from chkpt.service.client import find
 from tests.attacks.all import ATTACKS, Level, level_of
 from tests.attacks.entrances import CPU, ENTRANCES, MEMORY, TRIES, cost, second, sees, write
 from tests.attacks.parts import Attack
-from tests.chkpt.cli.processes import chkpt, refused, running
+from tests.support.processes import chkpt, refused, running
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from chkpt.errors import LimitError
 from tests.attacks.parts import CLOCK, GOOD, Attack, Make, child, clock, good, in_header, in_value, later
-from tests.chkpt.snapshot.handmade import File, pack, section
+from tests.support.handmade import File, pack, section
 
 MIB: Final = 1 << 20
 DEEP: Final = b"\x91" * 70 + b"\x01"

@@ -15,7 +15,7 @@ from chkpt.errors import StateError
 from chkpt.machine import Machine
 from chkpt.snapshot import Reader, dumps
 from chkpt.state import declared, pack_schemas, to_context
-from tests.chkpt.cli.processes import chkpt
+from tests.support.processes import chkpt
 
 KEPT = Path(__file__).parents[1] / "snapshots"
 

@@ -16,7 +16,7 @@ from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.snapshot import Reader, dumps
 from chkpt.state import pack_schemas, to_context
-from tests.chkpt.cli.processes import chkpt
+from tests.support.processes import chkpt
 
 Capture = pytest.CaptureFixture[str]
 

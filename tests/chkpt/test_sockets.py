@@ -15,7 +15,7 @@ import pytest
 
 from chkpt import sockets
 from chkpt.errors import StorageError
-from tests.descriptors import few_descriptors, none_left
+from tests.support.descriptors import few_descriptors, none_left
 
 NOBODY = 65534
 

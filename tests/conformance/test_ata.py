@@ -8,7 +8,7 @@ import pytest
 from chkpt.context import blob_bytes
 from devices.ide.registers import Command
 from tests.conformance.ata_rows import ANY, ROWS, SMART, Disk, Protocol, Regs, Row, lba28, lba48
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     COMMAND,
     CONTROL,
     COUNT,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     CD_SECTORS,
     COMMAND,
     CONTROL,

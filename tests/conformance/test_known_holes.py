@@ -13,7 +13,7 @@ import pytest
 from chkpt.machine import Machine
 from chkpt.snapshot import dumps, loads
 from tests.conformance.chip_8254 import Timer8254
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 MASTER, MASTER_DATA, SLAVE, SLAVE_DATA, ELCR1 = 0x20, 0x21, 0xA0, 0xA1, 0x4D0
 CONTROL, PORT_B = 0x43, 0x61

@@ -9,7 +9,7 @@ from chkpt.errors import StateError
 from chkpt.snapshot import dumps, loads
 from tests.conformance.ns16550 import BI, DR, ERBFI, ETBEI, FCR, FE, FIFO_ERROR, IER, IIR, LSR, PE, RBR, TEMT, THR, THRE
 from tests.conformance.uart_bench import Uart
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     BUSY,
     CD_SECTORS,
     COMMAND,
@@ -29,7 +29,7 @@ from tests.devices.ide.ide_bench import (
     Medium,
     content,
 )
-from tests.rig import saved
+from tests.support.rig import saved
 
 IDLE_LINE = THRE | TEMT
 FOUR = 347_220

@@ -17,7 +17,7 @@ from chkpt.machine import Machine
 from chkpt.manager.names import pack_names
 from chkpt.snapshot import dumps, loads
 from tests.contract import plain_checkpoint
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 DEVICES: Mapping[str, Mapping[str, object]] = {
     "pic": {"type": "pic"},

@@ -16,7 +16,7 @@ import pytest
 from chkpt.snapshot import dumps, loads
 from devices.pic import ChipState, EdgeRequest, PicState
 from tests.conformance.chip_8259 import Chip8259, Pair8259
-from tests.devices.test_pic import (
+from tests.support.pic_bench import (
     EOI,
     MASTER,
     MASTER_DATA,
@@ -29,7 +29,7 @@ from tests.devices.test_pic import (
     SLAVE_DATA,
     Board,
 )
-from tests.rig import saved
+from tests.support.rig import saved
 
 PORTS = (MASTER, MASTER_DATA, SLAVE, SLAVE_DATA, 0x4D0, 0x4D1)
 

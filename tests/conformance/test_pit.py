@@ -11,7 +11,7 @@ from copy import copy
 import pytest
 
 from tests.conformance.chip_8254 import HZ, SECOND, Counter8254, Timer8254
-from tests.devices.pit_bench import CLOCK, Bench
+from tests.support.pit_bench import CLOCK, Bench
 
 # -- Figures 15 to 20: the modes --------------------------------------------------------------------------------------
 

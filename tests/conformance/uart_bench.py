@@ -7,7 +7,7 @@ from chkpt.snapshot import dumps, loads
 from devices.backends.char import Memory, MemoryConfig
 from devices.serial import Serial
 from tests.conformance.ns16550 import DLAB, DLL, DLM, LCR
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 BASE, LINE = 0x3F8, 4
 TABLE = {"type": "serial", "name": "com1", "port": BASE, "irq": LINE}

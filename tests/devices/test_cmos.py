@@ -13,7 +13,7 @@ from chkpt.errors import ConfigError, StateError
 from chkpt.machine import Machine
 from devices.cmos import Cmos, CmosState
 from tests.contract import DeviceContract
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 TABLE = {"type": "cmos"}
 SECOND = 1_000_000_000

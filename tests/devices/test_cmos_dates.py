@@ -13,7 +13,7 @@ from chkpt.device import KeepsDate
 from chkpt.errors import StateError
 from chkpt.machine import Machine
 from devices.cmos_calendar import DAY_OF_WEEK, HOURS, Calendar, Modes
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 CMOS = {"type": "cmos", "base": "2026-02-27T23:59:50"}
 MODES = [Modes(binary, hours_24) for binary in (False, True) for hours_24 in (False, True)]

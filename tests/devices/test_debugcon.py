@@ -8,7 +8,7 @@ from chkpt.machine import Machine
 from devices.backends.char import Memory, MemoryConfig
 from devices.debugcon import ROOM, Debugcon
 from tests.contract import DeviceContract
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 TABLE = {"type": "debugcon"}
 

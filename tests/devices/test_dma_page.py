@@ -2,7 +2,7 @@
 
 from chkpt.machine import Machine
 from tests.contract import DeviceContract
-from tests.rig import rig
+from tests.support.rig import rig
 
 TABLE = {"type": "dma_page"}
 

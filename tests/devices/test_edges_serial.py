@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chkpt.errors import StateError
-from tests.devices.test_serial import (
+from tests.devices.serial_bench import (
     BI,
     BREAK,
     DR,

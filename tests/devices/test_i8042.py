@@ -9,7 +9,7 @@ from chkpt.errors import StateError
 from chkpt.machine import Machine
 from devices.i8042 import I8042, I8042State, KeyboardState, Source
 from tests.contract import DeviceContract
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 TABLE = {"type": "i8042"}
 OBF, SYS, A2, UNLOCKED, AUX_OBF, TIMEOUT = 0x01, 0x04, 0x08, 0x10, 0x20, 0x40

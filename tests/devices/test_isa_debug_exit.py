@@ -4,7 +4,7 @@ import pytest
 
 from chkpt.machine import Machine
 from tests.contract import DeviceContract, plain_checkpoint
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 TABLE = {"type": "isa_debug_exit"}
 

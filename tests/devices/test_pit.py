@@ -13,8 +13,8 @@ from chkpt.machine import Machine
 from devices.pit import PitState
 from devices.pit_counter import Phase
 from tests.contract import DeviceContract
-from tests.devices.pit_bench import CONTROL, HZ, PORT_B, SECOND, Bench, ns
-from tests.rig import rig, saved
+from tests.support.pit_bench import CONTROL, HZ, PORT_B, SECOND, Bench, ns
+from tests.support.rig import rig, saved
 
 # -- edges of the interrupt line, to the nanosecond -------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import pytest
 
 from chkpt.machine import Machine
 from tests.contract import DeviceContract
-from tests.rig import rig
+from tests.support.rig import rig
 
 TABLE = {"type": "reset_control"}
 

@@ -14,7 +14,7 @@ from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.snapshot import dumps
 from tests.guests import HERE, SECOND, execution, linux, output
-from tests.rig import saved
+from tests.support.rig import saved
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests import linux, packages
-from tests.sessions import commands, fits
+from tests.support.sessions import commands, fits
 
 DIRECTLY, FROM_A_DISK = re.split(r"^## From a disk.*$", (linux.EXAMPLE / "README.md").read_text(), flags=re.MULTILINE)
 BIN = Path(sys.executable).parent

@@ -15,7 +15,7 @@ from chkpt.state import from_context, to_context
 from fuzz.draws import ByteDraws
 from fuzz.loads import booted_machine, load_any, load_cpu, load_parts, setups
 from fuzz.states import damaged, state_of
-from tests.rig import saved
+from tests.support.rig import saved
 
 ACCESSES = 1000
 DEVICES = sorted(each.name for each in installed_device_types())

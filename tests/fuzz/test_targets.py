@@ -13,7 +13,7 @@ from fuzz import corpus, targets
 from fuzz.draws import ByteDraws
 from fuzz.snapshots import built, mended, parts_of
 from fuzz.trees import changed, pack, unpack
-from tests.chkpt.snapshot.checkpoints import plain, small
+from tests.support.checkpoints import plain, small
 
 INPUTS: dict[str, list[bytes]] = defaultdict(list)
 for target, _, content in corpus.kept():

@@ -12,7 +12,7 @@ from chkpt.machine.config import parse, read, with_backends
 from chkpt.machine.cpu.power_on import power_on
 from chkpt.machine.execution import Execution, Outcome
 from chkpt.snapshot import Reader, dumps
-from tests.rig import saved
+from tests.support.rig import saved
 
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "chkpt" / "cli" / "demo.toml"

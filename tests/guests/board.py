@@ -22,7 +22,7 @@ from chkpt.service.configure import configuration
 from chkpt.snapshot import Reader
 from tests.guests import execution
 from tests.guests.packages import package
-from tests.rig import saved
+from tests.support.rig import saved
 
 MEMORY: Final = "16M"
 SECOND: Final = 1_000_000_000

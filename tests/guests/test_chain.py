@@ -15,7 +15,7 @@ from chkpt.snapshot import Reader, dumps
 from examples.linux import grub
 from tests.guests import SECOND, execution, linux, output
 from tests.guests.grub import grub_disk
-from tests.rig import saved
+from tests.support.rig import saved
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

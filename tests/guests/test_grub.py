@@ -27,7 +27,7 @@ from tests.guests.board import (
     type_line,
 )
 from tests.guests.grub import grub_disk
-from tests.rig import saved
+from tests.support.rig import saved
 
 PROMPT: Final = b"grub> "
 DATA: Final = bytes(7 * i & 0xFF for i in range(200_000))

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from chkpt.seal import generate_identity, sealing
 from chkpt.snapshot import dumps
 from chkpt.snapshot.signatures import decode_signatures, encode_signatures
-from tests.chkpt.seal.pairs import pair
 from tests.snapshots.make_format_1 import checkpoint
+from tests.support.pairs import pair
 
 HERE = Path(__file__).parent
 SIGNED = HERE / "format-2.zst"

@@ -25,7 +25,7 @@ from chkpt.manager import installed_device_types
 from chkpt.snapshot import Reader, dumps
 from chkpt.snapshot.describe import Json, json_context
 from chkpt.state import declared
-from tests.chkpt.machine.kernel.images import bzimage
+from tests.support.images import bzimage
 
 HERE = Path(__file__).parent
 FINGERPRINTS = HERE / "schemas.json"

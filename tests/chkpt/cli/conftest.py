@@ -28,16 +28,6 @@ type = "isa_debug_exit"
 
 
 @pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A place of the test's own to work in, with its own runtime directory, whose path is short enough for a socket."""
-    with tempfile.TemporaryDirectory(prefix="chkpt-test-") as runtime:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-        monkeypatch.delenv("CHKPT_STORE", raising=False)
-        monkeypatch.chdir(tmp_path)
-        yield tmp_path
-
-
-@pytest.fixture
 def toml(home: Path) -> Path:
     """A machine whose guest says ready, does what single letters tell it, and sends others back as capitals."""
     path = home / "shell.toml"

@@ -15,7 +15,7 @@ from chkpt.cli import main, stage
 from chkpt.cli.stage import MachineProcess
 from chkpt.context import Checkpoint
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support.checkpoints import small
 
 T = TypeVar("T", str, bytes)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
-from tests.chkpt.cli.processes import PATIENCE, spawn
+from tests.support.processes import PATIENCE, spawn
 
 
 class Terminal:

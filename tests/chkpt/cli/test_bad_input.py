@@ -13,9 +13,9 @@ from chkpt.cli import main
 from chkpt.context import Checkpoint, Context
 from chkpt.service import directory
 from chkpt.snapshot import Reader, dumps, loads
-from tests.chkpt.cli.processes import Outcome, chkpt, refused, running
-from tests.chkpt.service.served import launch, serving
-from tests.chkpt.snapshot.handmade import TRAILER_SIZE, trailer
+from tests.support.handmade import TRAILER_SIZE, trailer
+from tests.support.processes import Outcome, chkpt, refused, running
+from tests.support.served import launch, serving
 
 
 @pytest.fixture

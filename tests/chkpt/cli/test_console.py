@@ -11,9 +11,9 @@ from chkpt.machine import Machine, MachineConfig
 from chkpt.manager import BackendTypes
 from chkpt.service import server
 from chkpt.service.client import MachineClient
-from tests.chkpt.cli.processes import PATIENCE, chkpt, refused, spawn
 from tests.chkpt.cli.terminals import Launcher
-from tests.chkpt.service.served import COM1, launch, serving
+from tests.support.processes import PATIENCE, chkpt, refused, spawn
+from tests.support.served import COM1, launch, serving
 
 COM2 = {**COM1, "name": "com2", "port": 0x2F8, "irq": 3}
 RBR_THR, LSR = 0, 5

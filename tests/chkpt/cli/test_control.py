@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from chkpt.service import client, directory
-from tests.chkpt.cli.processes import chkpt, refused
-from tests.chkpt.service.served import launch, serving
+from tests.support.processes import chkpt, refused
+from tests.support.served import launch, serving
 
 
 def test_pause_resume_reset_stop(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from chkpt.errors import ChkptError, ExistsError
 from chkpt.snapshot import Reader, dumps
 from tests.chkpt.cli.looking import Ended, chkpt, impatient
 from tests.guests import asked, key, output
-from tests.rig import saved
+from tests.support.rig import saved
 
 Capture = pytest.CaptureFixture[str]
 

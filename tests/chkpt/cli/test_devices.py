@@ -12,10 +12,7 @@ from chkpt.manager import types
 from chkpt.service import client
 from chkpt.service.messages import DeviceList
 from tests.chkpt.cli.looking import chkpt, on_terminal
-from tests.chkpt.service.conftest import runtime
-from tests.chkpt.service.served import COM1, launch, serving
-
-__all__ = ["runtime"]
+from tests.support.served import COM1, launch, serving
 
 Capture = pytest.CaptureFixture[str]
 
@@ -100,7 +97,7 @@ def test_a_terminal_gets_the_same_as_a_pipe(capsys: Capture) -> None:
 
 def test_a_type_of_another_package_is_listed(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     offered = {
-        "chkpt.devices": [EntryPoint("inert", "tests.small:INERT", "chkpt.devices")],
+        "chkpt.devices": [EntryPoint("inert", "tests.support.small:INERT", "chkpt.devices")],
         "chkpt.backends": [],
     }
     monkeypatch.setattr(types, "entry_points", lambda group: EntryPoints(offered[group]))

@@ -9,7 +9,7 @@ import pytest
 
 from chkpt.context import Checkpoint, Context, SparseBlob
 from tests.chkpt.cli.looking import chkpt, flip_section, is_harmless, on_terminal, write
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support.checkpoints import small
 
 Capture = pytest.CaptureFixture[str]
 Change = Callable[[Checkpoint], None]

@@ -13,7 +13,7 @@ import pytest
 from chkpt.context import Checkpoint, Context, SparseBlob, Value, blob_bytes
 from chkpt.snapshot import Reader
 from tests.chkpt.cli.looking import chkpt, flip, flip_piece, flip_section, is_harmless, on_terminal, write
-from tests.chkpt.snapshot.checkpoints import NAMES, small
+from tests.support.checkpoints import NAMES, small
 
 Capture = pytest.CaptureFixture[str]
 

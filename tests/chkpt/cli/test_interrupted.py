@@ -13,9 +13,9 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.service import running
-from tests.chkpt.cli.processes import PATIENCE, line, spawn
 from tests.chkpt.cli.terminals import Launcher
-from tests.chkpt.service.served import launch, serving
+from tests.support.processes import PATIENCE, line, spawn
+from tests.support.served import launch, serving
 
 
 class Held:

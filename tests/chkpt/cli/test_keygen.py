@@ -7,7 +7,7 @@ import pytest
 
 from chkpt.seal import trusted_keys
 from chkpt.seal.keys import secret_key
-from tests.chkpt.cli.processes import chkpt, refused
+from tests.support.processes import chkpt, refused
 
 Capture = pytest.CaptureFixture[str]
 

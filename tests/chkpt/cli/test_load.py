@@ -10,8 +10,8 @@ from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.cli.processes import chkpt, refused
-from tests.chkpt.service.served import COM1, launch, serving, table
+from tests.support.processes import chkpt, refused
+from tests.support.served import COM1, launch, serving, table
 
 
 def test_load_by_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,8 @@ from chkpt.errors import ChkptError, CorruptError, NoMachineError, NotFoundError
 from chkpt.service import directory
 from chkpt.service.client import find
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.cli.processes import chkpt, refused, spawn
-from tests.chkpt.service.served import launch, serving
+from tests.support.processes import chkpt, refused, spawn
+from tests.support.served import launch, serving
 
 HEAVY = ("rich", "starlette", "uvicorn", "anyio", "unicorn", "pydantic")
 

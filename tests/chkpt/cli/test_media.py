@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chkpt.cli.processes import chkpt, refused, running
-from tests.chkpt.service.served import launch, serving
+from tests.support.processes import chkpt, refused, running
+from tests.support.served import launch, serving
 
 TOML = """
 name = "m"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chkpt.cli.processes import Running, chkpt, line, running
+from tests.support.processes import Running, chkpt, line, running
 
 EMPTY_IDT = "2e0f011e00f1"  # lidt [cs:f100h]: no entry at all, so an exception cannot be delivered
 NO_SUCH = "c5fc58c0"  # vaddps ymm0, ymm0, ymm0: CPUID says that there is no AVX

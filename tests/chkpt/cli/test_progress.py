@@ -20,8 +20,8 @@ from chkpt.machine import Machine
 from chkpt.service.client import MachineClient, find
 from chkpt.service.messages import MachineInfo
 from chkpt.snapshot import dumps
-from tests.chkpt.cli.processes import PATIENCE, chkpt
-from tests.chkpt.service.served import COM1, launch, serving
+from tests.support.processes import PATIENCE, chkpt
+from tests.support.served import COM1, launch, serving
 
 
 class Slow(MachineClient):

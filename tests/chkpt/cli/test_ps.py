@@ -13,8 +13,8 @@ from chkpt import sockets
 from chkpt.cli import ps as command
 from chkpt.errors import ChkptError
 from chkpt.service import connections, directory
-from tests.chkpt.cli.processes import chkpt, running
-from tests.chkpt.service.served import COM1, launch, serving
+from tests.support.processes import chkpt, running
+from tests.support.served import COM1, launch, serving
 
 
 def test_no_machine_is_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,8 @@ from chkpt.machine.config import parse
 from chkpt.service import directory
 from chkpt.service.client import find, machines
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.cli.processes import PATIENCE, chkpt, line, refused, running, spawn
-from tests.chkpt.service.served import COM1, table
+from tests.support.processes import PATIENCE, chkpt, line, refused, running, spawn
+from tests.support.served import COM1, table
 
 TOML = """
 name = "traces"

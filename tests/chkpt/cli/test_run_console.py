@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from chkpt.service.client import find
-from tests.chkpt.cli.processes import PATIENCE, chkpt, refused, spawn
 from tests.chkpt.cli.terminals import Launcher
+from tests.support.processes import PATIENCE, chkpt, refused, spawn
 
 BEGINS = b"machine shell begins; its console is here, Ctrl-] leaves it\r\n"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from chkpt.snapshot import Reader
-from tests.chkpt.cli.processes import chkpt, refused
-from tests.chkpt.service.served import launch, serving
+from tests.support.processes import chkpt, refused
+from tests.support.served import launch, serving
 
 
 def test_name_path_and_stamp(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

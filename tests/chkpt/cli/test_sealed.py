@@ -8,9 +8,9 @@ import pytest
 
 from chkpt.seal import generate_identity, open_snapshot
 from chkpt.snapshot import Reader
-from tests.chkpt.cli.processes import chkpt, refused, running, spawn
-from tests.chkpt.seal.pairs import pair
-from tests.chkpt.service.served import launch, serving
+from tests.support.pairs import pair
+from tests.support.processes import chkpt, refused, running, spawn
+from tests.support.served import launch, serving
 
 Capture = pytest.CaptureFixture[str]
 

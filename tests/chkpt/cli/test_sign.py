@@ -12,9 +12,9 @@ from chkpt.seal import generate_identity, sealing
 from chkpt.snapshot import Reader, dump
 from tests.chkpt.cli.looking import on_terminal
 from tests.chkpt.cli.looking import write as write_plain
-from tests.chkpt.cli.processes import chkpt, refused
-from tests.chkpt.seal.pairs import Pair, pair
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support.checkpoints import small
+from tests.support.pairs import Pair, pair
+from tests.support.processes import chkpt, refused
 
 Capture = pytest.CaptureFixture[str]
 

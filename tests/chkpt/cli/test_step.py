@@ -9,9 +9,9 @@ import pytest
 from chkpt.machine.config import parse
 from chkpt.service.client import find
 from chkpt.service.server import Launch
-from tests.chkpt.cli.processes import chkpt, refused
-from tests.chkpt.service.served import COM1, launch, serving
 from tests.guests import shell_table
+from tests.support.processes import chkpt, refused
+from tests.support.served import COM1, launch, serving
 
 
 def test_steps_and_what_ps_says(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,9 @@ from chkpt.cli.until import parse
 from chkpt.errors import UsageError
 from chkpt.seal import generate_identity, open_snapshot, trusted_keys
 from chkpt.service.until import Until
-from tests.chkpt.cli.processes import PATIENCE, Outcome, chkpt, refused, spawn
-from tests.chkpt.seal.pairs import pair
 from tests.guests import HERE
+from tests.support.pairs import pair
+from tests.support.processes import PATIENCE, Outcome, chkpt, refused, spawn
 
 Capture = pytest.CaptureFixture[str]
 

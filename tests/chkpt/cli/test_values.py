@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chkpt.cli.values import flat, shown, size
 from chkpt.context import Value
-from tests.chkpt.snapshot.checkpoints import values
+from tests.support.checkpoints import values
 
 
 @pytest.mark.parametrize(

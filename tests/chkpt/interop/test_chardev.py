@@ -16,7 +16,7 @@ from chkpt.interop import chardev
 from chkpt.interop.chardev import Chardev, QtestChannel, parse
 from chkpt.machine import Machine
 from chkpt.machine.loop import RunLoop
-from tests.small import cell, machine
+from tests.support.small import cell, machine
 
 # -- syntax -----------------------------------------------------------------------------------------------------------
 

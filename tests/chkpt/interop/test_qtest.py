@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from chkpt.errors import DeviceError
 from chkpt.interop.qtest import MAX_ANSWERS, MAX_SPAN, QtestSession
 from chkpt.machine import Machine
-from tests.descriptors import none_left
-from tests.small import cell, machine
+from tests.support.descriptors import none_left
+from tests.support.small import cell, machine
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chkpt.interop.trace import Exchange, Trace, parse
 from chkpt.machine import Machine
-from tests.oracle import KINDS, play, trace, traces
-from tests.rig import rig, saved
+from tests.support.recorded import KINDS, play, trace, traces
+from tests.support.rig import rig, saved
 
 NAME = "pic-000"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from chkpt.machine.a20 import A20Gate
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 PORT92 = {"type": "port92"}
 KEYBOARD = {"type": "i8042"}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chkpt.machine.clock import MachineClock, MachineTimer
-from tests.small import machine
+from tests.support.small import machine
 
 
 @dataclass

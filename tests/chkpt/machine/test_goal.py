@@ -10,7 +10,7 @@ from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal, nearest
 from chkpt.machine.loop import DRAIN, RunLoop
 from tests.guests import begin, busy, computer, everything, execution, finish, output
-from tests.rig import saved
+from tests.support.rig import saved
 
 
 def reach(machine: Machine, **ends: int | None) -> tuple[Outcome | None, int, int]:

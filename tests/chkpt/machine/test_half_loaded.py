@@ -6,8 +6,8 @@ from chkpt.context import Checkpoint
 from chkpt.errors import HalfLoadedError, LoadError, SaveError
 from chkpt.machine import Machine
 from chkpt.machine.loop import RunLoop
-from tests.rig import saved
-from tests.small import cell, machine
+from tests.support.rig import saved
+from tests.support.small import cell, machine
 
 
 def other() -> Checkpoint:

@@ -15,8 +15,8 @@ from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import TURN, RunLoop
 from chkpt.machine.pace import MAX_LAG
-from tests.descriptors import none_left
-from tests.small import Line, cell, machine
+from tests.support.descriptors import none_left
+from tests.support.small import Line, cell, machine
 
 
 class Time:

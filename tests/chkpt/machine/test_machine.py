@@ -29,8 +29,8 @@ from chkpt.machine.config import parse
 from chkpt.manager import BackendTypes, LoadReport, Skip
 from chkpt.state import unpack_schemas
 from tests.contract import plain_checkpoint
-from tests.rig import saved
-from tests.small import CellState, Closable, ControllerConfig, Disk, Line, Panel, cell, machine, types
+from tests.support.rig import saved
+from tests.support.small import CellState, Closable, ControllerConfig, Disk, Line, Panel, cell, machine, types
 
 PARTS = ("clock", "lines", "memory")
 

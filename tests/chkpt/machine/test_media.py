@@ -12,7 +12,7 @@ from chkpt.machine import media as machine_media
 from chkpt.machine.config import parse
 from chkpt.machine.media import Medium, change, leaving_out, open_image
 from chkpt.snapshot.describe import json_context
-from tests.descriptors import open_descriptors
+from tests.support.descriptors import open_descriptors
 
 HD, CD = "ide0.0", "ide0.1"
 EJECTED, NEW_MEDIA = (3, True, False), (2, False, True)

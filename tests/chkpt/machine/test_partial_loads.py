@@ -13,8 +13,8 @@ from chkpt.machine import Machine
 from chkpt.snapshot import dumps
 from chkpt.state import shift_times
 from chkpt.state.layout import layout_of
-from tests.rig import saved
-from tests.small import cell, machine
+from tests.support.rig import saved
+from tests.support.small import cell, machine
 
 NAMES = ("pic", "pit", "com1", "ide0")
 

@@ -10,7 +10,7 @@ from chkpt.device import DeviceType, Host, Port
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.manager import DeviceTypes
-from tests.rig import saved
+from tests.support.rig import saved
 
 
 @dataclass(frozen=True, slots=True)

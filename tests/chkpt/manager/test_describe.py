@@ -8,7 +8,7 @@ from chkpt.device import U4, U8, DeviceType, Length, OfMachine, Range
 from chkpt.manager.describe import ConfigKey, TypeInfo, config_keys, describe_backend, describe_device
 from devices.backends.block import SCRATCH
 from devices.ide import IDE
-from tests.small import CELL, INERT
+from tests.support.small import CELL, INERT
 
 
 class Colour(StrEnum):

@@ -9,7 +9,7 @@ from chkpt.device import DeviceType, Host, Port
 from chkpt.errors import ChkptError, ConfigError, ConflictError, DeviceError, ExistsError, NotFoundError, UsageError
 from chkpt.machine import Machine
 from chkpt.manager import Claim, Resource
-from tests.small import (
+from tests.support.small import (
     CELL,
     CellConfig,
     CellState,

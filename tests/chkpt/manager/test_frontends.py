@@ -10,7 +10,7 @@ from chkpt.device import DeviceType, FrontendKind, Host
 from chkpt.errors import ConflictError, DeviceError, ExistsError, NotFoundError
 from chkpt.machine import Machine
 from chkpt.manager import DeviceManager
-from tests.small import (
+from tests.support.small import (
     Cable,
     Closable,
     ControllerConfig,

@@ -9,7 +9,7 @@ from chkpt.errors import ConfigError, ConflictError, NotFoundError
 from chkpt.machine import Machine
 from chkpt.manager import Claim, Resource
 from chkpt.manager.resources import LIMITS, Resources
-from tests.small import ControllerConfig, machine
+from tests.support.small import ControllerConfig, machine
 
 KINDS = list(Resource)
 

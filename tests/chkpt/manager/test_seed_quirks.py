@@ -29,8 +29,8 @@ from chkpt.machine import Machine
 from chkpt.manager import DeviceManager, DeviceTypes, Resource, Skip
 from chkpt.manager.names import pack_names, unpack_names
 from tests.contract import plain_checkpoint
-from tests.rig import saved
-from tests.small import (
+from tests.support.rig import saved
+from tests.support.small import (
     CELL,
     DEAF,
     Cable,

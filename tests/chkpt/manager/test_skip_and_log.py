@@ -23,8 +23,8 @@ from chkpt.machine import Machine
 from chkpt.manager import LoadReport, SaveReport, Skip
 from chkpt.manager.names import pack_names
 from tests.contract import plain_checkpoint
-from tests.rig import saved
-from tests.small import CellState, WholeCell, cell, machine
+from tests.support.rig import saved
+from tests.support.small import CellState, WholeCell, cell, machine
 
 WARNING, INFO, ERROR = logging.WARNING, logging.INFO, logging.ERROR
 

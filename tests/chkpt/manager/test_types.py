@@ -10,7 +10,7 @@ from chkpt.device import BackendType, DeviceType, FrontendKind, OfMachine, Range
 from chkpt.errors import ConfigError, ExistsError, NotFoundError
 from chkpt.manager import BackendTypes, DeviceTypes, installed_backend_types, installed_device_types, installed_roms
 from chkpt.manager.types import filled_in
-from tests.small import CELL, DEAF, Cell, CellConfig, Line
+from tests.support.small import CELL, DEAF, Cell, CellConfig, Line
 
 NULL = BackendType(FrontendKind.CHAR, "null", lambda _: Line(), CellConfig)
 ROM = Rom("rom", bytes(4096))

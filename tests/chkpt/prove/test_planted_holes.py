@@ -21,23 +21,13 @@ from devices.port92 import PORT92
 from devices.reset_control import RESET_CONTROL
 from devices.serial import SERIAL
 from tests.chkpt.prove.forgetful import fields, setups
+from tests.support.unnoticeable import UNNOTICEABLE
 
 SECONDS: Final = 60
 """Of the processor, so that it does not count what else runs on the machine."""
 
 BOARD: Final = (CMOS, KEYBOARD_CONTROLLER, PORT92, RESET_CONTROL, DMA_PAGE, DEBUGCON)
 """The small devices of a PC."""
-
-UNNOTICEABLE: Final = {
-    "ide": {
-        **{
-            f"drive{unit}.disk.{field}": "the disk's identity, which is the same on every machine that takes the state"
-            for unit in (0, 1)
-            for field in ("size", "identity", "block_size")
-        },
-    },
-}
-"""Fields that no guest can notice, and what they are for."""
 
 CALLED: Final = {
     "pit": {

@@ -22,7 +22,7 @@ from chkpt.errors import ChkptError, ExistsError, KeyFileError, NotFoundError
 from chkpt.seal import generate_identity, generate_key, trusted_keys
 from chkpt.seal.files import MAX_KEY_FILE
 from chkpt.seal.keys import secret_key
-from tests.chkpt.seal.pairs import pair, public_pem
+from tests.support.pairs import pair, public_pem
 
 
 def test_a_key_is_made_with_its_public_half(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from chkpt.seal import generate_identity, open_snapshot, sealing, sign_beside, s
 from chkpt.seal.age import decrypt, encrypt, read_recipients
 from chkpt.snapshot import Reader, dump, dumps
 from chkpt.snapshot.source import MemorySource
-from tests.chkpt.seal.pairs import pair, signed
-from tests.chkpt.snapshot.checkpoints import plain, small
+from tests.support.checkpoints import plain, small
+from tests.support.pairs import pair, signed
 
 CHUNK = 64 << 10
 """Bytes of plaintext that age encrypts at a time (age-encryption.org/v1, "Payload")."""

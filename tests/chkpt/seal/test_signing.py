@@ -17,8 +17,8 @@ from chkpt.snapshot import Reader, dumps
 from chkpt.snapshot.layout import TRAILER_SIZE
 from chkpt.snapshot.signatures import Signature, encode_signatures, signed_message
 from chkpt.store.replacing import publishing, remove_snapshot
-from tests.chkpt.seal.pairs import Pair, pair, signed
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support.checkpoints import small
+from tests.support.pairs import Pair, pair, signed
 
 
 @pytest.fixture

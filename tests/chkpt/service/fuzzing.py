@@ -19,7 +19,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from chkpt import sockets
 from chkpt.service.paths import problem
-from tests.chkpt.service.served import OPENAPI
+from tests.support.served import OPENAPI
 
 BASE: Final = "http://machine"
 

@@ -16,7 +16,7 @@ from chkpt.service import server
 from chkpt.service.client import MachineClient, find
 from chkpt.snapshot import Reader, dumps
 from chkpt.sockets import connect
-from tests.chkpt.service.served import COM1, ask, launch, serving
+from tests.support.served import COM1, ask, launch, serving
 
 
 @pytest.fixture

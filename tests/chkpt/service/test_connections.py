@@ -21,7 +21,7 @@ from chkpt.service import connections, directory, server
 from chkpt.service.client import MachineClient
 from chkpt.service.connections import Connection, Phase
 from chkpt.service.running import RunningMachine
-from tests.chkpt.service.served import COM1, UnixHTTP, ask, launch, serving
+from tests.support.served import COM1, UnixHTTP, ask, launch, serving
 
 NOBODY = 65534
 GET = b"GET /v1/machine HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -14,7 +14,7 @@ from chkpt.machine.config import parse
 from chkpt.service import consoles
 from chkpt.service.consoles import MAX_CONNECTIONS, MAX_UNSENT, Consoles
 from chkpt.service.tap import Tap
-from tests.chkpt.service.served import COM1, table
+from tests.support.served import COM1, table
 
 RBR_THR, FCR, LSR = 0x3F8, 0x3FA, 0x3FD
 

@@ -12,8 +12,8 @@ from chkpt.machine.config import parse
 from chkpt.service.elapsed import seconds_since
 from chkpt.service.server import Launch
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.service.served import ask, serving, table
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
+from tests.support.served import ask, serving, table
 
 CMOS: dict[str, object] = {"type": "cmos", "base": "2026-11-24T12:00:00"}
 

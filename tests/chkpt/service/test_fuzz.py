@@ -10,7 +10,7 @@ import pytest
 from chkpt.service import app, server
 from chkpt.service.client import MachineClient
 from tests.chkpt.service.fuzzing import ON_CONDITION, OPERATIONS, fuzz
-from tests.chkpt.service.served import launch, serving
+from tests.support.served import launch, serving
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from chkpt.machine.config import parse
 from chkpt.service.client import MachineClient
 from chkpt.service.server import Launch
 from chkpt.snapshot import dumps
-from tests.chkpt.service.served import COM1, serving, table
-from tests.devices.backends.slow import Gate, sparse
-from tests.rig import saved
+from tests.support.rig import saved
+from tests.support.served import COM1, serving, table
+from tests.support.slow import Gate, sparse
 
 
 @pytest.fixture

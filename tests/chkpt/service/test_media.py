@@ -10,7 +10,7 @@ from chkpt.errors import ConfigError, ExistsError, NotFoundError, RefusedError, 
 from chkpt.service.client import MachineClient
 from chkpt.service.messages import DriveInfo
 from chkpt.service.requests import LoadRequest, MediaRequest, parse
-from tests.chkpt.service.served import launch, serving
+from tests.support.served import launch, serving
 
 HD, CD = "ide0.0", "ide0.1"
 

@@ -20,7 +20,7 @@ from chkpt.machine.loop import RunLoop
 from chkpt.service import messages, paths, requests
 from chkpt.service.app import application
 from chkpt.service.running import RunningMachine
-from tests.chkpt.service.served import OPENAPI, resolve, table
+from tests.support.served import OPENAPI, resolve, table
 
 SCHEMAS: dict[str, Any] = OPENAPI["components"]["schemas"]
 

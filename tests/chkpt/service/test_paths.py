@@ -10,7 +10,7 @@ import pytest
 
 from chkpt.errors import ChkptError, ExistsError, NotFoundError, StorageError, UsageError
 from chkpt.service import directory, paths
-from tests.chkpt.service.served import COM1, launch, serving
+from tests.support.served import COM1, launch, serving
 
 
 @pytest.mark.parametrize(

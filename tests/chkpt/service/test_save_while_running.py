@@ -16,9 +16,9 @@ from chkpt.service.server import Launch, serve
 from chkpt.service.until import Until
 from chkpt.snapshot import Reader, dump, dumps
 from reliability import counting
-from tests.chkpt.service.served import COM1, launch, serving
 from tests.guests import busy, execution, output
-from tests.rig import saved
+from tests.support.rig import saved
+from tests.support.served import COM1, launch, serving
 
 ROUNDS = 300
 END = 20_000_000

@@ -29,8 +29,8 @@ from chkpt.service.client import find, machines
 from chkpt.service.running import RunningMachine
 from chkpt.service.server import Launch, serve
 from chkpt.snapshot import dumps
-from tests.chkpt.service.served import COM1, launch, serving, table
-from tests.descriptors import none_left, open_descriptors
+from tests.support.descriptors import none_left, open_descriptors
+from tests.support.served import COM1, launch, serving, table
 
 
 def never(*_: object) -> None:

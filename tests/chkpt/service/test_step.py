@@ -13,9 +13,9 @@ from chkpt.service.client import MachineClient
 from chkpt.service.messages import CpuInfo, MachineInfo
 from chkpt.service.server import Launch
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.service.served import COM1, ask, launch, serving
 from tests.guests import busy, execution, shell_table
-from tests.rig import saved
+from tests.support.rig import saved
+from tests.support.served import COM1, ask, launch, serving
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.manager import installed_backend_types
 from chkpt.service.tap import Tap, tapped
-from tests.chkpt.service.served import COM1, table
-from tests.rig import saved
+from tests.support.rig import saved
+from tests.support.served import COM1, table
 
 RBR_THR, FCR, LCR, MCR, LSR, MSR = 0x3F8, 0x3FA, 0x3FB, 0x3FC, 0x3FD, 0x3FE
 BACKENDS: list[dict[str, object]] = [

@@ -14,9 +14,9 @@ from chkpt.service.client import find
 from chkpt.service.server import Launch, serve
 from chkpt.service.until import End, Output, Until
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.service.served import COM1, table
 from tests.guests import busy, execution, shell_table
-from tests.rig import saved
+from tests.support.rig import saved
+from tests.support.served import COM1, table
 
 
 def run(until: Until | None, *, typed: bytes = b"", load: Path | None = None, output: int | None = None) -> End:

@@ -18,7 +18,7 @@ from chkpt.snapshot.codec import (
     frame_bound,
     frame_content,
 )
-from tests.chkpt.snapshot.checkpoints import plain_value, values
+from tests.support.checkpoints import plain_value, values
 
 
 @given(values)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError, CorruptError, RefusedError, SealedError, VersionError
 from chkpt.snapshot import Reader, dumps, loads
-from tests.chkpt.snapshot.checkpoints import plain, small
-from tests.chkpt.snapshot.handmade import trailer
+from tests.support.checkpoints import plain, small
+from tests.support.handmade import trailer
 
 DATA = dumps(small())
 TRAILER = len(DATA) - 68

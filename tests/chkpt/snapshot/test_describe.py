@@ -12,7 +12,7 @@ from chkpt.context import Blob, Checkpoint, Context, SparseBlob, Value, blob_byt
 from chkpt.errors import NotFoundError
 from chkpt.snapshot import Reader, StoredBlob, dumps
 from chkpt.snapshot.describe import find, json_blob, json_context, json_found, json_value, overview, raw
-from tests.chkpt.snapshot.checkpoints import checkpoints, plain_blob, plain_value, values
+from tests.support.checkpoints import checkpoints, plain_blob, plain_value, values
 
 
 def contexts(found: Mapping[str, Context], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Context]]:

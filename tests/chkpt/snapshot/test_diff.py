@@ -11,7 +11,7 @@ from chkpt.context import Checkpoint, Context, SparseBlob, Value, blob_bytes
 from chkpt.errors import CorruptError
 from chkpt.snapshot import Reader, diff, dumps, loads
 from chkpt.snapshot.diff import ABSENT, GAP, BlobChange, Diff, TagChange, TypeChange, changed_ranges, compare
-from tests.chkpt.snapshot.checkpoints import checkpoints, small
+from tests.support.checkpoints import checkpoints, small
 
 
 def one(context: Context) -> Checkpoint:

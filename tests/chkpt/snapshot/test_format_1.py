@@ -6,8 +6,8 @@ import zstandard
 from blake3 import blake3
 
 from chkpt.snapshot import Reader, dumps, load
-from tests.chkpt.snapshot.checkpoints import plain, plain_value
 from tests.snapshots.make_format_1 import PATH, checkpoint
+from tests.support.checkpoints import plain, plain_value
 
 
 def test_the_kept_file_is_whole() -> None:

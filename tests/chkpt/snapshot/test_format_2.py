@@ -5,10 +5,10 @@ from pathlib import Path
 
 from chkpt.seal import Verdict, open_snapshot, signers, trusted_keys
 from chkpt.snapshot import Reader, load
-from tests.chkpt.snapshot.checkpoints import plain
 from tests.snapshots.make_format_1 import PATH as FORMAT_1
 from tests.snapshots.make_format_1 import checkpoint
 from tests.snapshots.make_format_2 import ENCRYPTED, IDENTITY, KEYS, SIGNED
+from tests.support.checkpoints import plain
 
 KEY_IDS = ["8e11c436ecad3d886b979c239ac8853e", "a6b3cf5ba36dd15de868fb93455ee216"]
 

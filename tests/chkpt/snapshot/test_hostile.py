@@ -1,8 +1,6 @@
 """Files made by hand after docs/FORMAT.md: good ones, and any content at all. tests/attacks breaks each rule once."""
 
 import struct
-from collections.abc import Callable
-from dataclasses import replace
 from typing import cast
 
 import msgpack  # type: ignore[import-untyped]  # the package ships no types
@@ -13,26 +11,9 @@ from hypothesis import strategies as st
 from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError, LimitError
 from chkpt.snapshot import Reader, dumps, loads
-from tests.chkpt.snapshot.checkpoints import plain, plain_value
-from tests.chkpt.snapshot.handmade import Blob, File, Index, Piece, Section, pack, section
-
-PAGE = bytes(range(250)) * 4
-
-GOOD = File(
-    header={"chkpt": 1, "generator": "hand", "created": "2026-11-23T00:00:00Z", "machine": "m"},
-    sections=[
-        section("clock", type="clock", version=1, values={"now": 5, "list": [None, 1.5, {"k": b"v"}]}),
-        section("devices", values={"num_devs": 1}),
-        section(
-            "devices", "ide0", type="ide", version=2, contexts={"0": {"version": 3, "values": {"x": "y"}}, "1": {}}
-        ),
-    ],
-    blobs=[
-        Blob(["clock"], "a", 2500, 1000, [0, 2], [0, 1]),
-        Blob(["devices", "ide0", "1"], "b", 1000, 1000, [0], [0]),
-    ],
-    pieces=[Piece(PAGE), Piece(b"z" * 500)],
-)
+from tests.chkpt.snapshot.good_file import GOOD, PAGE, in_section, in_value, index
+from tests.support.checkpoints import plain, plain_value
+from tests.support.handmade import File, Section, pack
 
 
 def test_a_file_made_by_hand_after_the_description_is_read() -> None:
@@ -60,21 +41,6 @@ def test_what_the_writer_writes_is_what_the_description_says() -> None:
 
 
 # -- files in parts ---------------------------------------------------------------------------------------------------
-
-
-def in_section(content: bytes) -> Callable[[], bytes]:
-    """A file with one section `a` of this content."""
-    return File(sections=[Section(["a"], content)]).build
-
-
-def in_value(value: bytes) -> Callable[[], bytes]:
-    """A file with one section `a` and in it one tag `x` whose value has this encoding."""
-    return in_section(b"\x82" + pack("path") + pack(["a"]) + pack("values") + b"\x81" + pack("x") + value)
-
-
-def index(edit: Callable[[Index], object]) -> Callable[[], bytes]:
-    """The good file with a change in its index."""
-    return replace(GOOD, edit=edit).build
 
 
 def test_no_memory_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

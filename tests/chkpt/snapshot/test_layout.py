@@ -22,7 +22,7 @@ from chkpt.snapshot.layout import (
     is_zero,
     section_of,
 )
-from tests.chkpt.snapshot import handmade
+from tests.support import handmade
 
 
 def test_a_trailer_is_as_the_description_says() -> None:

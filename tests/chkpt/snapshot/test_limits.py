@@ -10,8 +10,8 @@ import pytest
 from chkpt.context import Checkpoint, Context
 from chkpt.errors import LimitError
 from chkpt.snapshot import Reader, dumps
-from tests.chkpt.snapshot.handmade import Blob, File, Piece, Section, frame, pack, section
-from tests.chkpt.snapshot.test_hostile import in_section, in_value, index
+from tests.chkpt.snapshot.good_file import in_section, in_value, index
+from tests.support.handmade import Blob, File, Piece, Section, frame, pack, section
 
 MIB = 1 << 20
 

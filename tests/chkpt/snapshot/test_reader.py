@@ -13,8 +13,8 @@ from chkpt.context import Checkpoint, Context, SparseBlob
 from chkpt.errors import CorruptError, NotFoundError, StorageError
 from chkpt.snapshot import Reader, dumps, load, loads
 from chkpt.snapshot.source import MemorySource
-from tests.chkpt.snapshot.checkpoints import plain, plain_blob, small
-from tests.descriptors import none_left
+from tests.support.checkpoints import plain, plain_blob, small
+from tests.support.descriptors import none_left
 
 
 class Watched(MemorySource):

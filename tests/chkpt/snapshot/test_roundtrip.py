@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chkpt.context import Checkpoint, Context
 from chkpt.snapshot import Reader, dumps, loads
-from tests.chkpt.snapshot.checkpoints import checkpoints, plain, plain_value, small
+from tests.support.checkpoints import checkpoints, plain, plain_value, small
 
 BUSY = [HealthCheck.too_slow]  # what it looks like on a host that does something else
 

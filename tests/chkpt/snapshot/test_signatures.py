@@ -21,8 +21,8 @@ from chkpt.snapshot.signatures import (
     encode_signatures,
     signed_message,
 )
-from tests.chkpt.snapshot import handmade
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support import handmade
+from tests.support.checkpoints import small
 
 
 def one(number: int) -> Signature:

@@ -20,7 +20,7 @@ from chkpt.context import Blob, Checkpoint, Context, SparseBlob, Value
 from chkpt.errors import LimitError, StateError, StorageError
 from chkpt.snapshot import Reader, Summary, dump, dumps, loads
 from chkpt.snapshot.writer import GENERATOR
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support.checkpoints import small
 
 
 class Ram:

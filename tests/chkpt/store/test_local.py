@@ -23,8 +23,8 @@ from chkpt.snapshot import Reader, Summary, Writable, dump, dumps
 from chkpt.store.files import AHEAD, Leavings, make_directory, new_file, write_file
 from chkpt.store.local import LocalStore
 from chkpt.store.replacing import publishing
-from tests.descriptors import none_left
 from tests.store_contract import RACERS, StoreContract, checkpoint
+from tests.support.descriptors import none_left
 
 ROOT = Path(__file__).parents[3]
 

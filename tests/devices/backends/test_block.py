@@ -29,7 +29,7 @@ from devices.backends.block import (
     open_scratch,
 )
 from devices.backends.block_map import MAP_PIECE
-from tests.descriptors import none_left
+from tests.support.descriptors import none_left
 
 SIZE = 3 * PIECE_SIZE + BLOCK_SIZE + 512
 """Neither whole pieces nor whole blocks."""

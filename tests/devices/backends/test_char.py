@@ -12,9 +12,9 @@ from chkpt.manager import BackendTypes
 from chkpt.state import from_table
 from devices.backends.char import FILE, MEMORY, NULL, PTY, SOCKET, STDIO, Memory, MemoryConfig, Null, NullConfig
 from devices.serial import Serial
-from tests.descriptors import none_left
 from tests.devices.backends.terminal import Terminal, is_awake, run, settle
-from tests.rig import rig
+from tests.support.descriptors import none_left
+from tests.support.rig import rig
 
 TYPES: tuple[BackendType[object], ...] = cast(
     "tuple[BackendType[object], ...]", (NULL, MEMORY, FILE, PTY, SOCKET, STDIO)

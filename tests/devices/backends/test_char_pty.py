@@ -10,8 +10,8 @@ import pytest
 
 from chkpt.errors import StorageError
 from devices.backends.char_pty import Pty, PtyConfig
-from tests.descriptors import none_left
 from tests.devices.backends.terminal import Terminal, is_awake, read_exactly, run, settle
+from tests.support.descriptors import none_left
 
 
 @pytest.fixture

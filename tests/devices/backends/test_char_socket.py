@@ -11,8 +11,8 @@ import pytest
 
 from chkpt.errors import ConfigError, StorageError
 from devices.backends.char_socket import HELD_SIZE, Socket, SocketConfig
-from tests.descriptors import few_descriptors, none_left
 from tests.devices.backends.terminal import Terminal, is_awake, run, settle
+from tests.support.descriptors import few_descriptors, none_left
 
 
 @pytest.fixture(params=["unix", "tcp"])

@@ -12,7 +12,7 @@ from chkpt.errors import StateError, StorageError
 from devices.backends.block import ImageConfig, open_image
 from devices.backends.identity import IDENTITY_PIECE, Kind
 from devices.backends.image import Image
-from tests.devices.backends.slow import Gate, sparse
+from tests.support.slow import Gate, sparse
 
 
 @pytest.fixture(autouse=True)

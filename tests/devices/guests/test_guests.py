@@ -16,7 +16,7 @@ from devices.backends.identity import Kind, identity_of
 from devices.guests import BOOT, GUEST, HERE, GuestConfig, open_guest
 from devices.pic import EdgeRequest
 from tests.guests import DEMO, asked, begin, demo, differences, everything, execution, key, output
-from tests.rig import saved
+from tests.support.rig import saved
 
 MIB = 1 << 20
 BYTES = (HERE / "demo.bin").read_bytes()

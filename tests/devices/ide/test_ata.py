@@ -6,7 +6,7 @@ import pytest
 
 from chkpt.context import blob_bytes
 from devices.ide import MaxQuery, PowerMode
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     BUSY,
     COMMAND,
     CONTROL,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from devices.ide import Attention, MediaEvent
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     BUSY,
     CD_SECTORS,
     COMMAND,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chkpt.errors import ConfigError, ConflictError
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     COMMAND,
     CONTROL,
     COUNT,
@@ -27,7 +27,7 @@ from tests.devices.ide.ide_bench import (
     Bench,
     content,
 )
-from tests.rig import rig
+from tests.support.rig import rig
 
 SIGNATURE = (1, 1, 1, 0, 0, 0xA0, IDLE)
 PACKET_SIGNATURE = (1, 1, 1, 0x14, 0xEB, 0xA0, 0x00)

@@ -10,7 +10,7 @@ from devices.ide.address import default_geometry
 from devices.ide.config import DriveConfig
 from devices.ide.identify import identify_disk
 from devices.ide.mmc import inquiry
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     BUSY,
     CD_SECTORS,
     CONTROL,
@@ -34,7 +34,7 @@ from tests.devices.ide.ide_bench import (
     with_transfer,
     words,
 )
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 INVALID_FIELD = (0x5, 0x24, 0)
 NOT_READY = (0x2, 0x3A, 0)

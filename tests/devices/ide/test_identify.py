@@ -7,8 +7,8 @@ from devices.backends.block import SCRATCH
 from devices.ide import DriveConfig, Media
 from devices.ide.address import default_geometry
 from devices.ide.identify import identify_disk
-from tests.devices.ide.ide_bench import DEVICE, IDLE, SECTORS, STATUS, Bench, words
-from tests.rig import rig
+from tests.support.ide_bench import DEVICE, IDLE, SECTORS, STATUS, Bench, words
+from tests.support.rig import rig
 
 # A 16 MiB disk of QEMU 7.2.22 with -M isapc
 QEMU = {

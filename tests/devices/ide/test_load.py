@@ -24,7 +24,7 @@ from devices.ide import (
     TransferKind,
 )
 from tests.contract import DeviceContract
-from tests.devices.ide.ide_bench import (
+from tests.support.ide_bench import (
     CD_SECTORS,
     COMMAND,
     CONTROL,

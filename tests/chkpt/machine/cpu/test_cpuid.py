@@ -6,7 +6,7 @@ import pytest
 
 from chkpt.machine.cpu.cpuid import cpuid
 from chkpt.machine.execution import Outcome
-from tests.chkpt.machine.cpu.test_strings import guest, state
+from tests.chkpt.machine.cpu.string_guests import guest, state
 from tests.guests import SECOND, START, execution
 
 # leaf, register (ECX 2, EDX 3), bit: an instruction in long mode, with RAX = 30000h

@@ -11,7 +11,7 @@ import pytest
 from chkpt.machine.execution import Outcome
 from chkpt.snapshot import dumps, loads
 from tests.guests import HERE, begin, busy, computer, differences, digest, everything, execution, finish, output
-from tests.rig import saved
+from tests.support.rig import saved
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from chkpt.machine.execution import Outcome
 from chkpt.machine.loop import RunLoop
 from chkpt.state import from_context
 from tests.guests import SECOND, begin, busy, computer, demo, differences, everything, execution, finish, output
-from tests.rig import saved
+from tests.support.rig import saved
 
 ROOT = Path(__file__).parents[4]
 

@@ -11,7 +11,7 @@ from chkpt.machine.cpu.contract import Activity, CpuState, SegmentState, TableSt
 from chkpt.machine.cpu.power_on import power_on
 from chkpt.snapshot import dumps, loads
 from tests.guests import begin, computer, execution
-from tests.rig import saved
+from tests.support.rig import saved
 
 MODELS = ["unicorn", "unicorn-portable"]
 every_model = pytest.mark.parametrize("model", MODELS)

@@ -24,9 +24,9 @@ from chkpt.machine.kernel.bzimage import parse as parse_image
 from chkpt.machine.kernel.handover import PARAMETERS_AT
 from chkpt.machine.kernel.payload import unpacked
 from chkpt.manager import DeviceTypes
-from tests.chkpt.machine.kernel.images import AT, CODE, KINDS, TOLD, bzimage, elf
 from tests.guests import SECOND, differences, everything, execution
-from tests.rig import saved
+from tests.support.images import AT, CODE, KINDS, TOLD, bzimage, elf
+from tests.support.rig import saved
 
 MEMORY = 4 << 20
 BOARD: list[dict[str, object]] = [{"type": "port92"}, {"type": "i8042"}]

@@ -52,7 +52,7 @@ def spawn(*args: object, **options: object) -> "subprocess.Popen[bytes]":
     """Start `chkpt` in a process of its own."""
     command = [sys.executable, "-m", "chkpt", *map(str, args)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0, **options}
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONWARNINGS": "error"}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONWARNINGS": "error"}
     return subprocess.Popen(command, env=env, **pipes)  # type: ignore[call-overload,no-any-return]  # options of any kind
 
 

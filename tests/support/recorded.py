@@ -14,7 +14,7 @@ from chkpt.machine import Machine
 
 __all__ = ["KINDS", "disk", "play", "tables", "trace", "traces"]
 
-TRACES = Path(__file__).parent / "traces"
+TRACES = Path(__file__).parents[1] / "traces"
 KINDS = ("pit", "pic", "serial", "ide", "mixed")
 
 

@@ -15,7 +15,7 @@ from chkpt.context import Checkpoint
 from chkpt.seal.keys import PublicKey
 from chkpt.seal.signing import signer
 from chkpt.snapshot import dumps
-from tests.chkpt.snapshot.checkpoints import small
+from tests.support.checkpoints import small
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import cast
 
 from chkpt.machine import Machine
 from devices.pit import Pit
-from tests.rig import rig, saved
+from tests.support.rig import rig, saved
 
 HZ = 1_193_182
 SECOND = 10**9

@@ -11,7 +11,7 @@ from chkpt.machine import Machine
 from chkpt.manager import BackendTypes
 from devices.backends.block import SCRATCH, CowDisk
 from devices.ide import Channel, DriveState, IdeState, TransferKind, TransferState
-from tests.rig import rig
+from tests.support.rig import rig
 
 PORT, CONTROL, IRQ = 0x1F0, 0x3F6, 14
 DATA, ERROR, COUNT, SECTOR, LCYL, HCYL, DEVICE, STATUS = range(PORT, PORT + 8)

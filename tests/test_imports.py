@@ -1,0 +1,80 @@
+"""A test imports no other test, and from another folder only what all folders share."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+USERS = ("tests", "benchmarks", "fuzz", "oracle", "reliability", "mutation", "examples")
+SHARED = ("tests.support", "tests.guests", "tests.attacks", "tests.snapshots")
+"""Helpers of every folder; and the guests, the hostile files and the kept snapshots, which programs there make."""
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield the modules below `tests` that a source imports; `from folder import module` names the module."""
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            within = node.module or ""
+            names = [f"{within}.{alias.name}" for alias in node.names] if is_folder(within) else [within]
+        yield from (name for name in names if name.split(".", maxsplit=1)[0] == "tests")
+
+
+def is_folder(module: str) -> bool:
+    """Return whether a name is a folder without code of its own."""
+    folder = ROOT.joinpath(*module.split("."))
+    return folder.is_dir() and not (folder / "__init__.py").exists()
+
+
+def fault(user: str, module: str) -> str:
+    """Return what is wrong with the import of a module of the tests by the module `user`, or nothing."""
+    folder, _, name = module.rpartition(".")
+    if name == "conftest" or name.startswith("test_"):
+        return f"{user} imports {module}, which has tests or fixtures of its own: move the helper out of it"
+    if module.startswith(SHARED) or user.startswith(f"{folder}."):
+        return ""
+    return f"{user} imports {module} from another folder: move it to tests/support"
+
+
+def test_no_test_module_is_imported_and_what_folders_share_is_in_support() -> None:
+    found = [
+        fault(".".join(path.relative_to(ROOT).with_suffix("").parts), module)
+        for folder in USERS
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for module in imported(path.read_text())
+    ]
+    assert len(found) > 200
+    assert [each for each in found if each] == []
+
+
+@pytest.mark.parametrize(
+    ("user", "source"),
+    [
+        ("tests.a.test_one", "from tests.a.test_two import helper"),
+        ("tests.a.test_one", "from tests.a.conftest import fixture"),
+        ("tests.a.test_one", "def test() -> None:\n    import tests.a.test_two"),
+        ("tests.devices.test_one", "from tests.devices import test_pic"),
+        ("tests.a.test_one", "from tests.b.helpers import helper"),
+        ("fuzz.corpus", "from tests.b.helpers import helper"),
+    ],
+)
+def test_an_import_of_a_test_or_out_of_another_folder_is_found(user: str, source: str) -> None:
+    assert [fault(user, module) for module in imported(source)] != [""]
+
+
+@pytest.mark.parametrize(
+    ("user", "source"),
+    [
+        ("tests.a.test_one", "from tests.a.helpers import helper"),
+        ("tests.a.deep.test_one", "from tests.a.helpers import helper"),
+        ("tests.a.test_one", "from tests.support.rig import rig"),
+        ("tests.a.test_one", "from tests.guests import demo"),
+        ("fuzz.corpus", "from tests.support.checkpoints import small"),
+    ],
+)
+def test_an_import_of_a_helper_is_none(user: str, source: str) -> None:
+    assert [fault(user, module) for module in imported(source)] == [""]

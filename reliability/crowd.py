@@ -30,6 +30,7 @@ from chkpt.machine import Machine, MachineConfig, config
 from chkpt.machine.pace import AHEAD, Pace
 from chkpt.service.client import MachineClient
 from chkpt.service.messages import SaveReply
+from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import Reader
 from reliability import counting
 from reliability.served import PATIENCE, BrokenError, Place
@@ -127,7 +128,7 @@ def crowd(scratch: Path, *, cpu: bool, seconds: float) -> Crowd:
     description = table(scratch, cpu=cpu)
     with running(place, description) as (client, pid):
         found = _Clients(client, place.store, description)
-        base = found.keep(client.save(place.store / "base.zst"))
+        base = found.keep(client.save(SaveRequest(str(place.store / "base.zst"))))
         open_before, before = _descriptors(pid), _memory(pid)
         found.run(base, seconds)
         found.seen.grown = _memory(pid) - before
@@ -229,7 +230,7 @@ class _Clients:
         while not self._over.is_set():
             path = self._store / f"{number}-{turn}.zst"
             loads = self._loads.is_set()
-            reply = self._client.save(path)
+            reply = self._client.save(SaveRequest(str(path)))
             self.keep(reply)
             if not loads and not self._loads.is_set():
                 self._not_back(last, reply["clock_ns"], "a save")

@@ -14,6 +14,7 @@ from typing import Final
 
 from chkpt import sockets
 from chkpt.service.client import MachineClient
+from chkpt.service.requests import SaveRequest
 from reliability.crowd import CLIENTS, MAX_GROWTH, TABLE, crowd, running
 from reliability.row import Row
 from reliability.served import PATIENCE, BrokenError, Place
@@ -96,7 +97,7 @@ def _hang(path: Path, turn: int, tally: Tally) -> None:
             if turn % 2:
                 with suppress(OSError):
                     stream.shutdown(socket.SHUT_WR)
-        machine.save(place.store / "a.zst")
+        machine.save(SaveRequest(str(place.store / "a.zst")))
         if machine.machine(timeout=PATIENCE)["paused"]:
             raise BrokenError("the machine is paused")
     for _ in range(EACH * len(HANGING)):

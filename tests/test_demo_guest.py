@@ -15,6 +15,7 @@ from chkpt.machine import Machine
 from chkpt.machine.cpu.unicorn import UnicornCpu
 from chkpt.machine.loop import RunLoop
 from chkpt.service.client import MachineClient
+from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import dumps
 from tests.guests import DEMO, HERE, asked, demo, ending, execution, key, output
 from tests.support.processes import running, spawn
@@ -175,8 +176,8 @@ def test_saves_through_the_service_disturb_nothing_and_go_on(tmp_path: Path, unc
                 text += console.recv(1000)  # before the first save, which could else come before the key does
                 if len(paths) < 3:
                     paths.append(tmp_path / f"{len(paths)}.zst")
-                    client.save(paths[-1])
-            client.save(tmp_path / "end.zst")
+                    client.save(SaveRequest(str(paths[-1])))
+            client.save(SaveRequest(str(tmp_path / "end.zst")))
         assert text.decode() == str(uncut[0]["output"]).partition("(q: quit)? ")[2]
     assert goes_on(tmp_path / "end.zst") == {**uncut[0], "output": ""}
     for path in paths:

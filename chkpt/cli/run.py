@@ -28,7 +28,7 @@ from chkpt.cli.options import (
 )
 from chkpt.cli.output import show
 from chkpt.cli.progress import bar
-from chkpt.cli.saving import target
+from chkpt.cli.saving import make_place, save_request
 from chkpt.cli.until import finish
 from chkpt.cli.until import parse as parse_until
 from chkpt.errors import NotFoundError, UsageError
@@ -144,7 +144,7 @@ def run(
             "--until or --console": {"--port": port} if until is None and not console else {},
         }
     )
-    into = None if save is None else target(save, store, sign, recipient)
+    into = None if save is None else save_request(save, store, force=force, sign=sign, recipients=recipient)
     goal = parse_until(until, port=port, timeout=timeout, save=into, force=force)
     if goal is not None and qtest is not None:
         raise UsageError("--until needs the machine's CPU to run, and on --qtest it does not")
@@ -166,8 +166,8 @@ def run(
         if snapshot is not None:  # opened once: what is verified here is what the machine is made of and loads
             reader = opened.enter_context(open_snapshot(snapshot, identity=identity, trusted=keys))
         config = configuration(machine, reader, name=name, backends=backends, trust=trust_config)
-        if into is not None:
-            into.make_place()
+        if save is not None:
+            make_place(save, store)
         launch = Launch(
             config,
             load=reader,

@@ -1,6 +1,6 @@
 """`chkpt save`: save a running machine."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,11 +16,8 @@ from chkpt.cli.options import (
 )
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
 from chkpt.cli.progress import watched
-from chkpt.cli.saving import sealed, target
+from chkpt.cli.saving import make_place, save_request, sealed
 from chkpt.service.client import find
-
-if TYPE_CHECKING:
-    from chkpt.service.messages import SaveReply
 
 
 def save(
@@ -44,13 +41,9 @@ def save(
     """
     running = find(machine)
     snapshot = stamped_name(running.name) if snapshot is None else snapshot
-    into = target(snapshot, store, sign, recipient)
-    into.make_place()
-
-    def call() -> "SaveReply":
-        return running.save(into.path, force=force, sign=into.sign, recipients=into.recipients)
-
-    reply = watched(running, "save", call, quiet=as_json)
+    request = save_request(snapshot, store, force=force, sign=sign, recipients=recipient)
+    make_place(snapshot, store)
+    reply = watched(running, "save", lambda: running.save(request), quiet=as_json)
     if as_json:
         show_json(reply)
         return

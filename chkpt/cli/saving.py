@@ -1,7 +1,6 @@
 """Where `chkpt save` and `chkpt run --save` put a snapshot, who signs it, who can read it, and what they say of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,30 +9,20 @@ from chkpt.errors import UsageError
 
 if TYPE_CHECKING:
     from chkpt.service.messages import SaveReply
+    from chkpt.service.requests import SaveRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The file, the secret key that signs it, and who alone can read it; the paths are absolute."""
-
-    path: Path
-    sign: Path | None
-    recipients: tuple[str, ...]
-    named: bool  # in a store
-
-    def make_place(self) -> None:
-        """Make the store, where it is in one that is not there yet. Raise StorageError."""
-        if self.named:
-            make_store(self.path.parent)
-
-
-def target(snapshot: str, store: Path, sign: Path | None, recipients: Sequence[str] | None) -> Target:
-    """Return what SNAPSHOT, `--sign` and `--recipient` mean. Files of recipients are read here, where they are meant.
+def save_request(
+    snapshot: str, store: Path, *, force: bool, sign: Path | None, recipients: Sequence[str] | None
+) -> "SaveRequest":
+    """Return what SNAPSHOT, `--force`, `--sign` and `--recipient` ask for. Files of recipients are read here.
 
     Raises:
         UsageError: it cannot be a snapshot's name, or not that of an encrypted one.
         NotFoundError, KeyFileError, StorageError: the recipients cannot be used.
     """
+    from chkpt.service.requests import SaveRequest
+
     readers: list[str] = []
     if recipients:
         from chkpt.seal.age import read_recipients
@@ -42,7 +31,13 @@ def target(snapshot: str, store: Path, sign: Path | None, recipients: Sequence[s
     path = new_path(snapshot, store, encrypted=bool(readers))
     if is_path(snapshot) and snapshot.rpartition("/")[2] in {"", ".", ".."}:
         raise UsageError(f"{snapshot} is the path of a directory, not of a snapshot's file")
-    return Target(path, None if sign is None else sign.absolute(), tuple(readers), not is_path(snapshot))
+    return SaveRequest(str(path), force, None if sign is None else str(sign.absolute()), tuple(readers))
+
+
+def make_place(snapshot: str, store: Path) -> None:
+    """Make the store, if SNAPSHOT is a name in one that is not there yet. Raise StorageError."""
+    if not is_path(snapshot):
+        make_store(store.absolute())
 
 
 def sealed(reply: "SaveReply") -> str:

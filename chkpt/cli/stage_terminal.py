@@ -9,6 +9,7 @@ from typing import Final
 from chkpt.cli.stage import MachineProcess, Stage
 from chkpt.errors import NoMachineError
 from chkpt.service.client import MachineClient
+from chkpt.service.requests import SaveRequest
 
 PORT: Final = "com1"
 
@@ -97,7 +98,7 @@ class TerminalMachine:
 
     def save(self, path: Path) -> None:
         """Save it to a new file. Raise ChkptError."""
-        self.client.save(path)
+        self.client.save(SaveRequest(str(path)))
 
     def kill(self) -> None:
         """End the process at once, as `kill -9` does; then nothing more comes."""

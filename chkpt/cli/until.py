@@ -3,16 +3,16 @@
 import json
 import os
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypedDict
 
 import typer
 
 from chkpt.cli.output import plain, show
-from chkpt.cli.saving import Target, sealed
+from chkpt.cli.saving import sealed
 from chkpt.errors import UsageError
 
 if TYPE_CHECKING:
+    from chkpt.service.requests import SaveRequest
     from chkpt.service.until import End, Until
 
 TICKS: Final = re.compile(r"(\+?)([0-9][0-9_]*)", re.ASCII)
@@ -24,7 +24,7 @@ MOST: Final = (1 << 63) - 1  # of ticks and nanoseconds, as in a snapshot
 
 
 def parse(
-    goal: str | None, *, port: str | None, timeout: float | None, save: Target | None, force: bool
+    goal: str | None, *, port: str | None, timeout: float | None, save: "SaveRequest | None", force: bool
 ) -> "Until | None":
     """Return what the options mean, None where the run has no end of its own.
 
@@ -43,10 +43,7 @@ def parse(
         raise UsageError("--force goes with --save")
     if goal == EXIT and save is not None:
         raise UsageError("--save goes with --until TEXT or TICKS: a machine that its guest has ended is over")
-    until = Until(**_end(goal), port=port, timeout=None if timeout is None else _nanoseconds(timeout))
-    if save is None:
-        return until
-    return replace(until, save=save.path, force=force, sign=save.sign, recipients=save.recipients)
+    return Until(**_end(goal), port=port, timeout=None if timeout is None else _nanoseconds(timeout), save=save)
 
 
 class _End(TypedDict, total=False):

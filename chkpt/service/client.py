@@ -1,7 +1,7 @@
 """The client's side of a machine's service: plain calls that return what the machine answered, or raise its error.
 
     machine = find("traces")
-    machine.save(Path("a.zst").absolute())
+    machine.save(SaveRequest(os.path.abspath("a.zst")))
 
 Nothing but the standard library is imported: a command must start fast.
 """
@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from chkpt import sockets
 from chkpt.errors import ChkptError, NoMachineError
@@ -29,6 +29,9 @@ from chkpt.service.messages import (
     StepReply,
     error_of,
 )
+
+if TYPE_CHECKING:
+    from chkpt.service.requests import SaveRequest
 
 END_SECONDS: Final = 30
 """How long a machine may take to end."""
@@ -71,19 +74,14 @@ class MachineClient:
         request = {"drive": drive, "path": None if path is None else str(path), "force": force, "raw": raw}
         return cast("DriveInfo", self._request("POST", "/v1/media", request))
 
-    def save(
-        self, path: Path, *, force: bool = False, sign: Path | None = None, recipients: Collection[str] = ()
-    ) -> SaveReply:
-        """Save the machine to the file at `path`, which is absolute. `force` replaces one that is there.
-
-        `sign` is the absolute path of a secret key, `recipients` are those of age that alone can read the file.
-        """
-        request: dict[str, object] = {"path": str(path), "force": force}
-        if sign is not None:
-            request["sign"] = str(sign)
-        if recipients:
-            request["recipients"] = list(recipients)
-        return cast("SaveReply", self._request("POST", "/v1/save", request))
+    def save(self, request: "SaveRequest") -> SaveReply:
+        """Save the machine to a file."""
+        body: dict[str, object] = {"path": request.path, "force": request.force}
+        if request.sign is not None:
+            body["sign"] = request.sign
+        if request.recipients:
+            body["recipients"] = list(request.recipients)
+        return cast("SaveReply", self._request("POST", "/v1/save", body))
 
     def load(
         self,

@@ -268,7 +268,7 @@ class RunningMachine:
 
         place = destination(request, self._machine.config)
         with (
-            publishing(place.path, force=place.force) as file,
+            publishing(place.request.path, force=place.request.force) as file,
             place.seal.sealed(file) as plain,
             self._working("save") as progress,
         ):

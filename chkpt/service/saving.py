@@ -17,16 +17,15 @@ from chkpt.store.replacing import check_new
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A place where a snapshot may be, and what is done to it on its way there."""
+    """A place where a snapshot may be, as a request names it, and the keys for what is done to it on its way there."""
 
-    path: Path
-    force: bool
+    request: SaveRequest
     seal: Sealing
 
     def reply(self, file: NewFile, summary: Summary, report: SaveReport, clock_ns: int) -> SaveReply:
         """Return the answer to a client, about the snapshot that has been published there as `file`."""
         return SaveReply(
-            path=str(self.path),
+            path=self.request.path,
             size=file.size,
             digest=summary.root_digest.hex(),
             clock_ns=clock_ns,
@@ -48,11 +47,10 @@ def destination(request: SaveRequest, config: MachineConfig) -> Destination:
         UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
         ChkptError: an extra that this needs is not installed.
     """
-    path = Path(request.path)
     paths.check_save(request.path, force=request.force, own=files_of(config))
     seal = sealing(None if request.sign is None else Path(request.sign), request.recipients)
-    check_new(path, force=request.force)
-    return Destination(path, request.force, seal)
+    check_new(Path(request.path), force=request.force)
+    return Destination(request, seal)
 
 
 def files_of(config: MachineConfig) -> Iterable[str]:

@@ -8,7 +8,6 @@ import os
 import select
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from chkpt.context import Checkpoint
@@ -19,7 +18,7 @@ from chkpt.machine.goal import Goal
 from chkpt.machine.loop import RunLoop
 from chkpt.service.messages import SaveReply
 from chkpt.service.requests import SaveRequest
-from chkpt.service.saving import Destination, destination
+from chkpt.service.saving import destination
 from chkpt.service.serial_ports import meant
 from chkpt.service.tap import Tap
 from chkpt.snapshot import dump
@@ -37,9 +36,8 @@ class Until:
     """What a run is to reach: a text, a tick or, with neither, that the guest ends the machine.
 
     `ticks` counts from power-on, with `relative` from here; `timeout` is in nanoseconds of the machine's clock from
-    here. `port` is the serial port that is listened to, com1 or the only one when left out. `save` is the path of the
-    snapshot to save there, `sign` that of the secret key that signs it, `recipients` are those of age that alone can
-    read it.
+    here. `port` is the serial port that is listened to, com1 or the only one when left out. `save` has the machine
+    saved there.
     """
 
     text: bytes | None = None
@@ -47,10 +45,7 @@ class Until:
     relative: bool = False
     port: str | None = None
     timeout: int | None = None
-    save: Path | None = None
-    force: bool = False
-    sign: Path | None = None
-    recipients: tuple[str, ...] = ()
+    save: SaveRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +135,7 @@ class UntilRun:
         self._until = until
         self._stop = loop.stop
         self._unseen = b""  # the end of what was sent: as much as the text may begin in
-        self._destination = _destination(loop.machine, until)
+        self._destination = None if until.save is None else destination(until.save, loop.machine.config)
         tap = _tap(loop.machine.name, taps, until)
         if tap is not None:
             if until.text is not None:
@@ -189,7 +184,7 @@ class UntilRun:
         place = self._destination
         if place is None:
             return None
-        with publishing(place.path, force=place.force) as file, place.seal.sealed(file) as plain:
+        with publishing(place.request.path, force=place.request.force) as file, place.seal.sealed(file) as plain:
             checkpoint = Checkpoint()
             report = self._machine.save(checkpoint)
             summary = dump(checkpoint, plain, sign=place.seal.sign)
@@ -239,14 +234,6 @@ def end_of(machine: Machine) -> End:
     message = f"the guest of machine {machine.name} ended it with status {status}"
     # exit(3) passes on 8 bits: no failure may become a success by that
     return End("exit", status & 0xFF or int(status != 0), message, ticks, machine.clock.now)
-
-
-def _destination(machine: Machine, until: Until) -> Destination | None:
-    """Return where the machine is to be saved, if it is, checked before its guest runs."""
-    if until.save is None:
-        return None
-    sign = None if until.sign is None else str(until.sign)
-    return destination(SaveRequest(str(until.save), until.force, sign, until.recipients), machine.config)
 
 
 def _tap(machine: str, taps: dict[str, Tap], until: Until) -> Tap | None:

@@ -13,6 +13,7 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.service import running
+from chkpt.service.requests import SaveRequest
 from tests.chkpt.cli.terminals import Launcher
 from tests.support.processes import PATIENCE, line, spawn
 from tests.support.served import launch, serving
@@ -63,7 +64,7 @@ def test_interrupted_save_says_that_the_machine_goes_on_with_it_and_it_does(home
 
 def test_interrupted_load_says_so_on_a_terminal_after_its_bar(home: Path, at_terminal: Launcher) -> None:
     with serving(launch()) as machine:
-        saved = machine.save(home / "boot.zst")["clock_ns"]
+        saved = machine.save(SaveRequest(str(home / "boot.zst")))["clock_ns"]
         machine.pause()
         assert machine.step(ns=1_000_000)["machine"]["clock_ns"] > saved
         with held(Machine, "prepare") as prepare:

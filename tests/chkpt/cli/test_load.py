@@ -9,6 +9,7 @@ import pytest
 from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
+from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import Reader, dumps
 from tests.support.processes import chkpt, refused
 from tests.support.served import COM1, launch, serving, table
@@ -48,7 +49,7 @@ def test_what_does_not_fit_is_told(home: Path, capsys: pytest.CaptureFixture[str
 
 def test_tag_that_nothing_takes_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(launch(COM1)) as machine:
-        machine.save(home / "a.zst")
+        machine.save(SaveRequest(str(home / "a.zst")))
         with Reader.open(home / "a.zst") as reader:
             checkpoint = reader.checkpoint()
             checkpoint.contexts["devices"].contexts["com1"].values["surprise"] = 1

@@ -19,6 +19,7 @@ from chkpt.errors import NoMachineError
 from chkpt.machine import Machine
 from chkpt.service.client import MachineClient, find
 from chkpt.service.messages import MachineInfo
+from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import dumps
 from tests.support.processes import PATIENCE, chkpt
 from tests.support.served import COM1, launch, serving
@@ -103,7 +104,7 @@ def test_nothing_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_save_that_is_done_at_once_shows_nothing_and_loads_no_rich(home: Path) -> None:
     with serving(launch(COM1)) as machine, terminal() as seen, pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "rich.progress", None)
-        watched(machine, "save", lambda: machine.save(home / "a.zst"), quiet=False)
+        watched(machine, "save", lambda: machine.save(SaveRequest(str(home / "a.zst"))), quiet=False)
     assert seen == b""
 
 

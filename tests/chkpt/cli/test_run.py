@@ -16,6 +16,7 @@ from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.service import directory
 from chkpt.service.client import find, machines
+from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import Reader, dumps
 from tests.support.processes import PATIENCE, chkpt, line, refused, running, spawn
 from tests.support.served import COM1, table
@@ -156,7 +157,7 @@ def test_save_while_qtest_commands_flow(home: Path) -> None:
         client = find()
         assert client.machine()["qtest"] == f"unix:{path},server=on,wait=off"
         for number in range(10):
-            client.save(home / f"{number}.zst")
+            client.save(SaveRequest(str(home / f"{number}.zst")))
             time.sleep(0.01)
         stop.set()
         thread.join()

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chkpt.cli.saving import save_request
+from chkpt.errors import ChkptError
+from chkpt.service.requests import SaveRequest
+from chkpt.service.saving import Destination
 from chkpt.snapshot import Reader
 from tests.support.processes import chkpt, refused
 from tests.support.served import launch, serving
@@ -109,3 +113,26 @@ def test_path_with_bytes_that_are_no_text(home: Path, capsys: pytest.CaptureFixt
         assert outcome.status == 0
         assert r"\udcff.zst" in outcome.out
     assert b"\xff.zst" in [path.name.encode(errors="surrogateescape") for path in home.iterdir()]
+
+
+def test_what_the_command_line_asks_for_reaches_the_service_as_the_same_value(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[SaveRequest] = []
+
+    def record(request: SaveRequest, _: object) -> Destination:
+        asked.append(request)
+        raise ChkptError("that is all")
+
+    reader = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+    with serving(launch()):
+        monkeypatch.setattr("chkpt.service.running.destination", record)
+        for options in ([], ["--force"], ["--sign", "key"], ["--recipient", reader, "--sign", "/key", "--force"]):
+            assert chkpt(capsys, "save", "a", *options).status == 1
+    store = home / "snapshots"
+    assert asked == [
+        save_request("a", store, force=False, sign=None, recipients=None),
+        save_request("a", store, force=True, sign=None, recipients=None),
+        save_request("a", store, force=False, sign=home / "key", recipients=None),
+        SaveRequest(str(store / "a.zst.age"), force=True, sign="/key", recipients=(reader,)),
+    ]

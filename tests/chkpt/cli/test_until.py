@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from chkpt.cli.saving import Target
 from chkpt.cli.until import parse
 from chkpt.errors import UsageError
 from chkpt.seal import generate_identity, open_snapshot, trusted_keys
+from chkpt.service.requests import SaveRequest
 from chkpt.service.until import Until
 from tests.guests import HERE
 from tests.support.pairs import pair
@@ -48,6 +48,11 @@ def test_what_is_waited_for(goal: str, until: Until) -> None:
     assert meant(goal) == until
 
 
+def test_what_is_to_be_saved_is_handed_on() -> None:
+    request = SaveRequest("/a", force=True, sign="/key", recipients=("r",))
+    assert meant("5", save=request, force=True) == Until(ticks=5, save=request)
+
+
 @pytest.mark.parametrize(
     ("goal", "options", "message"),
     [
@@ -57,7 +62,7 @@ def test_what_is_waited_for(goal: str, until: Until) -> None:
         ("a", {"timeout": 0.0}, "--timeout 0: write a number of seconds above 0"),
         ("a", {"timeout": float("nan")}, "--timeout nan"),
         ("a", {"timeout": 1e300}, "--timeout 1e"),
-        ("exit", {"save": Target(Path("a"), None, (), named=True)}, "--save goes with --until TEXT or TICKS"),
+        ("exit", {"save": SaveRequest("/a")}, "--save goes with --until TEXT or TICKS"),
     ],
 )
 def test_what_means_nothing_is_refused(goal: str, options: dict[str, object], message: str) -> None:

@@ -14,6 +14,7 @@ from chkpt.errors import ExistsError, NoMachineError, NotFoundError, StateError,
 from chkpt.machine import Machine
 from chkpt.service import server
 from chkpt.service.client import MachineClient, find
+from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import Reader, dumps
 from chkpt.sockets import connect
 from tests.support.served import COM1, ask, launch, serving
@@ -82,7 +83,7 @@ def test_save_and_load(machine: MachineClient, tmp_path: Path) -> None:
 
 
 def test_clock_goes_on_from_where_the_load_has_set_it(machine: MachineClient, tmp_path: Path) -> None:
-    saved = machine.save(tmp_path / "a.zst")
+    saved = machine.save(SaveRequest(str(tmp_path / "a.zst")))
     time.sleep(0.3)
     begin = time.monotonic_ns()
     loaded = machine.load(tmp_path / "a.zst")
@@ -99,9 +100,9 @@ def test_existing_file_is_replaced_only_by_force(machine: MachineClient, tmp_pat
     status, error = ask(machine, "POST", "/v1/save", {"path": str(path)})
     assert (status, error["error"], error["exit_status"]) == (409, "ExistsError", 1)
     with pytest.raises(ExistsError):
-        machine.save(path)
+        machine.save(SaveRequest(str(path)))
     assert path.read_bytes() == before
-    machine.save(path, force=True)
+    machine.save(SaveRequest(str(path), force=True))
     machine.load(path)
 
 
@@ -122,9 +123,9 @@ def test_reset(machine: MachineClient, tmp_path: Path) -> None:
     machine.pause()
     status, info = ask(machine, "POST", "/v1/reset")
     assert (status, info["paused"]) == (200, True)
-    machine.save(tmp_path / "a.zst")
+    machine.save(SaveRequest(str(tmp_path / "a.zst")))
     machine.reset()
-    machine.save(tmp_path / "b.zst")
+    machine.save(SaveRequest(str(tmp_path / "b.zst")))
     with Reader.open(tmp_path / "a.zst") as a, Reader.open(tmp_path / "b.zst") as b:
         assert a.root_digest != b.root_digest  # the header's time
         assert a.section("devices/pit") == b.section("devices/pit")
@@ -132,7 +133,7 @@ def test_reset(machine: MachineClient, tmp_path: Path) -> None:
 
 def test_load_tells_what_it_skipped(tmp_path: Path) -> None:
     with serving(launch({"type": "pit"}, COM1, name="one")) as one:
-        one.save(tmp_path / "a.zst")
+        one.save(SaveRequest(str(tmp_path / "a.zst")))
     with serving(launch({"type": "pit"}, {**COM1, "name": "com9"}, name="two")) as two:
         loaded = two.load(tmp_path / "a.zst")
         assert loaded["loaded"] == ["pit"]
@@ -151,14 +152,14 @@ def test_load_tells_what_it_skipped(tmp_path: Path) -> None:
 
 def test_refused_load_changes_nothing(machine: MachineClient, tmp_path: Path) -> None:
     with serving(launch({"type": "pit", "name": "pic"}, name="other")) as other:
-        other.save(tmp_path / "other.zst")
+        other.save(SaveRequest(str(tmp_path / "other.zst")))
     machine.pause()
-    machine.save(tmp_path / "before.zst")
+    machine.save(SaveRequest(str(tmp_path / "before.zst")))
     status, error = ask(machine, "POST", "/v1/load", {"path": str(tmp_path / "other.zst")})
     assert (status, error["error"], error["exit_status"]) == (422, "StateError", 4)
     with pytest.raises(StateError, match=r"of type .?pit.?, but pic"):
         machine.load(tmp_path / "other.zst")
-    machine.save(tmp_path / "after.zst")
+    machine.save(SaveRequest(str(tmp_path / "after.zst")))
     with Reader.open(tmp_path / "before.zst") as before, Reader.open(tmp_path / "after.zst") as after:
         assert [each.digest for each in before.sections] == [each.digest for each in after.sections]
 
@@ -236,7 +237,7 @@ def test_mistake_of_ours_is_an_answer_and_in_the_log(
 def test_many_clients_at_once(machine: MachineClient, tmp_path: Path) -> None:
     def work(number: int) -> str:
         path = tmp_path / f"{number}.zst"
-        machine.save(path)
+        machine.save(SaveRequest(str(path)))
         machine.load(path)
         machine.reset()
         return machine.machine()["name"]
@@ -248,7 +249,7 @@ def test_many_clients_at_once(machine: MachineClient, tmp_path: Path) -> None:
 def test_one_name_saved_by_many_has_one_winner(machine: MachineClient, tmp_path: Path) -> None:
     def save(_: int) -> bool:
         try:
-            machine.save(tmp_path / "same.zst")
+            machine.save(SaveRequest(str(tmp_path / "same.zst")))
         except ExistsError:
             return False
         return True

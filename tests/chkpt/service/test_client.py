@@ -12,6 +12,7 @@ from chkpt import sockets
 from chkpt.errors import ChkptError, CorruptError, NoMachineError
 from chkpt.service import directory
 from chkpt.service.client import MachineClient, _Connection, find
+from chkpt.service.requests import SaveRequest
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def test_machine_that_is_starting_has_not_ended(runtime: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "verb"),
     [
-        (lambda machine: machine.save(Path("/a.zst")), "save"),
+        (lambda machine: machine.save(SaveRequest("/a.zst")), "save"),
         (lambda machine: machine.load(Path("/a.zst")), "load"),
         (lambda machine: machine.step(ticks=1), "step"),
         (lambda machine: machine.change_medium("ide0.0", None), "change a medium"),

@@ -20,6 +20,7 @@ from chkpt.errors import ChkptError
 from chkpt.service import connections, directory, server
 from chkpt.service.client import MachineClient
 from chkpt.service.connections import Connection, Phase
+from chkpt.service.requests import SaveRequest
 from chkpt.service.running import RunningMachine
 from tests.support.served import COM1, UnixHTTP, ask, launch, serving
 
@@ -270,7 +271,7 @@ def test_process_without_descriptors_turns_clients_away_and_recovers(tmp_path: P
                     consoles[0].recv(1)
             while not (tmp_path / "a.zst").exists():  # until the service has seen that they have gone
                 with suppress(ChkptError):
-                    machine.save(tmp_path / "a.zst")
+                    machine.save(SaveRequest(str(tmp_path / "a.zst")))
             machine.stop()
         except BaseException:
             run.kill()

@@ -10,6 +10,7 @@ from chkpt.context import Checkpoint
 from chkpt.errors import StateError
 from chkpt.machine.config import parse
 from chkpt.service.elapsed import seconds_since
+from chkpt.service.requests import SaveRequest
 from chkpt.service.server import Launch
 from chkpt.snapshot import Reader, dumps
 from tests.support.rig import rig, saved
@@ -49,11 +50,11 @@ def test_a_load_over_the_service_freezes_the_date_or_lets_it_go_on(tmp_path: Pat
     path.write_bytes(created(ago(days=3)))
     with serving(Launch(parse(table(CMOS)), paused=True)) as client:
         assert client.load(path)["dates_advanced_s"] == 0
-        client.save(tmp_path / "frozen.zst")
+        client.save(SaveRequest(str(tmp_path / "frozen.zst")))
         reply = client.load(path, time="wall")
         assert reply["dates_advanced"] == ["cmos"]
         assert reply["dates_advanced_s"] in range(259_200, 259_300)
-        client.save(tmp_path / "moved.zst")
+        client.save(SaveRequest(str(tmp_path / "moved.zst")))
         status, error = ask(client, "POST", "/v1/load", {"path": str(path), "time": "noon"})
         assert (status, error["message"]) == (400, "field time is neither freeze nor wall")
     assert [day(tmp_path / name) for name in ("frozen.zst", "moved.zst")] == [0x24, 0x27]
@@ -65,7 +66,7 @@ def test_a_run_that_begins_with_a_load_freezes_the_date_or_lets_it_go_on(tmp_pat
     for advance, expected in ((False, 0x24), (True, 0x27)):
         launch = Launch(parse(table(CMOS)), load=Reader.open(path), paused=True, dates_advance=advance)
         with serving(launch) as client:
-            client.save(tmp_path / "b.zst", force=True)
+            client.save(SaveRequest(str(tmp_path / "b.zst"), force=True))
         assert day(tmp_path / "b.zst") == expected
 
 
@@ -77,7 +78,7 @@ def test_a_calendar_that_is_stopped_stays_and_nothing_else_is_told(tmp_path: Pat
     with serving(Launch(parse(table(CMOS)), paused=True)) as client:
         reply = client.load(tmp_path / "a.zst", time="wall")
         assert (reply["dates_advanced"], reply["dates_advanced_s"]) == ([], 0)
-        client.save(tmp_path / "b.zst")
+        client.save(SaveRequest(str(tmp_path / "b.zst")))
     assert day(tmp_path / "b.zst") == 0x24
 
 

@@ -17,6 +17,7 @@ from chkpt import sockets
 from chkpt.errors import ChkptError
 from chkpt.service import directory
 from chkpt.service.client import MachineClient
+from chkpt.service.requests import SaveRequest
 from chkpt.snapshot import Reader
 
 CHKPT = Path(sys.executable).parent / "chkpt"
@@ -75,7 +76,7 @@ def test_end_in_the_midst_of_saves_leaves_whole_files_only(runtime: Path, tmp_pa
     def save(number: int) -> None:
         with suppress(ChkptError):
             for turn in range(10_000):
-                told.append(machine.save(tmp_path / f"{number}-{turn}.zst")["path"])
+                told.append(machine.save(SaveRequest(str(tmp_path / f"{number}-{turn}.zst")))["path"])
 
     with running() as (machine, process):
         threads = [threading.Thread(target=save, args=(number,)) for number in range(4)]

@@ -9,6 +9,7 @@ import pytest
 
 from chkpt.service import app, server
 from chkpt.service.client import MachineClient
+from chkpt.service.requests import SaveRequest
 from tests.chkpt.service.fuzzing import ON_CONDITION, OPERATIONS, fuzz
 from tests.support.served import launch, serving
 
@@ -30,7 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[MachineClient]:
 @pytest.fixture
 def places(machine: MachineClient, tmp_path: Path) -> list[Path]:
     """Paths of every kind that a request may name, first the directory that relative ones count from."""
-    machine.save(tmp_path / "good.zst")
+    machine.save(SaveRequest(str(tmp_path / "good.zst")))
     (tmp_path / "link.zst").symlink_to("good.zst")
     (tmp_path / "dangling.zst").symlink_to("absent.zst")
     (tmp_path / "cut.zst").write_bytes((tmp_path / "good.zst").read_bytes()[:-1])

@@ -13,6 +13,7 @@ from chkpt.errors import ChkptError
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.service.client import MachineClient
+from chkpt.service.requests import SaveRequest
 from chkpt.service.server import Launch
 from chkpt.snapshot import dumps
 from tests.support.rig import saved
@@ -62,7 +63,7 @@ def goes_on(machine: MachineClient) -> None:
 def test_a_save_waits_for_the_identity_and_the_machine_does_not(launch: Launch, gate: Gate, tmp_path: Path) -> None:
     with serving(launch) as machine:
         assert gate.entered.wait(60)
-        saves, failed = begun(lambda: machine.save(tmp_path / "a.zst"))
+        saves, failed = begun(lambda: machine.save(SaveRequest(str(tmp_path / "a.zst"))))
         goes_on(machine)
         assert saves.is_alive()
         gate.opened.set()
@@ -92,7 +93,7 @@ def test_a_load_waits_for_the_identity_and_the_machine_does_not(
 def test_a_machine_ends_though_a_save_waits_for_an_identity(launch: Launch, gate: Gate, tmp_path: Path) -> None:
     with serving(launch) as machine:
         assert gate.entered.wait(60)
-        saves, failed = begun(lambda: machine.save(tmp_path / "a.zst"))
+        saves, failed = begun(lambda: machine.save(SaveRequest(str(tmp_path / "a.zst"))))
         goes_on(machine)
     saves.join()
     assert len(failed) == 1
@@ -150,7 +151,7 @@ def test_a_load_that_brings_an_image_waits_for_its_identity_and_the_machine_does
     machine.close()
     moved = sparse(tmp_path / "moved.img")
     with serving(launch) as client:
-        client.save(tmp_path / "before.zst")  # the identity of its own image is known now
+        client.save(SaveRequest(str(tmp_path / "before.zst")))  # the identity of its own image is known now
         gate = Gate(monkeypatch)
         loads, failed = begun(lambda: client.load(tmp_path / "a.zst", drives={"ide0.0": moved}))
         assert gate.entered.wait(60)
@@ -169,7 +170,7 @@ def test_a_machine_ends_though_a_load_waits_for_the_image_that_it_brings(
 ) -> None:
     moved = sparse(tmp_path / "moved.img")
     with serving(launch) as client:
-        client.save(tmp_path / "a.zst")
+        client.save(SaveRequest(str(tmp_path / "a.zst")))
         gate = Gate(monkeypatch)
         loads, failed = begun(lambda: client.load(tmp_path / "a.zst", drives={"ide0.0": moved}))
         assert gate.entered.wait(60)
@@ -183,7 +184,7 @@ def test_a_save_that_waits_for_a_disc_goes_on_when_that_is_ejected(gate: Gate, l
     machines = Launch(parse(table({"type": "ide", "name": "ide0", "drive": [drive]}, name=launch.config.name)))
     with serving(machines) as machine:
         assert gate.entered.wait(60)
-        saves, failed = begun(lambda: machine.save(tmp_path / "a.zst"))
+        saves, failed = begun(lambda: machine.save(SaveRequest(str(tmp_path / "a.zst"))))
         goes_on(machine)
         machine.change_medium("ide0.1", None)
         saves.join()

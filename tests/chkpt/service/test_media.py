@@ -9,7 +9,7 @@ import pytest
 from chkpt.errors import ConfigError, ExistsError, NotFoundError, RefusedError, StorageError, UsageError
 from chkpt.service.client import MachineClient
 from chkpt.service.messages import DriveInfo
-from chkpt.service.requests import LoadRequest, MediaRequest, parse
+from chkpt.service.requests import LoadRequest, MediaRequest, SaveRequest, parse
 from tests.support.served import launch, serving
 
 HD, CD = "ide0.0", "ide0.1"
@@ -62,10 +62,10 @@ def test_a_paused_machine_changes_discs_too(machine: MachineClient, images: Path
 def test_the_disc_that_is_in_is_replaced_by_no_snapshot_and_one_that_is_out_may_be(
     machine: MachineClient, images: Path
 ) -> None:
-    machine.save(images / "s.zst")
+    machine.save(SaveRequest(str(images / "s.zst")))
     machine.change_medium(CD, images / "b.iso")
     with pytest.raises(ExistsError, match="the machine itself uses this file"):
-        machine.save(images / "b.iso", force=True)
+        machine.save(SaveRequest(str(images / "b.iso"), force=True))
 
 
 def test_what_is_no_image_is_refused_and_the_disc_stays(machine: MachineClient, images: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_is_no_image_is_refused_and_the_disc_stays(machine: MachineClient, 
 def _saved(machine: MachineClient, images: Path) -> Path:
     path = images / "s.zst"
     if not path.exists():
-        machine.save(path)
+        machine.save(SaveRequest(str(path)))
     return path
 
 
@@ -113,7 +113,7 @@ def test_an_image_that_looks_like_another_format_is_taken_as_it_is_only_if_asked
     with pytest.raises(ConfigError, match="qcow2"):
         machine.change_medium(CD, images / "q.img")
     assert machine.change_medium(CD, images / "q.img", raw=True) == disc(images / "q.img")
-    machine.save(images / "q.zst")
+    machine.save(SaveRequest(str(images / "q.zst")))
     machine.load(saved, drives={CD: images / "a.iso"})
     with pytest.raises(ConfigError, match="qcow2"):
         machine.load(images / "q.zst", drives={CD: images / "q.img"})

@@ -10,6 +10,7 @@ import pytest
 
 from chkpt.errors import ChkptError, ExistsError, NotFoundError, StorageError, UsageError
 from chkpt.service import directory, paths
+from chkpt.service.requests import SaveRequest
 from tests.support.served import COM1, launch, serving
 
 
@@ -109,7 +110,7 @@ def test_link_is_followed_to_read_and_replaced_to_write(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="symbolic links"):
         paths.check_load(str(tmp_path / "loop"))
     with serving(launch(COM1)) as machine:
-        machine.save(tmp_path / "link", force=True)
+        machine.save(SaveRequest(str(tmp_path / "link"), force=True))
         assert machine.load(tmp_path / "link")["loaded"] == ["com1"]
     assert not (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_bytes() == b"precious"
@@ -135,9 +136,9 @@ def test_image_and_log_of_the_machine_are_not_replaced(tmp_path: Path) -> None:
     with serving(launch(com1, {**ide, "drive": [disk]})) as machine:
         for path in (image, log, tmp_path / "again"):
             with pytest.raises(ExistsError, match="the machine itself uses this file, and it is not replaced"):
-                machine.save(path, force=True)
-        machine.save(tmp_path / "a.zst")
-        machine.save(tmp_path / "a.zst", force=True)
+                machine.save(SaveRequest(str(path), force=True))
+        machine.save(SaveRequest(str(tmp_path / "a.zst")))
+        machine.save(SaveRequest(str(tmp_path / "a.zst"), force=True))
     assert image.read_bytes() == bytes(1 << 20)
 
 
@@ -150,7 +151,7 @@ def test_fifo_holds_neither_a_request_nor_the_machine(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(60)
             assert not thread.is_alive()
-        refused(machine.save, tmp_path / "fifo")
+        refused(lambda path: machine.save(SaveRequest(str(path))), tmp_path / "fifo")
         assert machine.machine()["name"] == "m"
 
 

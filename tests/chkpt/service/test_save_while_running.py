@@ -12,6 +12,7 @@ from chkpt.machine.config import parse
 from chkpt.service import running as running_module
 from chkpt.service.client import MachineClient, find
 from chkpt.service.messages import WorkInfo
+from chkpt.service.requests import SaveRequest
 from chkpt.service.server import Launch, serve
 from chkpt.service.until import Until
 from chkpt.snapshot import Reader, dump, dumps
@@ -39,7 +40,7 @@ def test_a_guest_saved_many_times_while_it_runs_ends_as_one_never_saved(begin: P
         client = find("machine")
         while not over.is_set():
             try:
-                client.save(tmp_path / "again.zst", force=True)
+                client.save(SaveRequest(str(tmp_path / "again.zst"), force=True))
                 with Reader.open(tmp_path / "again.zst") as reader:
                     reader.verify()
                 saves.append(1)
@@ -53,7 +54,7 @@ def test_a_guest_saved_many_times_while_it_runs_ends_as_one_never_saved(begin: P
     over = threading.Event()
     savers = [threading.Thread(target=save_often) for _ in range(2)]
     with (tmp_path / "out").open("wb") as out:
-        until = Until(ticks=END, save=tmp_path / "end.zst")
+        until = Until(ticks=END, save=SaveRequest(str(tmp_path / "end.zst")))
         end = serve(
             Launch(busy().config, load=Reader.open(begin), until=until, output=out.fileno()),
             lambda *_: begin_saving(),
@@ -98,7 +99,7 @@ def test_a_save_through_the_service_is_of_the_moment_of_the_copy_though_the_gues
     monkeypatch.setattr(running_module, "dump", late)
     begin, path = busy(rounds=ENDLESS), tmp_path / "a.zst"
     with serving(Launch(begin.config, load=Reader(dumps(saved(begin))))) as client:
-        client.save(path)
+        client.save(SaveRequest(str(path)))
     loaded = busy()
     with Reader.open(path) as reader:
         loaded.load(reader.checkpoint())
@@ -126,7 +127,7 @@ def test_no_save_of_a_guest_that_writes_ram_all_the_time_is_torn(tmp_path: Path)
     counts = []
     with serving(Launch(config)) as client:
         for number in range(100):
-            client.save(tmp_path / f"{number}.zst")
+            client.save(SaveRequest(str(tmp_path / f"{number}.zst")))
     for number in range(100):
         machine = Machine(config)
         with Reader.open(tmp_path / f"{number}.zst") as reader:
@@ -153,7 +154,7 @@ def test_a_save_that_takes_long_leaves_the_machine_running_and_tells(
 
     monkeypatch.setattr(running_module, "dump", slow)
     with serving(launch(COM1)) as client:
-        client.save(tmp_path / "a.zst")
+        client.save(SaveRequest(str(tmp_path / "a.zst")))
         assert told == [[{"what": "save", "done": 5, "total": 10}]]
         assert client.machine()["work"] == []
 
@@ -168,7 +169,7 @@ def test_a_load_reads_the_ram_while_the_machine_runs(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Machine, "prepare", slow)
     with serving(Launch(parse({"name": "m", "memory": "16M", "device": [COM1]}))) as client:
-        client.save(tmp_path / "a.zst")
+        client.save(SaveRequest(str(tmp_path / "a.zst")))
         assert client.load(tmp_path / "a.zst")["loaded"] == ["com1"]
     assert told in ([[]], [[{"what": "load", "done": 0, "total": 16 << 20}]])
 

@@ -31,4 +31,5 @@ def test_no_file_that_the_machine_is_made_of_is_replaced(tmp_path: Path, name: s
 
 def test_a_kernel_without_files_keeps_no_place_from_being_saved_to(tmp_path: Path) -> None:
     config = parse({"cpu": {}, "kernel": {"image": ""}})
-    assert destination(SaveRequest(str(tmp_path / "s.zst"), True, None, ()), config).path == tmp_path / "s.zst"
+    request = SaveRequest(str(tmp_path / "s.zst"), force=True)
+    assert destination(request, config).request == request

@@ -26,6 +26,7 @@ from chkpt.machine.loop import RunLoop
 from chkpt.manager import BackendTypes
 from chkpt.service import directory, server
 from chkpt.service.client import find, machines
+from chkpt.service.requests import SaveRequest
 from chkpt.service.running import RunningMachine
 from chkpt.service.server import Launch, serve
 from chkpt.snapshot import dumps
@@ -108,7 +109,7 @@ def test_machine_begins_from_a_snapshot_with_its_clock(tmp_path: Path) -> None:
     with serving(launch(COM1, load=tmp_path / "s.zst", paused=True)) as client:
         assert client.machine()["clock_ns"] == 5_000_000_000
         assert client.machine()["paused"] is True
-        client.save(tmp_path / "again.zst")
+        client.save(SaveRequest(str(tmp_path / "again.zst")))
     begin = time.monotonic_ns()
     with serving(launch(COM1, load=tmp_path / "s.zst")) as client:
         now = client.machine()["clock_ns"]

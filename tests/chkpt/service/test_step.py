@@ -11,6 +11,7 @@ from chkpt.errors import ConfigError, UsageError
 from chkpt.machine.config import parse
 from chkpt.service.client import MachineClient
 from chkpt.service.messages import CpuInfo, MachineInfo
+from chkpt.service.requests import SaveRequest
 from chkpt.service.server import Launch
 from chkpt.snapshot import Reader, dumps
 from tests.guests import busy, execution, shell_table
@@ -49,7 +50,7 @@ def test_steps_of_all_kinds_lead_where_one_run_does(paused: MachineClient, tmp_p
     assert paused.step(ns=3_000_000)["machine"]["clock_ns"] == machine.clock.now
     plain = busy(rounds=20)
     plain.run(until=machine.clock.now)
-    paused.save(tmp_path / "end.zst")
+    paused.save(SaveRequest(str(tmp_path / "end.zst")))
     with Reader.open(tmp_path / "end.zst") as reader:
         assert reader.sections == Reader(dumps(saved(plain))).sections
 
@@ -109,7 +110,7 @@ def test_what_cannot_be_is_refused(paused: MachineClient) -> None:
 
 def test_a_load_ends_a_step(tmp_path: Path) -> None:
     with serving(Launch(parse(shell_table()), paused=True)) as client:
-        client.save(tmp_path / "a.zst")
+        client.save(SaveRequest(str(tmp_path / "a.zst")))
         ended: list[str] = []
         thread = threading.Thread(target=lambda: ended.append(client.step(ns=1 << 60)["outcome"]))
         thread.start()

@@ -11,6 +11,7 @@ from chkpt.machine.config import parse
 from chkpt.machine.requests import Requests
 from chkpt.service import until as until_module
 from chkpt.service.client import find
+from chkpt.service.requests import SaveRequest
 from chkpt.service.server import Launch, serve
 from chkpt.service.until import End, Output, Until
 from chkpt.snapshot import Reader, dumps
@@ -51,12 +52,14 @@ def test_a_tick_ends_the_run_at_its_block_and_the_machine_is_saved_there(tmp_pat
     machine = busy()
     machine.run(ticks=20_000)
     begin.write_bytes(dumps(saved(machine)))
-    at = run(Until(ticks=50_000, save=end), load=begin)
+    at = run(Until(ticks=50_000, save=SaveRequest(str(end))), load=begin)
     assert at == End("reached", 0, at.message, at.ticks, at.clock_ns, at.saved)
     assert at.saved is not None
     assert (at.saved["path"], at.saved["clock_ns"]) == (str(end), at.clock_ns)
     assert at.message == f"machine machine is at tick {at.ticks}"
-    relative = run(Until(ticks=50_000 - execution(machine).cpu.ticks, relative=True, save=path), load=begin)
+    relative = run(
+        Until(ticks=50_000 - execution(machine).cpu.ticks, relative=True, save=SaveRequest(str(path))), load=begin
+    )
     assert relative.ticks == at.ticks
     machine.run(ticks=50_000)
     with Reader.open(end) as first, Reader.open(path) as second:
@@ -127,14 +130,14 @@ def test_no_failure_becomes_a_success_by_the_8_bits_of_an_exit_status(monkeypatc
 def test_what_cannot_be_is_refused_before_the_guest_runs(tmp_path: Path) -> None:
     (tmp_path / "there.zst").touch()
     with pytest.raises(ExistsError, match="choose another name"):
-        run(Until(ticks=1, save=tmp_path / "there.zst"))
-    assert run(Until(ticks=1, save=tmp_path / "there.zst", force=True)).status == 0
+        run(Until(ticks=1, save=SaveRequest(str(tmp_path / "there.zst"))))
+    assert run(Until(ticks=1, save=SaveRequest(str(tmp_path / "there.zst"), force=True))).status == 0
     with pytest.raises(NotFoundError, match="no serial port com2; it has: com1"):
         run(Until(text=b"a", port="com2"))
     with pytest.raises(ConfigError, match="machine m has no CPU to run"):
         serve(Launch(parse(table(COM1)), until=Until(ticks=1)), lambda *_: None)
     with pytest.raises(StorageError, match=r"the directory .* is missing"):
-        run(Until(ticks=1, save=tmp_path / "absent" / "a.zst"))
+        run(Until(ticks=1, save=SaveRequest(str(tmp_path / "absent" / "a.zst"))))
 
 
 # -- the output -------------------------------------------------------------------------------------------------------

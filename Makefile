@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 FUZZ_SECONDS ?= 1800
 
-.PHONY: demo test test-long oracle reliability fuzz check bench coverage mutants format clean help
+.PHONY: demo test test-long oracle reliability fuzz check bench coverage mutants format openapi clean help
 
 help:
 	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
@@ -20,6 +20,7 @@ help:
 	@echo "make check      lint, types, import rules"
 	@echo "make bench      print times beside their baselines"
 	@echo "make coverage   run the tests and tell what they do not reach"
+	@echo "make openapi    write the description of the API again, after a change of an operation or a field"
 	@echo "make mutants    break the devices in thousands of ways and tell which the tests do not notice; takes an hour;"
 	@echo "                FILES=devices/pic.py for some files, WORKERS=1 for one at a time"
 
@@ -66,6 +67,9 @@ mutants: $(READY)
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+openapi: $(READY)
+	$(BIN)/python -m chkpt.service.openapi
 
 clean:
 	rm -rf $(VENV) .guests .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants

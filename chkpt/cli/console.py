@@ -7,15 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from chkpt.cli.options import MachineName
 from chkpt.cli.terminal import converse, raw
 from chkpt.errors import ChkptError
-from chkpt.service.client import MachineClient, find
 from chkpt.service.serial_ports import meant
+
+if TYPE_CHECKING:
+    from chkpt.service.client import MachineClient
 
 
 def console(
@@ -31,6 +33,8 @@ def console(
     attached; the port's own backend stays connected. In a pipe the end of input ends only the typing: a last Ctrl-]
     (0x1d) leaves.
     """
+    from chkpt.service.client import find
+
     if sys.__stdin__ is None:  # it was closed when the interpreter started; sys.stdin is /dev/null by now
         raise ChkptError("standard input is closed")
     running = find(machine)
@@ -38,7 +42,7 @@ def console(
         converse(stream, terminal=terminal, wake=signalled)
 
 
-def _connected(running: MachineClient, port: str | None) -> socket.socket:
+def _connected(running: "MachineClient", port: str | None) -> socket.socket:
     ports = [
         frontend["name"]
         for device in running.devices()["devices"]

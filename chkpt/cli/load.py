@@ -22,7 +22,6 @@ from chkpt.cli.options import (
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
 from chkpt.cli.progress import watched
 from chkpt.errors import UsageError
-from chkpt.service.client import find
 
 if TYPE_CHECKING:
     from chkpt.service.messages import LoadReply
@@ -67,6 +66,8 @@ def load(
     With --require-signature nothing is loaded but what one of the keys has signed; the machine itself checks it, on the
     file that it loads.
     """
+    from chkpt.service.client import find
+
     names = _renames(rename or [])
     drives = images(drive)
     path = saved_path(snapshot, store)

@@ -9,7 +9,6 @@ from chkpt.cli.options import RAW, AsJson, MachineName
 from chkpt.cli.output import plain, show, show_columns, show_json
 from chkpt.cli.values import size
 from chkpt.errors import NotFoundError, UsageError
-from chkpt.service.client import find
 
 if TYPE_CHECKING:
     from chkpt.service.messages import DriveInfo
@@ -42,6 +41,8 @@ def media(
 
     A snapshot saved from now on has the new disc, and is loaded with it.
     """
+    from chkpt.service.client import find
+
     if force and change is None:
         raise UsageError("--force goes with eject or PATH")
     if change is not None and (not change.removesuffix(RAW) or "\0" in change):

@@ -2,7 +2,6 @@
 
 from chkpt.cli.options import AsJson, MachineName
 from chkpt.cli.output import show, show_json
-from chkpt.service.client import find
 
 
 def pause(*, machine: MachineName = None, as_json: AsJson = False) -> None:
@@ -12,6 +11,8 @@ def pause(*, machine: MachineName = None, as_json: AsJson = False) -> None:
     the guest after `chkpt resume`. `chkpt step` lets a paused machine run on a little, and needs one. To pause a
     machine that is paused does nothing.
     """
+    from chkpt.service.client import find
+
     running = find(machine)
     info = running.pause()
     if as_json:

@@ -5,7 +5,6 @@ from typing import Final
 from chkpt.cli.options import AsJson
 from chkpt.cli.output import plain, seconds, show, show_columns, show_json
 from chkpt.errors import ChkptError, NoMachineError
-from chkpt.service.client import machines
 
 PATIENCE: Final = 5.0
 """Seconds that a machine may take to answer; it may be busy with a save."""
@@ -16,6 +15,8 @@ def ps(*, as_json: AsJson = False) -> None:
 
     A machine that does not answer, or has too many clients to do so, has a row, too, and stderr gets the reason.
     """
+    from chkpt.service.client import machines
+
     found: list[dict[str, object]] = []
     rows: list[list[str]] = []
     silent: list[str] = []

@@ -2,11 +2,12 @@
 
 from chkpt.cli.options import AsJson, MachineName
 from chkpt.cli.output import show, show_json
-from chkpt.service.client import find
 
 
 def reset(*, machine: MachineName = None, as_json: AsJson = False) -> None:
     """Press a machine's reset button. RAM, disks and the clock stay as they are."""
+    from chkpt.service.client import find
+
     running = find(machine)
     info = running.reset()
     if as_json:

@@ -2,7 +2,6 @@
 
 from chkpt.cli.options import AsJson, MachineName
 from chkpt.cli.output import show, show_json
-from chkpt.service.client import find
 
 
 def resume(*, machine: MachineName = None, as_json: AsJson = False) -> None:
@@ -11,6 +10,8 @@ def resume(*, machine: MachineName = None, as_json: AsJson = False) -> None:
     Its clock goes on from where it stood: the guest does not notice how long that was. What was typed or received
     meanwhile reaches it now. A step that is under way ends where it is. To resume a machine that runs does nothing.
     """
+    from chkpt.service.client import find
+
     running = find(machine)
     info = running.resume()
     if as_json:

@@ -17,7 +17,6 @@ from chkpt.cli.options import (
 from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
 from chkpt.cli.progress import watched
 from chkpt.cli.saving import make_place, save_request, sealed
-from chkpt.service.client import find
 
 
 def save(
@@ -39,6 +38,8 @@ def save(
 
     An encrypted snapshot's file ends in .zst.age; its name is the same. It is signed inside.
     """
+    from chkpt.service.client import find
+
     running = find(machine)
     snapshot = stamped_name(running.name) if snapshot is None else snapshot
     request = save_request(snapshot, store, force=force, sign=sign, recipients=recipient)

@@ -7,7 +7,6 @@ import typer
 from chkpt.cli.options import AsJson, MachineName
 from chkpt.cli.output import plain, seconds, show, show_json
 from chkpt.errors import UsageError
-from chkpt.service.client import find
 
 WHY = {
     "idle": "its CPU is halted, and nothing but input would wake it",
@@ -30,6 +29,8 @@ def step(
     It stops at the first end of a block at or after that place. Nothing typed or received reaches it meanwhile, and
     where it is stopped does not change what its guest does. Ends with 1 where the machine cannot get there.
     """
+    from chkpt.service.client import find
+
     given = {"ticks": ticks, "blocks": blocks, "ns": ns}
     distance = {name: value for name, value in given.items() if value is not None}
     if len(distance) > 1:

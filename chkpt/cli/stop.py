@@ -2,11 +2,12 @@
 
 from chkpt.cli.options import AsJson, MachineName
 from chkpt.cli.output import show, show_json
-from chkpt.service.client import find
 
 
 def stop(*, machine: MachineName = None, as_json: AsJson = False) -> None:
     """End a machine and wait until it has gone. What is not saved is lost."""
+    from chkpt.service.client import find
+
     running = find(machine)
     running.stop()
     if as_json:

@@ -1,10 +1,13 @@
-"""The machine's service as a web application: routes, bodies, errors. `chkpt.service.running` does the work."""
+"""The machine's service as a web application: routes, bodies, errors. `chkpt.service.running` does the work.
+
+The routes are those of `chkpt.service.operations`, and the description of them is served at `/openapi.json`.
+"""
 
 import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from starlette.applications import Starlette  # noqa: TID253  only `chkpt run` imports this module
 from starlette.exceptions import HTTPException  # noqa: TID253  the same
@@ -13,15 +16,18 @@ from starlette.responses import Response  # noqa: TID253  the same
 from starlette.routing import Route  # noqa: TID253  the same
 
 from chkpt.errors import ChkptError, NoMachineError, NotFoundError, UsageError
+from chkpt.service import openapi, operations
 from chkpt.service.messages import StopReply, error_reply
-from chkpt.service.requests import MAX_BODY, EmptyRequest, LoadRequest, MediaRequest, SaveRequest, StepRequest, parse
+from chkpt.service.operations import Operation
+from chkpt.service.requests import MAX_BODY, EmptyRequest, parse
 from chkpt.service.running import RunningMachine
 
 log = logging.getLogger("chkpt.service")
 
 R = TypeVar("R")
 
-Answer = Callable[[Request], Awaitable[object]]
+Answer: TypeAlias = Callable[[Any], Awaitable[object]]
+"""Does what an operation says: from its request, of the class that it declares, to its answer."""
 
 
 class TooLongError(Exception):
@@ -31,80 +37,54 @@ class TooLongError(Exception):
 def application(machine: RunningMachine, stop: Callable[[], None]) -> Starlette:
     """Return the application that serves `machine`; `stop` ends the service soon, once this answer has been sent."""
 
-    async def info(_: Request) -> object:
-        return await asyncio.wrap_future(machine.info())
-
-    async def devices(_: Request) -> object:
-        return await asyncio.wrap_future(machine.devices())
-
-    async def media(_: Request) -> object:
-        return await asyncio.wrap_future(machine.media())
-
-    async def change_medium(request: Request) -> object:
-        return await asyncio.to_thread(machine.change_medium, await _body(request, MediaRequest))
-
-    async def save(request: Request) -> object:
-        return await asyncio.to_thread(machine.save, await _body(request, SaveRequest))
-
-    async def load(request: Request) -> object:
-        return await asyncio.to_thread(machine.load, await _body(request, LoadRequest))
-
-    async def pause(request: Request) -> object:
-        await _body(request, EmptyRequest)
-        return await asyncio.wrap_future(machine.pause())
-
-    async def resume(request: Request) -> object:
-        await _body(request, EmptyRequest)
-        return await asyncio.wrap_future(machine.resume())
-
-    async def step(request: Request) -> object:
-        return await asyncio.wrap_future(machine.step(await _body(request, StepRequest)))
-
-    async def reset(request: Request) -> object:
-        await _body(request, EmptyRequest)
-        return await asyncio.wrap_future(machine.reset())
-
-    async def end(request: Request) -> object:
-        await _body(request, EmptyRequest)
-        log.info("machine %s: told to stop", machine.name)
+    async def end(_: EmptyRequest) -> object:
+        log.info("machine %s was asked to stop", machine.name)
         stop()
         return StopReply()
 
+    answers: Mapping[Operation, Answer] = {
+        operations.MACHINE: lambda _: asyncio.wrap_future(machine.info()),
+        operations.DEVICES: lambda _: asyncio.wrap_future(machine.devices()),
+        operations.MEDIA: lambda _: asyncio.wrap_future(machine.media()),
+        operations.CHANGE_MEDIUM: lambda request: asyncio.to_thread(machine.change_medium, request),
+        operations.SAVE: lambda request: asyncio.to_thread(machine.save, request),
+        operations.LOAD: lambda request: asyncio.to_thread(machine.load, request),
+        operations.PAUSE: lambda _: asyncio.wrap_future(machine.pause()),
+        operations.RESUME: lambda _: asyncio.wrap_future(machine.resume()),
+        operations.STEP: lambda request: asyncio.wrap_future(machine.step(request)),
+        operations.RESET: lambda _: asyncio.wrap_future(machine.reset()),
+        operations.STOP: end,
+    }
+    routes = [_route(operation, answers[operation]) for operation in operations.OPERATIONS]
     return Starlette(
-        routes=[
-            _route("GET", "/v1/machine", info),
-            _route("GET", "/v1/devices", devices),
-            _route("GET", "/v1/media", media),
-            _route("POST", "/v1/media", change_medium),
-            _route("POST", "/v1/save", save),
-            _route("POST", "/v1/load", load),
-            _route("POST", "/v1/pause", pause),
-            _route("POST", "/v1/resume", resume),
-            _route("POST", "/v1/step", step),
-            _route("POST", "/v1/reset", reset),
-            _route("POST", "/v1/stop", end),
-        ],
+        routes=[*routes, Route(openapi.PATH, _describe, methods=["GET"])],
         exception_handlers={HTTPException: _no_route},
     )
 
 
-def _route(method: str, path: str, answer: Answer) -> Route:
+def _route(operation: Operation, answer: Answer) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
-            return _json(await answer(request), 200)
+            asked: object = None if operation.request is None else await _body(request, operation.request)
+            return _json(await answer(asked), 200)
         except ChkptError as exc:
             return _error(exc)
         except TooLongError:
             return _error(UsageError(f"the body is longer than {MAX_BODY} bytes"), 413)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
+            return Response(status_code=400)  # the client has gone and reads no answer
         except asyncio.CancelledError:  # by the service, which has waited for it
             return _error(NoMachineError("the machine is ending"))
         except Exception as exc:
-            log.exception("%s %s failed", method, path)
+            log.exception("%s %s failed", operation.method, operation.path)
             return _error(ChkptError(f"the machine's service failed ({exc!r}); its log says more"))
 
-    return Route(path, endpoint, methods=[method])
+    return Route(operation.path, endpoint, methods=[operation.method])
+
+
+async def _describe(_: Request) -> Response:
+    """Answer with the description of the API."""
+    return Response(openapi.text(), media_type="application/json")
 
 
 async def _body(request: Request, kind: type[R]) -> R:

@@ -14,11 +14,11 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from chkpt import sockets
 from chkpt.errors import ChkptError, NoMachineError
-from chkpt.service import directory
+from chkpt.service import directory, operations
 from chkpt.service.messages import (
     DeviceList,
     DriveInfo,
@@ -29,15 +29,11 @@ from chkpt.service.messages import (
     StepReply,
     error_of,
 )
-
-if TYPE_CHECKING:
-    from chkpt.service.requests import SaveRequest
+from chkpt.service.operations import Operation
+from chkpt.service.requests import LoadRequest, MediaRequest, SaveRequest, StepRequest, body_of
 
 END_SECONDS: Final = 30
 """How long a machine may take to end."""
-
-VERBS: Final = {"media": "change a medium"}
-"""What a request asks the machine to do, if its path does not end in the word for it."""
 
 
 class MachineClient:
@@ -56,32 +52,27 @@ class MachineClient:
 
     def machine(self, timeout: float | None = None) -> MachineInfo:
         """Return what the machine is and does. `timeout` is in seconds, None for no limit."""
-        return cast("MachineInfo", self._request("GET", "/v1/machine", timeout=timeout))
+        return cast("MachineInfo", self._request(operations.MACHINE, timeout=timeout))
 
     def devices(self) -> DeviceList:
         """Return the devices with what they claim and what is connected to them."""
-        return cast("DeviceList", self._request("GET", "/v1/devices"))
+        return cast("DeviceList", self._request(operations.DEVICES))
 
     def media(self) -> DriveList:
         """Return every drive with what is in it."""
-        return cast("DriveList", self._request("GET", "/v1/media"))
+        return cast("DriveList", self._request(operations.MEDIA))
 
     def change_medium(self, drive: str, path: Path | None, *, force: bool = False, raw: bool = False) -> DriveInfo:
         """Put the image at `path`, which is absolute, into a drive, or take out what is there, and return the drive.
 
         `force` opens a tray that the guest has locked, `raw` takes the image as it is, whatever it looks like.
         """
-        request = {"drive": drive, "path": None if path is None else str(path), "force": force, "raw": raw}
-        return cast("DriveInfo", self._request("POST", "/v1/media", request))
+        request = MediaRequest(drive, None if path is None else str(path), force, raw)
+        return cast("DriveInfo", self._request(operations.CHANGE_MEDIUM, request))
 
-    def save(self, request: "SaveRequest") -> SaveReply:
+    def save(self, request: SaveRequest) -> SaveReply:
         """Save the machine to a file."""
-        body: dict[str, object] = {"path": request.path, "force": request.force}
-        if request.sign is not None:
-            body["sign"] = request.sign
-        if request.recipients:
-            body["recipients"] = list(request.recipients)
-        return cast("SaveReply", self._request("POST", "/v1/save", body))
+        return cast("SaveReply", self._request(operations.SAVE, request))
 
     def load(
         self,
@@ -104,39 +95,36 @@ class MachineClient:
         by the time since the snapshot was created. `drives` are drives whose media come with the load: the absolute
         path of an image, or None to leave one empty; the images of the drives in `raw` are taken as they are.
         """
-        request: dict[str, object] = {
-            "path": str(path),
-            "strict": strict,
-            "only": list(only),
-            "skip": list(skip),
-            "rename": dict(rename or {}),
-            "time": time,
-        }
-        if identity is not None:
-            request["identity"] = str(identity)
-        if require is not None:
-            request["require"] = dict(require)
-        if drives:
-            request["drives"] = {drive: None if path is None else str(path) for drive, path in drives.items()}
-        if raw:
-            request["raw"] = list(raw)
-        return cast("LoadReply", self._request("POST", "/v1/load", request))
+        images = {drive: None if image is None else str(image) for drive, image in (drives or {}).items()}
+        request = LoadRequest(
+            str(path),
+            strict=strict,
+            only=tuple(only),
+            skip=tuple(skip),
+            rename=dict(rename or {}),
+            identity=None if identity is None else str(identity),
+            require=None if require is None else dict(require),
+            time=time,
+            drives=images,
+            raw=tuple(raw),
+        )
+        return cast("LoadReply", self._request(operations.LOAD, request))
 
     def pause(self) -> MachineInfo:
         """Stop the machine's clock and the input from its backends."""
-        return cast("MachineInfo", self._request("POST", "/v1/pause"))
+        return cast("MachineInfo", self._request(operations.PAUSE))
 
     def resume(self) -> MachineInfo:
         """Let the machine go on after a pause."""
-        return cast("MachineInfo", self._request("POST", "/v1/resume"))
+        return cast("MachineInfo", self._request(operations.RESUME))
 
     def step(self, **distance: int) -> StepReply:
         """Run the paused machine on by `ticks`, `blocks` or `ns`, by one block without any; return when it is there."""
-        return cast("StepReply", self._request("POST", "/v1/step", distance))
+        return cast("StepReply", self._request(operations.STEP, StepRequest(**distance)))
 
     def reset(self) -> MachineInfo:
         """Press the machine's reset button."""
-        return cast("MachineInfo", self._request("POST", "/v1/reset"))
+        return cast("MachineInfo", self._request(operations.RESET))
 
     def stop(self) -> None:
         """End the machine, and wait until its name is free again."""
@@ -144,7 +132,7 @@ class MachineClient:
         if lock is None:
             raise NoMachineError(f"machine {self.name} has ended")
         try:
-            self._request("POST", "/v1/stop")
+            self._request(operations.STOP)
             end = time.monotonic() + END_SECONDS
             with self._asked("stop", "goes on"):
                 while not directory.is_over(lock):
@@ -158,18 +146,15 @@ class MachineClient:
         """Return a stream to and from the serial port `port`. Raise FileNotFoundError where there is none."""
         return sockets.connect(self.path / f"{port}{directory.CONSOLE}")
 
-    def _request(
-        self, method: str, target: str, body: Mapping[str, object] | None = None, timeout: float | None = None
-    ) -> object:
+    def _request(self, operation: Operation, request: object = None, timeout: float | None = None) -> object:
         connection = _Connection(self.path / directory.API, timeout)
-        name = target.rpartition("/")[2]
-        verb = None if method == "GET" else VERBS.get(name, name)
         try:
-            content = None if body is None else json.dumps(body)
+            body = None if request is None else json.dumps(body_of(request))
+            headers = {} if body is None else {"Content-Type": "application/json"}
             connection.connect()
-            with self._asked(verb, "may go on"):
-                connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
-            with self._asked(verb, "goes on"):
+            with self._asked(operation.verb, "may go on"):
+                connection.request(operation.method, operation.path, body, headers)
+            with self._asked(operation.verb, "goes on"):
                 response = connection.getresponse()
                 answer = response.read()
         except TimeoutError as exc:
@@ -187,12 +172,12 @@ class MachineClient:
         return document
 
     @contextmanager
-    def _asked(self, verb: str | None, goes_on: str) -> Iterator[None]:
-        """Let Ctrl-C in the block report that the machine `goes_on` with what it was asked; None if that is nothing."""
+    def _asked(self, verb: str, goes_on: str) -> Iterator[None]:
+        """Let Ctrl-C in the block report that the machine `goes_on` with what it was asked; "" if that is nothing."""
         try:
             yield
         except KeyboardInterrupt as exc:
-            if verb is None:
+            if not verb:
                 raise
             raise KeyboardInterrupt(f"machine {self.name} was asked to {verb} and {goes_on} with it") from exc
 

@@ -1,7 +1,7 @@
-"""What a machine's service answers its clients. `openapi.json` describes the same, in its own words."""
+"""What a machine's service answers its clients. Each field is declared here once, and `openapi.json` made from it."""
 
 from collections.abc import Mapping
-from typing import Final, TypedDict
+from typing import Annotated, Final, TypedDict
 
 from chkpt import errors
 from chkpt.errors import (
@@ -14,6 +14,7 @@ from chkpt.errors import (
     StorageError,
     UsageError,
 )
+from chkpt.service.fields import one_of
 
 STATUSES: Final[Mapping[type[ChkptError], int]] = {
     UsageError: 400,
@@ -32,62 +33,65 @@ STATUSES: Final[Mapping[type[ChkptError], int]] = {
 
 
 class CpuInfo(TypedDict):
-    """The processor. `at` is CS:RIP in hexadecimal; `stands_still` says why it will not go on, empty where it will."""
+    """The processor."""
 
-    ticks: int
-    activity: str
-    at: str
-    stands_still: str
-    pace: str
+    ticks: Annotated[int, "Since the machine was made: bytes of code that were run, and what accesses to ports cost."]
+    activity: Annotated[str, one_of("active", "halted", "shutdown")]
+    at: Annotated[str, "CS:RIP, in hexadecimal."]
+    stands_still: Annotated[str, "Why it does not run on before a reset; empty if it does."]
+    pace: Annotated[
+        str,
+        one_of("free", "idle", "wall"),
+        "When it waits for the host's clock: never, while it is halted, or whenever it is ahead.",
+    ]
 
 
 class WorkInfo(TypedDict):
-    """A save or a load that is at work: `done` of `total` bytes of RAM and disks have been gone through."""
+    """How far a save or a load has come."""
 
-    what: str
-    done: int
-    total: int
+    what: Annotated[str, one_of("save", "load")]
+    done: Annotated[int, "Bytes of RAM and disks that have been read or written."]
+    total: Annotated[int, "Bytes of RAM and disks."]
 
 
 class MachineInfo(TypedDict):
-    """The machine as a whole. `clock_ns` is its virtual clock, `qtest` where qtest comes from, as it was given.
-
-    `terminals` are the paths of the pseudo-terminals behind its serial ports, by the port's name.
-    """
+    """The machine as a whole."""
 
     name: str
-    pid: int
+    pid: Annotated[int, "The number of its process."]
     paused: bool
-    clock_ns: int
+    clock_ns: Annotated[int, "Its virtual clock, in nanoseconds."]
     cpu: CpuInfo | None
-    work: list[WorkInfo]
-    qtest: str | None
-    devices: list[str]
-    terminals: dict[str, str]
-    version: str
+    work: Annotated[list[WorkInfo], "The saves and loads in progress."]
+    qtest: Annotated[str | None, "Where qtest comes from, as it was given to --qtest."]
+    devices: Annotated[list[str], "The devices' names, in order of creation."]
+    terminals: Annotated[
+        dict[str, str], "The paths of the pseudo-terminals behind its serial ports, by the port's name."
+    ]
+    version: Annotated[str, "The version of chkpt that runs it."]
 
 
 class BackendInfo(TypedDict):
-    """What is connected to a frontend: its type, and the path or address where the host finds it."""
+    """What is connected to a frontend."""
 
     type: str
-    path: str | None
+    path: Annotated[str | None, "Where the host finds it: a file, a socket, a pseudo-terminal."]
 
 
 class FrontendInfo(TypedDict):
-    """One frontend of a device. A serial port has a socket for consoles, too: a path in the machine's directory."""
+    """What a backend can be connected to. One of kind `char` has a socket `NAME.console` in the machine's directory."""
 
     name: str
-    kind: str
+    kind: Annotated[str, one_of("block", "net", "char", "console")]
     backend: BackendInfo | None
 
 
 class DeviceInfo(TypedDict):
-    """One device. A claim reads like `port 0x3f8-0x3ff`."""
+    """One device."""
 
     name: str
     type: str
-    claims: list[str]
+    claims: Annotated[list[str], "What no other device may have: `port 0x3f8-0x3ff`."]
     frontends: list[FrontendInfo]
 
 
@@ -98,21 +102,21 @@ class DeviceList(TypedDict):
 
 
 class MediumInfo(TypedDict):
-    """What is in a drive: a type of backend, where the host finds it, its bytes."""
+    """What is in a drive."""
 
-    type: str
-    path: str | None
-    size: int
-    read_only: bool
+    type: Annotated[str, "The type of its backend: `image`, `scratch`."]
+    path: Annotated[str | None, "Where the host finds it."]
+    size: Annotated[int, "Bytes."]
+    read_only: Annotated[bool, "Whether every write fails. What is written never reaches the image."]
 
 
 class DriveInfo(TypedDict):
-    """A drive. One that is `removable` has a tray, which may be open, or locked by the guest."""
+    """A drive."""
 
-    drive: str
-    removable: bool
+    drive: Annotated[str, "Its name: `ide1.0`."]
+    removable: Annotated[bool, "Whether its medium can be changed while the machine runs."]
     tray_open: bool
-    locked: bool
+    locked: Annotated[bool, "Whether the guest keeps the tray closed."]
     medium: MediumInfo | None
 
 
@@ -123,63 +127,63 @@ class DriveList(TypedDict):
 
 
 class SkipInfo(TypedDict):
-    """One name that was passed over, and why."""
+    """One name that was skipped, and why."""
 
     name: str
     reason: str
 
 
 class SaveReply(TypedDict):
-    """What a save did. `digest` names the snapshot among all others; `signed_by` are ids of keys.
-
-    `removed` are paths of files with signatures of a snapshot that was replaced.
-    """
+    """What a save did: every device is in `saved` or `skipped`."""
 
     path: str
-    size: int
-    digest: str
-    clock_ns: int
+    size: Annotated[int, "Bytes in the file."]
+    digest: Annotated[str, "BLAKE3-256, in hexadecimal, which names the snapshot among all others."]
+    clock_ns: Annotated[int, "The machine's clock at the save."]
     saved: list[str]
     skipped: list[SkipInfo]
     encrypted: bool
-    signed_by: list[str]
-    removed: list[str]
+    signed_by: Annotated[list[str], "The ids of the keys that have signed it now."]
+    removed: Annotated[list[str], "Paths of files with detached signatures of the snapshot that was replaced."]
 
 
 class LoadReply(TypedDict):
-    """What a load did. `clock_ns` is the machine's clock after it; `signed_by` are ids of the keys in `require`.
-
-    `dates_advanced` names the devices whose dates have gone on, by `dates_advanced_s` seconds; 0 where there are none.
-    """
+    """What a load did: every name of the snapshot and every device of the machine is in one of the lists."""
 
     path: str
-    clock_ns: int
+    clock_ns: Annotated[int, "The machine's clock after the load."]
     loaded: list[str]
     skipped: list[SkipInfo]
-    left: list[SkipInfo]
-    unknown: list[str]
-    signed_by: list[str]
-    dates_advanced: list[str]
-    dates_advanced_s: int
+    left: Annotated[list[SkipInfo], "Devices of the machine that were left as they were."]
+    unknown: Annotated[list[str], "Paths of tags that no field of a state took."]
+    signed_by: Annotated[list[str], "The ids of the keys that have signed it, of those in `require`."]
+    dates_advanced: Annotated[
+        list[str], "The devices whose dates have gone on: those that were loaded, keep a date, and are not stopped."
+    ]
+    dates_advanced_s: Annotated[int, "Seconds by which these dates have gone on; 0 if no device's has."]
 
 
 class StepReply(TypedDict):
-    """How a step ended: `enough`, or why it was shorter; and the machine as it is there."""
+    """Where a step has led to."""
 
-    outcome: str
+    outcome: Annotated[
+        str,
+        one_of("enough", "idle", "dead", "shutdown", "interrupted"),
+        "`enough` if it went as far as was asked, else why it did not.",
+    ]
     machine: MachineInfo
 
 
 class StopReply(TypedDict):
-    """Nothing to say: the machine ends soon."""
+    """An object without fields: the machine ends soon."""
 
 
 class ErrorReply(TypedDict):
-    """What went wrong: a class of `chkpt.errors`, its message, and the exit status it stands for."""
+    """What went wrong."""
 
-    error: str
+    error: Annotated[str, "A class of chkpt.errors: `NotFoundError`."]
     message: str
-    exit_status: int
+    exit_status: Annotated[int, "The exit status of a command that meets this error."]
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------

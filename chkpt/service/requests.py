@@ -1,13 +1,17 @@
-"""What a machine's service is asked: bodies of requests, read and checked field by field."""
+"""The requests that a machine's service takes. Each field is declared here once, with its type, range and default.
+
+`parse` reads a request from these declarations, `body_of` writes one, and `chkpt.service.openapi` describes them.
+"""
 
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, TypeVar, cast
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
 from chkpt.errors import UsageError
-from chkpt.service.paths import problem
+from chkpt.service.fields import Rule, fields_of, one_of, plain, within
+from chkpt.service.paths import PATH_MAX, problem
 
 MAX_BODY: Final = 1 << 20
 """Bytes in the longest body."""
@@ -18,73 +22,114 @@ MAX_STEP: Final = 1 << 62
 R = TypeVar("R")
 
 
+# -- what a field may hold --------------------------------------------------------------------------------------------
+
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+
+PublicKey: TypeAlias = Annotated[
+    str,
+    Rule(
+        {"pattern": f"^{_KEY.pattern}$"},
+        lambda key: None if _KEY.fullmatch(key) else "not an Ed25519 public key in 64 hexadecimal digits",
+    ),
+]
+
+AbsolutePath: TypeAlias = Annotated[str, Rule({"pattern": "^/([^/]*/)*[^/]+$", "maxLength": PATH_MAX}, problem)]
+"""A path that starts at the root directory of the machine's process. JSON Schema cannot say all that `problem` does."""
+
+Steps: TypeAlias = Annotated[int, within(1, MAX_STEP)]
+
+SEEN: Final = "It is a path of the machine's process: its root directory, its mounts, its user's rights."
+
+SNAPSHOT_PATH: Final = (
+    f"An absolute path. {SEEN} Not below /proc, /sys or /dev (but /dev/shm), nor in the directory of running machines."
+)
+
+
+# -- the requests -----------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class SaveRequest:
-    """Save the machine to the file at an absolute path; `force` replaces one that is there.
+    """Where to save the machine, who signs the snapshot, and who can read it."""
 
-    `sign` is the absolute path of a secret key that signs it, `recipients` are those of age that alone can read it.
-    """
-
-    path: str
-    force: bool = False
-    sign: str | None = None
-    recipients: tuple[str, ...] = ()
+    path: Annotated[AbsolutePath, SNAPSHOT_PATH]
+    force: Annotated[bool, "Replace the file if there is one, all at once."] = False
+    sign: Annotated[
+        AbsolutePath | None, "The absolute path of a secret Ed25519 key in PEM, which signs the snapshot."
+    ] = None
+    recipients: Annotated[tuple[str, ...], "Recipients of age. If there are any, only they can read the file."] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """Load the machine from the file at an absolute path. See `chkpt.machine.Machine.load`.
+    """What to load, and which devices. See `chkpt.machine.Machine.load`."""
 
-    `identity` is the absolute path of the identity that opens an encrypted file. `require` are public keys, in
-    hexadecimal, each with what it is called; one of them must have signed. With `time` "wall" the dates that devices
-    keep go on by the time since the snapshot was created. `drives` are drives whose media come with the load, each with
-    the absolute path of its image; None empties one. The images of those in `raw` are taken as they are.
-    """
-
-    path: str
-    strict: bool = False
-    only: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
-    identity: str | None = None
-    require: Mapping[str, str] | None = None
-    time: str = "freeze"
-    drives: Mapping[str, str | None] = field(default_factory=dict)
-    raw: tuple[str, ...] = ()
+    path: Annotated[AbsolutePath, SNAPSHOT_PATH]
+    strict: Annotated[bool, "Refuse the snapshot if something would be skipped."] = False
+    only: Annotated[tuple[str, ...], "Names of the machine's devices to load; all if empty."] = ()
+    skip: Annotated[tuple[str, ...], "Names of the machine's devices not to load."] = ()
+    rename: Annotated[Mapping[str, str], "Name in the snapshot -> name in the machine."] = field(default_factory=dict)
+    identity: Annotated[
+        AbsolutePath | None,
+        "The absolute path of the identity of age, or of the SSH key, that opens an encrypted file.",
+    ] = None
+    require: Annotated[
+        Mapping[PublicKey, str] | None,
+        "Ed25519 public key in 64 hexadecimal digits -> its name. One of these keys must have signed.",
+    ] = None
+    time: Annotated[
+        str,
+        one_of("freeze", "wall"),
+        "What the dates that devices keep show: those of the save, or these and the time since the snapshot was "
+        "created, as if a battery had kept them going.",
+    ] = "freeze"
+    drives: Annotated[
+        Mapping[str, AbsolutePath | None],
+        "Drive -> the absolute path of the image that comes with the load, null to leave the drive empty. If the load "
+        "is refused, the media stay, too.",
+    ] = field(default_factory=dict)
+    raw: Annotated[
+        tuple[str, ...], "Drives whose image in `drives` is taken as a raw one, whatever it looks like."
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRequest:
-    """Put the image at an absolute path into a drive; None takes out what is there, and leaves the tray open.
+    """What to put into which drive."""
 
-    `force` opens a tray that the guest has locked, `raw` takes the image as it is, whatever it looks like.
-    """
-
-    drive: str
-    path: str | None
-    force: bool = False
-    raw: bool = False
+    drive: Annotated[str, "Its name, as in DriveInfo."]
+    path: Annotated[
+        AbsolutePath | None,
+        f"The absolute path of an image, or of a block device. {SEEN} Not below /proc, /sys or /dev (but /dev/shm and "
+        "block devices), nor in the directory of running machines. Null takes out the medium and leaves the tray open.",
+    ]
+    force: Annotated[bool, "Open the tray even if the guest has locked it."] = False
+    raw: Annotated[bool, "Take the image as a raw one, whatever it looks like."] = False
 
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """Run a paused machine on by so many ticks, blocks of code, or nanoseconds of its clock; by a block without any."""
+    """How far to run; one block of code if no field is given. At most one field may be given."""
 
-    ticks: int | None = None
-    blocks: int | None = None
-    ns: int | None = None
+    ticks: Annotated[Steps | None, "Ticks of the processor."] = None
+    blocks: Annotated[Steps | None, "Blocks of code."] = None
+    ns: Annotated[Steps | None, "Nanoseconds of the machine's clock."] = None
 
 
 @dataclass(frozen=True, slots=True)
 class EmptyRequest:
-    """Nothing to say: no body, or an object without fields."""
+    """An object without fields; the body may be left out."""
+
+
+# -- from and to JSON -------------------------------------------------------------------------------------------------
 
 
 def parse(body: bytes, request: type[R]) -> R:
     """Return the request in `body`.
 
     Raises:
-        UsageError: not one JSON object, a field too many or too few, or a value that cannot be.
+        UsageError: not one JSON object, a field too many or too few, or a value that a field does not take.
     """
     try:
         document: object = json.loads(body or b"{}", object_pairs_hook=_once)
@@ -92,20 +137,30 @@ def parse(body: bytes, request: type[R]) -> R:
         raise UsageError(f"the body is not JSON: {exc}") from exc
     if not isinstance(document, dict):
         raise UsageError("the body is not a JSON object")
-    known = CHECKS[request]
+    known = fields_of(request)
     for name in document:
         if name not in known:
             raise UsageError(f"unknown field {name!a}; known are: {', '.join(known) or 'none'}")
-    for name in ("drive", "path"):
-        if name in known and name not in document:
+    for name, declared in known.items():
+        if declared.required and name not in document:
             raise UsageError(f"field {name} is missing")
-    fields: dict[str, object] = {}
     for name, value in document.items():
-        problem = known[name](value)
-        if problem is not None:
-            raise UsageError(f"field {name} is {problem}")
-        fields[name] = tuple(value) if isinstance(value, list) else value
-    return cast("Callable[..., R]", request)(**fields)
+        reason = known[name].check(value)
+        if reason is not None:
+            raise UsageError(f"field {name} is {reason}")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+    return cast("Callable[..., R]", request)(**values)
+
+
+def body_of(request: object) -> dict[str, object]:
+    """Return the body of a request, without the fields that have their default: an older service takes it, too."""
+    body: dict[str, object] = {}
+    for each in fields(request):  # type: ignore[arg-type]
+        value = getattr(request, each.name)
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if value != default:
+            body[each.name] = plain(value)
+    return body
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -113,77 +168,3 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(document) != len(pairs):
         raise ValueError("a name stands twice in one object")
     return document
-
-
-def _path(value: object) -> str | None:
-    return problem(value) if isinstance(value, str) else "not a string"
-
-
-def _flag(value: object) -> str | None:
-    return None if isinstance(value, bool) else "neither true nor false"
-
-
-def _number(value: object) -> str | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_STEP):
-        return None
-    return f"not a number from 1 to {MAX_STEP}"
-
-
-def _names(value: object) -> str | None:
-    return None if isinstance(value, list) and all(isinstance(name, str) for name in value) else "not a list of names"
-
-
-def _time(value: object) -> str | None:
-    return None if isinstance(value, str) and value in {"freeze", "wall"} else "neither freeze nor wall"
-
-
-def _renames(value: object) -> str | None:
-    if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()):
-        return None
-    return "not an object of old and new names"
-
-
-def _drives(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return "not an object of drives and the paths of their images"
-    found = (_or_null(_path)(path) for path in value.values())
-    return next((f"an object with a path that is {problem}" for problem in found if problem is not None), None)
-
-
-def _name(value: object) -> str | None:
-    return None if isinstance(value, str) else "not a string"
-
-
-def _keys(value: object) -> str | None:
-    if isinstance(value, dict) and all(_KEY.fullmatch(key) and isinstance(name, str) for key, name in value.items()):
-        return None
-    return "not an object of public keys in hexadecimal and their names"
-
-
-def _or_null(check: Callable[[object], str | None]) -> Callable[[object], str | None]:
-    return lambda value: None if value is None else check(value)
-
-
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
-
-Check = Callable[[object], str | None]
-
-CHECKS: Final[Mapping[type, Mapping[str, Check]]] = {
-    SaveRequest: {"path": _path, "force": _flag, "sign": _or_null(_path), "recipients": _names},
-    LoadRequest: {
-        "path": _path,
-        "strict": _flag,
-        "only": _names,
-        "skip": _names,
-        "rename": _renames,
-        "identity": _or_null(_path),
-        "require": _or_null(_keys),
-        "time": _time,
-        "drives": _drives,
-        "raw": _names,
-    },
-    MediaRequest: {"drive": _name, "path": _or_null(_path), "force": _flag, "raw": _flag},
-    StepRequest: {"ticks": _number, "blocks": _number, "ns": _number},
-    EmptyRequest: {},
-}
-"""For each request its fields, and what says why a value cannot be: a phrase after `is`, or None."""

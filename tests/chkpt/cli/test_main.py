@@ -143,10 +143,13 @@ def test_clients_import_nothing_heavy(home: Path) -> None:
             status, modules = imported(*args)
             assert status == 0
             assert not set(HEAVY) & set(modules), args
+            assert "chkpt.service.openapi" not in modules
             if args[0] == "save":
                 assert "chkpt.cli.load" not in modules
                 assert "chkpt.machine" not in modules
                 assert "msgpack" not in modules
+            if args[0] == "--help":
+                assert not {"chkpt.service.client", "chkpt.service.operations", "http.client"} & set(modules)
 
 
 def test_log_goes_to_stderr_and_results_to_stdout(home: Path) -> None:

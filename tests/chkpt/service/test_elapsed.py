@@ -56,7 +56,7 @@ def test_a_load_over_the_service_freezes_the_date_or_lets_it_go_on(tmp_path: Pat
         assert reply["dates_advanced_s"] in range(259_200, 259_300)
         client.save(SaveRequest(str(tmp_path / "moved.zst")))
         status, error = ask(client, "POST", "/v1/load", {"path": str(path), "time": "noon"})
-        assert (status, error["message"]) == (400, "field time is neither freeze nor wall")
+        assert (status, error["message"]) == (400, "field time is not one of: freeze, wall")
     assert [day(tmp_path / name) for name in ("frozen.zst", "moved.zst")] == [0x24, 0x27]
 
 

@@ -155,12 +155,12 @@ def test_a_load_brings_its_disc_or_leaves_it_out_or_changes_nothing(machine: Mac
         (
             LoadRequest,
             '{"path": "/a", "drives": {"ide0.1": "a.iso"}}',
-            "field drives is an object with a path that",
+            "field drives is an object with a value that",
         ),
         (
             LoadRequest,
             '{"path": "/a", "drives": {"ide0.1": 1}}',
-            "field drives is an object with a path that",
+            "field drives is an object with a value that",
         ),
     ],
 )

@@ -1,12 +1,11 @@
-"""`openapi.json` says what the code does: the same paths, methods, fields and statuses."""
+"""`openapi.json` is made from the declarations of the API, and says what the code does."""
 
-import dataclasses
-import re
-import types
-import typing
+import json
 from collections.abc import Mapping
+from http.client import HTTPConnection
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,43 +15,20 @@ from chkpt import errors
 from chkpt.device import FrontendKind
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
+from chkpt.machine.cpu.contract import Activity
+from chkpt.machine.execution import Outcome
 from chkpt.machine.loop import RunLoop
-from chkpt.service import messages, paths, requests
+from chkpt.machine.pace import Pace
+from chkpt.service import messages, openapi, operations, requests
 from chkpt.service.app import application
+from chkpt.service.fields import Schema
 from chkpt.service.running import RunningMachine
-from tests.support.served import OPENAPI, resolve, table
+from tests.support.served import OPENAPI, UnixHTTP, launch, resolve, serving, table
 
 SCHEMAS: dict[str, Any] = OPENAPI["components"]["schemas"]
 
-REPLIES = [
-    messages.MachineInfo,
-    messages.DeviceList,
-    messages.DeviceInfo,
-    messages.FrontendInfo,
-    messages.BackendInfo,
-    messages.MediumInfo,
-    messages.DriveInfo,
-    messages.DriveList,
-    messages.SkipInfo,
-    messages.SaveReply,
-    messages.LoadReply,
-    messages.CpuInfo,
-    messages.WorkInfo,
-    messages.StepReply,
-    messages.StopReply,
-    messages.ErrorReply,
-]
 
-REQUESTS = [
-    requests.SaveRequest,
-    requests.LoadRequest,
-    requests.MediaRequest,
-    requests.StepRequest,
-    requests.EmptyRequest,
-]
-
-
-def operations() -> dict[tuple[str, str], dict[str, Any]]:
+def documented() -> dict[tuple[str, str], dict[str, Any]]:
     return {
         (method.upper(), path): operation
         for path, methods in OPENAPI["paths"].items()
@@ -60,36 +36,20 @@ def operations() -> dict[tuple[str, str], dict[str, Any]]:
     }
 
 
-def schema_of(hint: object) -> dict[str, Any]:
-    """Return the JSON schema of a type hint, as the file writes it (without descriptions)."""
-    simple: dict[object, dict[str, Any]] = {
-        str: {"type": "string"},
-        int: {"type": "integer"},
-        bool: {"type": "boolean"},
-        str | None: {"type": ["string", "null"]},
-        int | None: {"type": ["integer", "null"]},
-        Mapping[str, str | None]: {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
-        Mapping[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
-        dict[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
-    }
-    if hint in simple:
-        return simple[hint]
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) in {list, tuple}:
-        return {"type": "array", "items": schema_of(arguments[0])}
-    if typing.get_origin(hint) in {typing.Union, types.UnionType}:
-        assert arguments[1] is type(None)
-        return {"oneOf": [schema_of(arguments[0]), {"type": "null"}]}
-    assert isinstance(hint, type)
-    return {"$ref": f"#/components/schemas/{hint.__name__}"}
+def test_the_file_is_the_one_that_the_declarations_give() -> None:
+    assert openapi.FILE.read_text() == openapi.text(), "run `make openapi`"
 
 
-def bare(schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in schema.items()
-        if key not in {"description", "default", "enum", "pattern", "maxLength"}
-    }
+def test_a_machine_serves_the_document() -> None:
+    with serving(launch()) as machine:
+        connection: HTTPConnection = UnixHTTP(machine.path / "api.sock")
+        connection.request("GET", "/openapi.json")
+        response = connection.getresponse()
+        assert (response.status, response.headers["content-type"]) == (200, "application/json")
+        assert json.loads(response.read()) == OPENAPI
+        connection.request("POST", "/openapi.json")
+        assert connection.getresponse().status == 405
+        connection.close()
 
 
 def test_paths_and_methods_are_those_of_the_application() -> None:
@@ -101,63 +61,138 @@ def test_paths_and_methods_are_those_of_the_application() -> None:
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }
-    assert found == set(operations())
+    assert found == {*documented(), ("GET", "/openapi.json")}
 
 
-def test_every_schema_is_one_of_the_code() -> None:
-    assert set(SCHEMAS) == {each.__name__ for each in [*REPLIES, *REQUESTS]}
+def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
+    used: set[str] = set()
+
+    def walk(node: object) -> None:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                assert resolve(node)
+                used.add(node["$ref"])
+            for each in node.values():
+                walk(each)
+        elif isinstance(node, list):
+            for each in node:
+                walk(each)
+
+    walk(OPENAPI)
+    parts = OPENAPI["components"].items()
+    assert used == {f"#/components/{kind}/{name}" for kind, found in parts for name in found}
 
 
-@pytest.mark.parametrize("reply", REPLIES, ids=lambda each: each.__name__)
-def test_fields_of_replies(reply: type) -> None:
-    schema = SCHEMAS[reply.__name__]
-    hints = typing.get_type_hints(reply)
-    assert {name: bare(each) for name, each in schema["properties"].items()} == {
-        name: schema_of(hint) for name, hint in hints.items()
+def test_every_request_and_answer_of_the_code_is_described() -> None:
+    replies = {name for name, each in vars(messages).items() if hasattr(each, "__required_keys__")}
+    assert set(SCHEMAS) == {*replies, "SaveRequest", "LoadRequest", "MediaRequest", "StepRequest", "EmptyRequest"}
+
+
+def test_a_body_is_required_if_it_has_a_field_that_is() -> None:
+    required = {
+        path: each["requestBody"]["required"] for (_, path), each in documented().items() if "requestBody" in each
     }
-    assert schema.get("required", []) == list(hints)
-    assert schema["additionalProperties"] is False
+    assert [path for path, needed in required.items() if needed] == ["/v1/media", "/v1/save", "/v1/load"]
 
 
-@pytest.mark.parametrize("request_type", REQUESTS, ids=lambda each: each.__name__)
-def test_fields_of_requests(request_type: type) -> None:
-    schema = SCHEMAS[request_type.__name__]
-    hints = typing.get_type_hints(request_type)
-    assert {name: bare(each) for name, each in schema["properties"].items()} == {
-        name: schema_of(hint) for name, hint in hints.items()
+def test_a_field_is_described_with_its_type_range_and_default() -> None:
+    def bare(schema: Schema) -> Schema:
+        return {word: rule for word, rule in schema.items() if word != "description"}
+
+    assert bare(SCHEMAS["StepRequest"]["properties"]["ns"]) == {
+        "type": ["integer", "null"], "minimum": 1, "maximum": 1 << 62, "default": None,
+    }  # fmt: skip
+    load = SCHEMAS["LoadRequest"]
+    assert load["required"] == ["path"]
+    assert load["additionalProperties"] is False
+    assert bare(load["properties"]["only"]) == {"type": "array", "items": {"type": "string"}, "default": []}
+    assert bare(load["properties"]["time"]) == {"type": "string", "enum": ["freeze", "wall"], "default": "freeze"}
+    assert bare(load["properties"]["require"]) == {
+        "oneOf": [
+            {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "propertyNames": {"pattern": "^[0-9a-f]{64}$"},
+            },
+            {"type": "null"},
+        ],
+        "default": None,
     }
-    assert list(requests.CHECKS[request_type]) == list(hints)
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(request_type)
-    for each in fields:
-        default = each.default_factory() if callable(each.default_factory) else each.default
-        described = schema["properties"][each.name].get("default", dataclasses.MISSING)
-        assert (list(default) if isinstance(default, tuple) else default) == described
-        assert (each.name in schema.get("required", [])) == (described is dataclasses.MISSING)
-    assert schema["additionalProperties"] is False
+    assert bare(SCHEMAS["MachineInfo"]["properties"]["cpu"]) == {
+        "oneOf": [{"$ref": "#/components/schemas/CpuInfo"}, {"type": "null"}]
+    }
+    assert bare(SCHEMAS["LoadReply"]["properties"]["left"]) == {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/SkipInfo"},
+    }
 
 
-@pytest.mark.parametrize("name", ["SaveRequest", "LoadRequest", "MediaRequest"])
-@given(path=st.text().map(lambda text: f"/{text}") | st.text() | st.integers(4080, 4110).map(lambda n: "/x" * (n // 2)))
-def test_path_that_is_taken_is_one_by_its_schema(name: str, path: str) -> None:
-    schema = SCHEMAS[name]["properties"]["path"]
-    described = re.search(schema["pattern"], path, re.DOTALL) is not None and len(path) <= schema["maxLength"]
-    assert described or paths.problem(path) is not None
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 2),
+    st.sampled_from([(1 << 62) - 1, 1 << 62, (1 << 62) + 1]),
+    st.floats(0, 2),
+    st.text(max_size=3),
+    st.text(max_size=5).map("/{}".format),
+    st.integers(4080, 4110).map(lambda n: "/x" * (n // 2)),
+    st.sampled_from(["freeze", "wall", "0" * 64]),
+)
+
+BODIES: Mapping[type, st.SearchStrategy[Mapping[str, object]]] = {
+    kind: st.fixed_dictionaries(
+        {name: st.just("/a") | VALUES for name in SCHEMAS[kind.__name__].get("required", [])},
+        optional={
+            name: VALUES
+            | st.lists(VALUES, max_size=2)
+            | st.dictionaries(st.just("0" * 64) | st.text(max_size=2), VALUES)
+            for name in SCHEMAS[kind.__name__]["properties"]
+            if name not in SCHEMAS[kind.__name__].get("required", [])
+        },
+    )
+    for kind in (requests.SaveRequest, requests.LoadRequest, requests.MediaRequest, requests.StepRequest)
+}
 
 
-def test_kinds_of_frontends() -> None:
-    assert SCHEMAS["FrontendInfo"]["properties"]["kind"]["enum"] == [kind.value for kind in FrontendKind]
+@pytest.mark.parametrize("kind", BODIES, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_a_body_that_is_taken_is_one_by_its_schema(kind: type, data: st.DataObject) -> None:
+    body = data.draw(BODIES[kind])
+    try:
+        requests.parse(json.dumps(body).encode(), kind)
+    except errors.UsageError:
+        return
+    jsonschema_rs.validate({**SCHEMAS[kind.__name__], "components": OPENAPI["components"]}, body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "field", "values"),
+    [
+        ("FrontendInfo", "kind", {each.value for each in FrontendKind}),
+        ("CpuInfo", "activity", {each.value for each in Activity}),
+        ("CpuInfo", "pace", {each.value for each in Pace}),
+        ("StepReply", "outcome", {each.value for each in Outcome if each is not Outcome.RESTS} | {"interrupted"}),
+    ],
+)
+def test_words_of_an_answer_are_those_of_the_code(answer: str, field: str, values: set[str]) -> None:
+    assert set(SCHEMAS[answer]["properties"][field]["enum"]) == values
+
+
+def test_each_operation_has_a_name_and_a_route_of_its_own() -> None:
+    assert len({each.name for each in operations.OPERATIONS}) == len(operations.OPERATIONS)
+    assert [(each.method, each.path) for each in operations.OPERATIONS] == list(documented())
 
 
 def test_statuses_are_those_of_the_error_tree() -> None:
     known = {"200", "413", *map(str, messages.STATUSES.values())}
-    declared = {status for operation in operations().values() for status in operation["responses"]}
+    declared = {status for operation in documented().values() for status in operation["responses"]}
     assert declared == known
-    for operation in operations().values():
+    for operation in documented().values():
         assert {"200", "500", "503"} <= set(operation["responses"])
 
 
 def test_every_error_response_is_an_error_reply() -> None:
-    for operation in operations().values():
+    for operation in documented().values():
         for status, response in operation["responses"].items():
             content = resolve(response)["content"]["application/json"]["schema"]
             assert (content == {"$ref": "#/components/schemas/ErrorReply"}) == (status != "200")

@@ -49,12 +49,9 @@ class Firmware:
         if memory.size < MIB:
             raise ConfigError(f"firmware: it needs 1M of memory, of which the machine has {memory.size} bytes")
         self._memory = memory
-        memory.map((4 << 30) - size, size, self._read, _dropped)
+        memory.map_rom((4 << 30) - size, image)
         self.state = identity(image)
         self.reset()
-
-    def _read(self, offset: int, width: int) -> int:
-        return int.from_bytes(self._image[offset : offset + width], "little")
 
     def reset(self) -> None:
         """Put it below 1 MiB anew: that is RAM, and what was there may have been written over."""
@@ -97,7 +94,3 @@ def _read_file(path: str) -> bytes:
 def _no_size(name: str, size: int | None) -> ConfigError:
     has = "more" if size is None else str(size)
     return ConfigError(f"firmware: {name} has {has} bytes, not a multiple of {_UNIT} up to {_MAX}")
-
-
-def _dropped(_offset: int, _width: int, _value: int) -> None:
-    """Drop what is written to ROM."""

@@ -94,6 +94,8 @@ class Machine:
         self.firmware: Firmware | None = None
         self.kernel: Kernel | None = None
         try:
+            if self.config.firmware is not None:
+                self.firmware = open_firmware(self.config.firmware, self.memory)
             if self.config.cpu is not None:
                 cpu = self.config.cpu
                 self.execution = Execution(
@@ -106,8 +108,6 @@ class Machine:
                     a20=self.a20,
                     requests=self.requests,
                 )
-            if self.config.firmware is not None:
-                self.firmware = open_firmware(self.config.firmware, self.memory)
             for device in self.config.devices:
                 self._opened += [(backend, self.open_backend(backend)) for backend in device.backends]
             facts = self._facts()

@@ -1,6 +1,6 @@
-"""Physical memory: RAM from address 0, and the ranges that devices answer for, which lie over it.
+"""Physical memory: RAM from address 0, and ROM and the ranges that devices answer for, which lie over it.
 
-Where there is neither, reads give ones and writes are dropped.
+Where there is none of them, reads give ones and writes are dropped.
 """
 
 import mmap
@@ -35,12 +35,13 @@ _HUGE = 2 << 20
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A run of addresses that a device answers for."""
+    """A run of addresses that a device answers for, or ROM."""
 
     first: int
     size: int
     read: Read
     write: Write
+    rom: bytes | None = None  # its content
 
 
 class RamBlob:
@@ -131,7 +132,20 @@ class Memory:
 
     def map(self, first: int, size: int, read: Read, write: Write) -> Callable[[], None]:
         """Route `size` bytes from `first`; return how to undo it. None may have an owner."""
-        entry = (first, Region(first, size, read, write))
+        return self._add(Region(first, size, read, write))
+
+    def map_rom(self, first: int, image: bytes) -> Callable[[], None]:
+        """Put a ROM of whole pages at `first`, which drops writes; return how to undo it. No byte may have an owner."""
+        if first % PAGE_SIZE or len(image) % PAGE_SIZE:
+            raise ValueError(f"a ROM of {len(image)} bytes at {first:#x} is not one of whole pages")
+
+        def read(offset: int, width: int) -> int:
+            return int.from_bytes(image[offset : offset + width], "little")
+
+        return self._add(Region(first, len(image), read, _dropped, image))
+
+    def _add(self, region: Region) -> Callable[[], None]:
+        entry = (region.first, region)
         insort(self._regions, entry, key=lambda item: item[0])
         self._rearranged()
 
@@ -239,6 +253,10 @@ class Memory:
             runs.append((begin, self.size - begin))
         return runs
 
+    def roms(self) -> list[tuple[int, bytes]]:
+        """Return the ROMs: where each begins, and its content. A processor runs code there, too."""
+        return [(first, region.rom) for first, region in self._regions if region.rom is not None]
+
     def is_ram(self, page: int) -> bool:
         """Whether the page at address `page` is RAM and nothing else."""
         return page + PAGE_SIZE <= self.size and not (self._regions and self._region(page, PAGE_SIZE))
@@ -246,6 +264,10 @@ class Memory:
 
 def _nobody() -> None:
     """Nobody watches."""
+
+
+def _dropped(_offset: int, _width: int, _value: int) -> None:
+    """Drop what is written to ROM."""
 
 
 def ram_of(blob: Blob, progress: Callable[[int, int], None] | None = None) -> Ram:

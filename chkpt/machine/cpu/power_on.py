@@ -30,7 +30,7 @@ _POWER_ON: Final = {_PAT: 0x0007_0406_0007_0406, **dict.fromkeys(_ALL_ONES, (1 <
 def power_on(ticks: int, *, a20: bool) -> CpuState:
     """Return the state after power-on.
 
-    CS has the base F0000, not FFFF0000: the ROM below 1 MiB is the same, and is RAM to the engine, so it runs faster.
+    CS has the base F0000, not FFFF0000: below 1 MiB is the same, and A20, which a reset leaves, does not hide it.
     """
     data = SegmentState(0, 0, 0xFFFF, 0x9300)
     code = SegmentState(0xF000, 0xF_0000, 0xFFFF, 0x9B00)

@@ -15,8 +15,11 @@ from unicorn import (  # noqa: TID253  only a machine with such a CPU imports th
     UC_HOOK_INSN,
     UC_HOOK_INSN_INVALID,
     UC_HOOK_INTR,
+    UC_HOOK_MEM_WRITE_PROT,
     UC_MODE_64,
     UC_PROT_ALL,
+    UC_PROT_EXEC,
+    UC_PROT_READ,
     Uc,
     UcError,
     x86_const,
@@ -58,6 +61,10 @@ _MOST_EXCEPTIONS: Final = 4096
 """So many exceptions one after the other, with no block of code between them, and the processor shuts down."""
 
 
+_ABOVE: Final = 1 << 32
+"""All from here on is one hole: there is no RAM or ROM. To unmap it takes minutes."""
+
+
 class UnicornCpu:
     """See `chkpt.machine.cpu.contract.Cpu`."""
 
@@ -89,6 +96,8 @@ class UnicornCpu:
         self._ticks = 0
         self._runs: list[tuple[int, int]] = []  # of RAM that are mapped
         self._holes: set[tuple[int, int]] = set()
+        self._roms: list[tuple[int, bytes]] = []
+        self._rom_hooks: list[int] = []
         self._pinned: ctypes.c_char | None = None  # keeps RAM where it is
         self._stale = False
         self.activity = Activity.ACTIVE
@@ -130,14 +139,17 @@ class UnicornCpu:
     # -- memory -------------------------------------------------------------------------------------------------------
 
     def _map(self) -> None:
-        """Map RAM where it is, and everything else to the bus."""
+        """Map RAM and ROM where they are, and everything else to the bus."""
         uc, ram = self._uc, self._memory.ram
-        runs = self._memory.ram_runs()
-        ends = [0, *(first + size for first, size in runs)]
-        begins = [*(first for first, _ in runs), 1 << ADDRESS_BITS]
+        runs, roms = self._memory.ram_runs(), self._memory.roms()
+        mapped = sorted([*runs, *((first, len(image)) for first, image in roms), (_ABOVE, 0)])
+        ends = [0, *(first + size for first, size in mapped)]
+        begins = [*(first for first, _ in mapped), 1 << ADDRESS_BITS]
         holes = {(end, begin - end) for end, begin in zip(ends, begins, strict=True) if begin > end}
         self._pull()
         self._unmap_ram()
+        if roms != self._roms:
+            self._unmap_roms()
         for first, size in self._holes - holes:  # slow where a hole is large: the last one never changes
             uc.mem_unmap(first, size)
         for first, size in sorted(holes - self._holes):
@@ -148,6 +160,8 @@ class UnicornCpu:
             for first, size in runs:
                 uc.mem_map_ptr(first, size, UC_PROT_ALL, ctypes.addressof(self._pinned) + first)
         self._runs = runs
+        if roms != self._roms:
+            self._map_roms(roms)
         self._push()  # the engine looks for translations of what goes through the guest's page tables, and sets CR2
         self._stale = True
 
@@ -156,6 +170,27 @@ class UnicornCpu:
             self._uc.mem_unmap(first, size)
         self._runs = []
         self._pinned = None
+
+    def _map_roms(self, roms: list[tuple[int, bytes]]) -> None:
+        """Map ROM to be read and run; the engine drops what is written to it, if a hook says that it may go on.
+
+        A range is read-only to the engine's memory by a change of its protection only, not by the one it is mapped
+        with: a write that the hook lets through would change it.
+        """
+        for first, image in roms:
+            self._uc.mem_map(first, len(image), UC_PROT_ALL)
+            self._uc.mem_write(first, image)
+            self._uc.mem_protect(first, len(image), UC_PROT_READ | UC_PROT_EXEC)
+            last = first + len(image) - 1
+            self._rom_hooks.append(self._uc.hook_add(UC_HOOK_MEM_WRITE_PROT, _go_on, None, first, last))
+        self._roms = roms
+
+    def _unmap_roms(self) -> None:
+        for first, image in self._roms:
+            self._uc.mem_unmap(first, len(image))
+        for hook in self._rom_hooks:
+            self._uc.hook_del(hook)
+        self._roms, self._rom_hooks = [], []
 
     def invalidate(self) -> None:
         """Forget translations of code."""
@@ -505,6 +540,11 @@ class _Physical:
     def __init__(self, cpu: UnicornCpu) -> None:
         self.read = cpu.read_physical
         self.write = cpu.write_physical
+
+
+def _go_on(*_write: object) -> bool:
+    """Let the engine go on behind a write to ROM, which it drops."""
+    return True
 
 
 def _engine() -> Uc:

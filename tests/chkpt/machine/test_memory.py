@@ -56,6 +56,27 @@ def test_negative_numbers_are_cut_too(memory: Memory) -> None:
     assert memory.read(0, 3) == b"\xff\xff\0"
 
 
+def test_a_rom_keeps_its_content_and_is_no_ram(memory: Memory) -> None:
+    image = bytes(range(256)) * 16
+    undo = memory.map_rom(4096, image)
+    memory.write(4090, bytes(12))
+    memory.store(4098, 4, 0)
+    assert memory.read(4090, 12) == bytes(6) + image[:6]
+    assert memory.load(4097, 2) == 0x0201
+    assert memory.roms() == [(4096, image)]
+    assert memory.ram_runs() == [(0, 4096)]
+    assert not memory.is_ram(4096)
+    undo()
+    assert memory.roms() == []
+    assert memory.read(4096, 6) == bytes(6)
+
+
+@pytest.mark.parametrize(("first", "size"), [(4096, 100), (100, 4096)])
+def test_a_rom_is_of_whole_pages(memory: Memory, first: int, size: int) -> None:
+    with pytest.raises(ValueError, match="not one of whole pages"):
+        memory.map_rom(first, bytes(size))
+
+
 def test_a_hole_reads_ones_and_drops_writes(memory: Memory) -> None:
     for address in (SIZE, SIZE + 100, 1 << 40, (1 << 64) - 1):
         memory.write(address, b"\0\0")

@@ -103,7 +103,7 @@ class DeviceError(ChkptError):
 
 
 class ConflictError(DeviceError):
-    """Two owners claim the same port, MSR, address or line."""
+    """Two owners claim the same port, MSR, address or line; or a machine does not take a change now."""
 
 
 class SaveError(DeviceError):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from threading import RLock
 from typing import Protocol, TypeVar
 
-from chkpt.errors import ChkptError, HalfLoadedError, NoMachineError, UsageError
+from chkpt.errors import ChkptError, ConflictError, HalfLoadedError, NoMachineError, UsageError
 from chkpt.machine.cpu.contract import Activity
 from chkpt.machine.execution import Execution, Outcome
 from chkpt.machine.goal import Goal, nearest
@@ -59,6 +59,7 @@ class RunLoop:
         """
         self.machine = machine
         self.paused = False
+        self.held = False
         self.error: BaseException | None = None
         self._wall_clock = wall_clock
         self._channels: list[Pollable] = []
@@ -77,15 +78,22 @@ class RunLoop:
 
     # -- from any thread ----------------------------------------------------------------------------------------------
 
-    def submit(self, call: Callable[[], T]) -> "Future[T]":
+    def submit(self, call: Callable[[], T], *, changes: bool = True) -> "Future[T]":
         """Run `call` in the loop's thread, between two rounds; the future has its result or exception.
 
-        After the loop has ended, that is NoMachineError.
+        After the loop has ended, that is NoMachineError. While the machine is held, see `hold`, it is ConflictError,
+        unless `changes` is False: `call` changes nothing in the machine.
         """
         future: Future[T] = Future()
 
         def run() -> None:
             if not future.set_running_or_notify_cancel():
+                return
+            if self.held and changes:
+                name = self.machine.name
+                future.set_exception(
+                    ConflictError(f"machine {name} is saved where its run ends: nothing changes it now")
+                )
                 return
             try:
                 future.set_result(call())
@@ -131,6 +139,10 @@ class RunLoop:
         """Stop the clock and the input from backends. Clients that move the clock themselves still can."""
         self.paused = True
         self.end_step()
+
+    def hold(self) -> None:
+        """Let the machine stand still until the loop ends, exactly as it is: `submit` lets nothing change it."""
+        self.held = self.paused = True
 
     def resume(self) -> None:
         """Go on after a pause; drives try once more what waits for a failed backend."""
@@ -185,19 +197,20 @@ class RunLoop:
     def _round(self) -> None:
         ready = self._wait(self._timeout())
         self._follow()
+        if self.held:
+            self.end_step()
         if self._calls or ready:  # whatever comes may wake a processor: a load, a reset, a key
             self._runs = self.machine.execution is not None or self._step is not None
-        if self._calls:
-            for _ in range(len(self._calls)):  # who calls again has a turn of the guest in between, and sees it run
-                self._calls.popleft()()
-                if self.machine.half_loaded:
-                    raise HalfLoadedError("a load has failed, and could not be undone; its caller was told more")
-            still = self._pollables()  # a call may have paused the machine, or taken a channel away
-            ready = [channel for channel in ready if channel in still]
+        for _ in range(len(self._calls)):  # who calls again has a turn of the guest in between, and sees it run
+            self._calls.popleft()()
+            if self.machine.half_loaded:
+                raise HalfLoadedError("a load has failed, and could not be undone; its caller was told more")
+        still = self._pollables()  # a call or a goal may have paused the machine, or taken a channel away
         for channel in ready:
-            self._poll(channel)
+            if channel in still:
+                self._poll(channel)
         status = self.machine.requests.exit_status
-        if status is not None:
+        if status is not None and not self.held:
             log.info("machine %s: the guest ends it with status %d", self.machine.name, status)
             self._stopped = True
 
@@ -245,7 +258,7 @@ class RunLoop:
 
     def _follow(self) -> None:
         """Let the processor run for a while; without one, or where it stands still, the clock follows the host's."""
-        if not self._wall_clock or (self.paused and self._step is None):
+        if not self._wall_clock or self.held or (self.paused and self._step is None):
             self._runs = False
             return
         execution, clock = self.machine.execution, self.machine.clock

@@ -40,7 +40,7 @@ from chkpt.service.messages import (
     WorkInfo,
 )
 from chkpt.service.requests import LoadRequest, MediaRequest, SaveRequest, StepRequest
-from chkpt.service.saving import destination, skips
+from chkpt.service.saving import Destination, destination, skips
 from chkpt.service.tap import Tap
 from chkpt.snapshot import Reader, dump
 from chkpt.store import publishing
@@ -75,21 +75,21 @@ class RunningMachine:
         self._work: dict[object, WorkInfo] = {}  # what takes long now, each by a key of its own
         self._one = Lock()
         self._waits: dict[object, Identifies] = {}  # the disks whose identity is waited for, each by a key of its own
-        self._ends = False
+        self.ends = False
 
     # -- what is done between two rounds ------------------------------------------------------------------------------
 
     def info(self) -> "Future[MachineInfo]":
         """Tell what the machine is and does."""
-        return self.loop.submit(self.describe)
+        return self.loop.submit(self.describe, changes=False)
 
     def devices(self) -> "Future[DeviceList]":
         """Tell the devices, what they claim and what is connected to them."""
-        return self.loop.submit(self._devices)
+        return self.loop.submit(self._devices, changes=False)
 
     def media(self) -> "Future[DriveList]":
         """Tell the drives and what is in each."""
-        return self.loop.submit(lambda: DriveList(drives=media.drives(self._machine)))
+        return self.loop.submit(lambda: DriveList(drives=media.drives(self._machine)), changes=False)
 
     def pause(self) -> "Future[MachineInfo]":
         """Stop the clock and the input from backends."""
@@ -260,29 +260,43 @@ class RunningMachine:
             NoMachineError: the machine has ended.
             UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
         """
+        return self.save_to(destination(request, self._machine.config))
+
+    def save_to(self, place: Destination, *, copy: bool = True) -> SaveReply:
+        """Save the machine to a place that has been checked.
+
+        Without `copy` the RAM is not copied first: the machine must be held, and stay open until this returns.
+
+        Raises:
+            ChkptError: as `save` raises.
+        """
 
         def capture() -> tuple[Checkpoint, SaveReport, int]:
             """Save the machine, which stands still meanwhile."""
             checkpoint = Checkpoint()
-            return checkpoint, self._machine.save(checkpoint, copy=True), self._machine.clock.now
+            return checkpoint, self._machine.save(checkpoint, copy=copy), self._machine.clock.now
 
-        place = destination(request, self._machine.config)
         with (
             publishing(place.request.path, force=place.request.force) as file,
             place.seal.sealed(file) as plain,
             self._working("save") as progress,
         ):
-            checkpoint, report, clock_ns = self._once_identified(capture)
+            checkpoint, report, clock_ns = self._once_identified(capture, changes=False)
             summary = dump(checkpoint, plain, sign=place.seal.sign, progress=progress)
         return place.reply(file, summary, report, clock_ns)
 
     def _once_identified(
-        self, call: Callable[[], T], likes: Collection[bytes] = (), also: Collection[object] = ()
+        self,
+        call: Callable[[], T],
+        likes: Collection[bytes] = (),
+        also: Collection[object] = (),
+        *,
+        changes: bool = True,
     ) -> T:
         """Let the loop call what needs the identities of the disks, once they are known: the guest runs on meanwhile.
 
         An image that changes in between is identified once more, but the last time the machine waits for it.
-        `likes` and `also` are those of `Machine.unidentified`.
+        `likes` and `also` are those of `Machine.unidentified`, `changes` is that of `RunLoop.submit`.
         """
         for _ in range(_ATTEMPTS):
             done: list[T] = []
@@ -293,7 +307,7 @@ class RunningMachine:
                     done.append(call())
                 return waiting
 
-            for disk in self.loop.submit(attempt).result():
+            for disk in self.loop.submit(attempt, changes=changes).result():
                 try:
                     with self._waiting(disk):
                         for like in (b"", *likes):
@@ -303,7 +317,7 @@ class RunningMachine:
                         raise  # else it is a disc that has been taken out meanwhile: nothing needs its identity
             if done:
                 return done[0]
-        return self.loop.submit(call).result()
+        return self.loop.submit(call, changes=changes).result()
 
     @contextmanager
     def _waiting(self, disk: Identifies) -> Iterator[None]:
@@ -311,7 +325,7 @@ class RunningMachine:
         key = object()
         self._waits[key] = disk
         try:
-            if self._ends:
+            if self.ends:
                 disk.end_identifying()
             yield
         finally:
@@ -319,7 +333,7 @@ class RunningMachine:
 
     def end_waits(self) -> None:
         """Let nothing that was asked keep the machine from its end: a step, or a wait for the identity of a disk."""
-        self._ends = True
+        self.ends = True
         self.end_step()
         self._machine.end_identifying()
         for disk in list(self._waits.values()):

@@ -97,7 +97,10 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
         _load(machine, launch)
         loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_pace(launch))
         output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
-        watched = None if launch.until is None else UntilRun(loop, taps, launch.until, output)
+        running = RunningMachine(loop, qtest=launch.qtest_text, trusted=launch.trusted)
+        watched = None if launch.until is None else UntilRun(running, taps, launch.until, output)
+        if watched is not None:
+            stack.callback(watched.join)
         if launch.paused:
             loop.pause()
         consoles = _consoles(loop, taps, place, stack, ending)
@@ -105,7 +108,6 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
             if launch.qtest is not None:
                 stack.callback(_add_qtest(loop, launch.qtest))
             listener = stack.enter_context(sockets.listen(place / directory.API))
-        running = RunningMachine(loop, qtest=launch.qtest_text, trusted=launch.trusted)
         info = running.describe()
         if launch.attend is not None:
             own = consoles[meant(machine.name, [*consoles], launch.port)]

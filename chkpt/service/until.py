@@ -7,22 +7,20 @@ of different speed.
 import os
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Thread
 from typing import Final
 
-from chkpt.context import Checkpoint
 from chkpt.errors import StorageError
 from chkpt.machine import Machine
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
-from chkpt.machine.loop import RunLoop
 from chkpt.service.messages import SaveReply
 from chkpt.service.requests import SaveRequest
-from chkpt.service.saving import destination
+from chkpt.service.running import RunningMachine
+from chkpt.service.saving import Destination, destination
 from chkpt.service.serial_ports import meant
 from chkpt.service.tap import Tap
-from chkpt.snapshot import dump
-from chkpt.store import publishing
 
 MAX_UNWRITTEN: Final = 1 << 20
 """Bytes of output that wait for a reader; the machine waits for him beyond that."""
@@ -112,13 +110,17 @@ class Output:
 
 
 class UntilRun:
-    """One such run: watches the machine of a loop, and ends the loop."""
+    """One such run: watches a machine, and ends its loop.
 
-    def __init__(self, loop: RunLoop, taps: dict[str, Tap], until: Until, output: Output | None) -> None:
+    If the machine is to be saved at the goal, the loop holds it there and goes on, so that clients get their answers; a
+    thread saves it and then ends the loop.
+    """
+
+    def __init__(self, running: RunningMachine, taps: dict[str, Tap], until: Until, output: Output | None) -> None:
         """Let the loop end where `until` says.
 
         Args:
-            loop: it does not run yet.
+            running: its loop does not run yet.
             taps: the serial ports.
             until: where it ends.
             output: what the serial port sends, too.
@@ -128,12 +130,14 @@ class UntilRun:
             NotFoundError: it has no such serial port.
             ExistsError, KeyFileError, ...: the machine cannot be saved as `until` says, see `destination`.
         """
+        loop = running.loop
         self.end: End | None = None
         self.error: Exception | None = None
+        self._running = running
+        self._saver: Thread | None = None
         self._machine = loop.machine
         self._execution = loop.machine.processor()
         self._until = until
-        self._stop = loop.stop
         self._unseen = b""  # the end of what was sent: as much as the text may begin in
         self._destination = None if until.save is None else destination(until.save, loop.machine.config)
         tap = _tap(loop.machine.name, taps, until)
@@ -160,11 +164,31 @@ class UntilRun:
         self._unseen = seen[max(len(seen) - len(text) + 1, 0) :]
 
     def _done(self, outcome: Outcome | None) -> None:
+        self.end = self._judge(outcome)
+        if self.end is None or self.end.status or self._destination is None:
+            self._running.loop.stop()
+            return
+        self._running.loop.hold()
+        self._saver = Thread(target=self._save, args=(self._destination, self.end), name="save at the goal")
+        self._saver.start()
+
+    def _save(self, place: Destination, end: End) -> None:
+        """Save the machine, which the loop holds, and end the loop."""
         try:
-            self.end = self._judge(outcome)
-        except Exception as exc:  # noqa: BLE001  whoever started the run gets it
-            self.error = exc
-        self._stop()
+            self.end = replace(end, saved=self._running.save_to(place, copy=False))
+        except Exception as exc:  # noqa: BLE001  the caller of `conclude` gets it
+            if self._running.ends:
+                message = f"machine {self._machine.name} was stopped at tick {end.ticks}, before it was saved: {exc}"
+                self.end = replace(end, why="stopped", status=1, message=message)
+            else:
+                self.error = exc
+        finally:
+            self._running.loop.stop()
+
+    def join(self) -> None:
+        """Wait until the machine is saved, if a save of it has begun: until then it must not be closed."""
+        if self._saver is not None:
+            self._saver.join()
 
     def _judge(self, outcome: Outcome | None) -> End | None:
         ticks = self._execution.cpu.ticks
@@ -173,22 +197,11 @@ class UntilRun:
         if outcome is not Outcome.ENOUGH:
             return self._failed(outcome.value, _WHY[outcome].format(reason=self._execution.cpu.reason))
         if self._goal.reached or (self._ticks is not None and ticks >= self._ticks):
-            saved = self._save()
             what = "is at" if self._until.text is None else f"has sent {self._sought()} at"
-            return End("reached", 0, f"machine {self._machine.name} {what} tick {ticks}", *self._at(), saved)
+            return End("reached", 0, f"machine {self._machine.name} {what} tick {ticks}", *self._at())
         assert self._until.timeout is not None
         seconds = self._until.timeout / 1_000_000_000
         return self._failed("timeout", f"{seconds:g} s of its clock have passed")
-
-    def _save(self) -> SaveReply | None:
-        place = self._destination
-        if place is None:
-            return None
-        with publishing(place.request.path, force=place.request.force) as file, place.seal.sealed(file) as plain:
-            checkpoint = Checkpoint()
-            report = self._machine.save(checkpoint)
-            summary = dump(checkpoint, plain, sign=place.seal.sign)
-        return place.reply(file, summary, report, self._machine.clock.now)
 
     def _at(self) -> tuple[int, int]:
         return self._execution.cpu.ticks, self._machine.clock.now
@@ -207,7 +220,11 @@ class UntilRun:
         return End(why, 1, message + reason, *self._at())
 
     def conclude(self, end: End) -> End:
-        """Return how the run ended, where `end` is how the machine did; raise what went wrong at the goal."""
+        """Return how the run ended, where `end` is how the machine did; raise what went wrong at the goal.
+
+        Once the loop has ended.
+        """
+        self.join()
         if self.error is not None:
             raise self.error
         if self.end is not None:

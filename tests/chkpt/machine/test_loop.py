@@ -9,12 +9,13 @@ from typing import Protocol
 
 import pytest
 
-from chkpt.errors import DeviceError, NoMachineError
+from chkpt.errors import ConflictError, DeviceError, NoMachineError
 from chkpt.machine import Machine
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
 from chkpt.machine.loop import TURN, RunLoop
 from chkpt.machine.pace import MAX_LAG
+from tests.guests import busy, execution
 from tests.support.descriptors import none_left
 from tests.support.small import Line, cell, machine
 
@@ -395,6 +396,79 @@ def test_a_backend_that_a_call_disconnects_is_not_polled_any_more(make: Make, pi
     rounds(loop)
     assert future.result(0) is pipe
     assert pipe.polls == 0
+
+
+# -- held at a goal ---------------------------------------------------------------------------------------------------
+
+
+def test_a_held_machine_takes_no_input_that_has_come_in_the_same_round(make: Make, pipe: Pipe) -> None:
+    guest = busy()
+    guest.devices.disconnect_char("com1")
+    guest.devices.connect_char("com1", pipe)
+    loop = make(guest, wall_clock=True)
+
+    def hold(_: Outcome | None) -> None:
+        assert pipe.polls == 0  # it is read behind the goal, if at all
+        loop.hold()
+
+    pipe.send(b"a")
+    loop.aim(Goal(hold, ticks=execution(guest).cpu.ticks + 1))
+    rounds(loop, 3)
+    assert (loop.held, pipe.got) == (True, [])
+    ticks, now = execution(guest).cpu.ticks, guest.clock.now
+    rounds(loop, 3)
+    assert (execution(guest).cpu.ticks, guest.clock.now) == (ticks, now)
+
+
+def test_a_held_machine_is_looked_at_and_not_changed(make: Make) -> None:
+    guest = busy()
+    loop = make(guest, wall_clock=True)
+    loop.aim(Goal(lambda _: loop.hold(), ticks=execution(guest).cpu.ticks + 1))
+    change = loop.submit(guest.reset)  # it has come before the goal is reached, and its turn after
+    look = loop.submit(lambda: guest.clock.now, changes=False)
+    rounds(loop)
+    assert loop.held
+    assert look.result(0) == guest.clock.now
+    with pytest.raises(ConflictError, match=f"machine {guest.name} is saved where its run ends"):
+        change.result(0)
+    later = loop.submit(loop.resume)
+    loop.stop()
+    loop.run()
+    with pytest.raises(ConflictError):
+        later.result(0)
+
+
+@pytest.mark.parametrize("more", [0, 1_000_000])
+def test_a_step_ends_when_its_machine_is_held(make: Make, more: int) -> None:
+    guest = busy()
+    loop = make(guest, wall_clock=True)
+    ends: list[Outcome | None] = []
+    ticks = execution(guest).cpu.ticks + 100
+    loop.pause()
+    loop.aim(Goal(lambda _: loop.hold(), ticks=ticks))
+    loop.step(Goal(ends.append, ticks=ticks + more))
+    while not loop.held:
+        rounds(loop)
+    assert ends == [None if more else Outcome.ENOUGH]
+    loop.stop()
+    loop.run()
+    assert loop.error is None
+
+
+def test_a_guest_that_ends_its_machine_at_the_goal_does_not_end_the_loop(make: Make) -> None:
+    guest = busy()
+    loop = make(guest, wall_clock=True)
+
+    def hold(_: Outcome | None) -> None:
+        loop.hold()
+        guest.requests.request_exit(33)
+
+    loop.aim(Goal(hold, ticks=execution(guest).cpu.ticks + 1))
+    rounds(loop, 3)
+    assert (loop.held, loop._stopped) == (True, False)
+
+
+# -- drives ------------------------------------------------------------------------------------------------------------
 
 
 def test_resume_lets_drives_try_again(make: Make) -> None:

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from chkpt.manager import DeviceManager, DeviceTypes, LoadReport, SaveReport, Skip
     from chkpt.snapshot import Reader, dump, dumps, loads
     from chkpt.store import LocalStore, Store
-
-__version__ = "0.1.0"
+    from chkpt.version import __version__ as __version__
 
 _HOMES = {
     "chkpt.context": ("Blob", "Checkpoint", "Context", "SparseBlob", "blob_bytes"),
@@ -73,6 +72,7 @@ _HOMES = {
     "chkpt.manager": ("DeviceManager", "DeviceTypes", "LoadReport", "SaveReport", "Skip"),
     "chkpt.snapshot": ("Reader", "dump", "dumps", "loads"),
     "chkpt.store": ("LocalStore", "Store"),
+    "chkpt.version": ("__version__",),
 }
 
 __all__ = [

@@ -52,7 +52,7 @@ def installed_with(requirements: list[str]) -> set[str]:
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A place to work in, for commands that find no package but those of a plain installation."""
-    present = installed_with(PROJECT["dependencies"]) | {"chkpt"}
+    present = installed_with(PROJECT["dependencies"]) | {PROJECT["name"]}
     homes = packages_distributions()
     absent = {name for name, owners in homes.items() if present.isdisjoint(map(canonicalize_name, owners))}
     assert {"unicorn", "cryptography", "pyrage", "lz4", "pytest"} <= absent
@@ -114,10 +114,10 @@ def test_a_plain_installation_runs_saves_loads_and_inspects(plain: Path) -> None
 
 def test_what_a_plain_installation_lacks_names_the_extra(plain: Path) -> None:
     (plain / "cpu.toml").write_text('name = "m"\nmemory = "1M"\n[cpu]\n')
-    assert "pip install 'chkpt[guest]'" in chkpt("run", "cpu.toml", status=2)
-    assert "pip install 'chkpt[guest]'" in chkpt("demo", status=1)
-    assert "pip install 'chkpt[sign]'" in chkpt("keygen", "me", status=1)
-    assert "pip install 'chkpt[age]'" in chkpt("keygen", "--age", "me", status=1)
+    assert "pip install 'chkpt-machines[guest]'" in chkpt("run", "cpu.toml", status=2)
+    assert "pip install 'chkpt-machines[guest]'" in chkpt("demo", status=1)
+    assert "pip install 'chkpt-machines[sign]'" in chkpt("keygen", "me", status=1)
+    assert "pip install 'chkpt-machines[age]'" in chkpt("keygen", "--age", "me", status=1)
 
 
 def test_names_of_extras_that_commands_know_stay() -> None:

@@ -14,14 +14,17 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from typer._click import Context
 from typer.core import TyperCommand, TyperGroup
 
 from chkpt.cli.output import on_stdout, plain, show
 from chkpt.errors import ChkptError, StorageError, UsageError
+from chkpt.version import __version__
+
+if TYPE_CHECKING:
+    from typer._click import Context  # before typer 0.26 it is click's own
 
 COMMANDS: Final = {
     "run": "chkpt.cli.run",
@@ -75,11 +78,11 @@ SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 class Commands(TyperGroup):
     """The commands of the table, each imported when it is asked for."""
 
-    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002  the signature is typer's
+    def list_commands(self, ctx: "Context") -> list[str]:  # noqa: ARG002  the signature is typer's
         """Return the names of all commands."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> TyperCommand | None:  # noqa: ARG002  the same
+    def get_command(self, ctx: "Context", cmd_name: str) -> TyperCommand | None:  # noqa: ARG002  the same
         """Import the command of this name; None where there is none."""
         module = COMMANDS.get(cmd_name)
         if module is None:
@@ -90,7 +93,7 @@ class Commands(TyperGroup):
         assert isinstance(command, TyperCommand)
         return command
 
-    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, TyperCommand | None, list[str]]:
+    def resolve_command(self, ctx: "Context", args: list[str]) -> tuple[str | None, TyperCommand | None, list[str]]:
         """Find the command that the first of `args` names."""
         command = self.get_command(ctx, args[0])
         if command is None and not ctx.resilient_parsing:
@@ -98,7 +101,7 @@ class Commands(TyperGroup):
             ctx.fail(f"no command {args[0]}" + (f"; did you mean {near[0]}?" if near else ""))
         return args[0], command, args[1:]
 
-    def invoke(self, ctx: Context) -> object:
+    def invoke(self, ctx: "Context") -> object:
         """Run the command; after Ctrl-C, report what a machine goes on with. What typer raises then has no cause."""
         try:
             return super().invoke(ctx)
@@ -121,9 +124,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        show(f"chkpt {version('chkpt')}")
+        show(f"chkpt {__version__}")
         raise typer.Exit
 
 

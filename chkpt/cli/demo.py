@@ -29,7 +29,7 @@ def demo(
     A small PC boots the guest that comes with chkpt, which writes its disk, reads it back and checks it, by interrupts.
     While it runs it is saved, with a sector half moved; its process is killed; a new one loads the snapshot and goes
     on to the end. Beside it the same machine runs without a stop. Serial output, RAM, disk, ticks and every device
-    must be the same at the end, or the status is 1. This needs the extra chkpt[guest].
+    must be the same at the end, or the status is 1. This needs the extra guest.
 
     With --trace the machine is driven over qtest by a conversation that was recorded from QEMU, and is saved and killed
     in the middle of it: a sector half read, bytes unread in the UART, an interrupt in service, a count half written.
@@ -58,8 +58,10 @@ def demo(
 def _refuse_without_processor() -> None:
     from importlib.util import find_spec
 
+    from chkpt.extras import install
+
     if find_spec("unicorn") is None:
         raise ChkptError(
-            "unicorn is not installed, which the demo's guest needs: pip install 'chkpt[guest]'; "
+            f"unicorn is not installed, which the demo's guest needs: {install('guest')}; "
             "chkpt demo --trace shows a machine without a processor"
         )

@@ -91,7 +91,7 @@ def installed_roms() -> Roms:
 
 
 def _entries(group: str, wanted: type[Any]) -> Iterator[Any]:
-    for entry in entry_points(group=group):
+    for entry in dict.fromkeys(entry_points(group=group)):  # two installations of one package offer each twice
         try:
             found = entry.load()
         except Exception as exc:

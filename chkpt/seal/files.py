@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from chkpt.errors import ChkptError, KeyFileError, NotFoundError, StorageError
+from chkpt.extras import install
 from chkpt.regular import NotRegularError, open_regular
 
 MAX_KEY_FILE: Final = 1 << 16
@@ -58,4 +59,4 @@ def missing(package: str, extra: str, exc: ModuleNotFoundError) -> NoReturn:
     """Raise what is to be done where the package of an extra is not installed, or `exc` where it is another one."""
     if exc.name is None or exc.name.partition(".")[0] != package:
         raise exc
-    raise ChkptError(f"{package} is not installed, which this needs: pip install 'chkpt[{extra}]'") from exc
+    raise ChkptError(f"{package} is not installed, which this needs: {install(extra)}") from exc

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar
@@ -44,6 +43,7 @@ from chkpt.service.saving import Destination, destination, skips
 from chkpt.service.tap import Tap
 from chkpt.snapshot import Reader, dump
 from chkpt.store import publishing
+from chkpt.version import __version__
 
 _ATTEMPTS: Final = 3
 """How often an image that changes may be identified while the guest runs."""
@@ -71,7 +71,7 @@ class RunningMachine:
         self._machine = loop.machine
         self._qtest = qtest
         self._trusted = trusted
-        self._version = version("chkpt")
+        self._version = __version__
         self._work: dict[object, WorkInfo] = {}  # what takes long now, each by a key of its own
         self._one = Lock()
         self._waits: dict[object, Identifies] = {}  # the disks whose identity is waited for, each by a key of its own

@@ -44,8 +44,9 @@ from chkpt.snapshot.layout import (
     is_zero,
 )
 from chkpt.snapshot.section import HeldBlob, encode_section
+from chkpt.version import __version__
 
-GENERATOR: Final = "chkpt 0.1.0"
+GENERATOR: Final = f"chkpt {__version__}"
 """Who wrote a snapshot, where the checkpoint's header does not say."""
 
 

@@ -236,7 +236,7 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "unicorn", None)
     ended = chkpt(capsys, "compat", tmp_path / "s.zst")
     assert ended.status == 4
-    reason = "unicorn is not installed, which a CPU needs: pip install 'chkpt[guest]'"
+    reason = "unicorn is not installed, which a CPU needs: pip install 'chkpt-machines[guest]'"
     assert ended.out == f"fails: cpu cannot be loaded: {reason}\nnot compatible\n"
     assert chkpt(capsys, "compat", tmp_path / "without.zst").status == 0
     assert chkpt(capsys, "compat", tmp_path / "s.zst", tmp_path / "s.zst").status == 0  # the other machine has one

@@ -1,4 +1,4 @@
-"""The processor: what a machine asks of one (`contract`), and one that runs on Unicorn (the extra `chkpt[guest]`).
+"""The processor: what a machine asks of one (`contract`), and one that runs on Unicorn (the extra `guest`).
 
 Nothing here imports Unicorn until `new_cpu` is called.
 """
@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from chkpt.errors import ConfigError, StorageError
+from chkpt.extras import UNICORN, install
 from chkpt.machine.cpu.contract import Bus, Cpu, CpuState
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ ends the process.
 _BESIDE: Final = 64 << 20
 """What is asked for above that: libunicorn.so itself (24.5 MB), and what the engine takes from malloc (about 3)."""
 
-_AGAIN: Final = "install it again: pip install --force-reinstall 'chkpt[guest]'"
-_NOT_INSTALLED = "unicorn is not installed, which a CPU needs: pip install 'chkpt[guest]'"
+_AGAIN: Final = f"install it again: pip install --force-reinstall '{UNICORN}'"
+_NOT_INSTALLED: Final = f"unicorn is not installed, which a CPU needs: {install('guest')}"
 
 
 def missing_extra() -> str:

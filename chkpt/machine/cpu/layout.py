@@ -11,6 +11,7 @@ from unicorn import Uc, x86_const  # noqa: TID253  only a machine with such a CP
 from unicorn.unicorn import UcContext  # noqa: TID253
 
 from chkpt.errors import ConfigError
+from chkpt.extras import UNICORN
 from chkpt.machine.cpu.registers import Layout, Registers
 
 HEADER: Final = 40
@@ -112,5 +113,5 @@ def _verify(layout: Layout, whole: bytes) -> None:
 
 def _unknown(reason: str) -> ConfigError:
     return ConfigError(
-        f"this build of unicorn is none that chkpt knows how to drive: {reason}; pip install 'chkpt[guest]' has one"
+        f"chkpt does not know how to drive this build of unicorn: {reason}; it knows pip install '{UNICORN}'"
     )

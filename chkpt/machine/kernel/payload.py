@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 
 from chkpt.errors import ConfigError
+from chkpt.extras import install
 
 _SIZE: Final = 4
 _MEMORY: Final = 512 << 20
@@ -133,9 +134,7 @@ def _lz4(packed: bytes, size: int) -> bytes:
     except ImportError as exc:
         if exc.name is None or exc.name.partition(".")[0] != "lz4":
             raise
-        raise ConfigError(
-            "lz4 is not installed, which this kernel's payload needs: pip install 'chkpt[guest]'"
-        ) from exc
+        raise ConfigError(f"lz4 is not installed, which this kernel's payload needs: {install('guest')}") from exc
     end = len(packed) - _SIZE
     parts: list[bytes] = []
     at, room = len(_LZ4_MAGIC), size + 1

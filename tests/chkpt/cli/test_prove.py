@@ -53,7 +53,7 @@ def test_a_transcript_of_installed_devices_needs_no_type(tmp_path: Path) -> None
 
 
 def test_the_processor_is_proved_with_programs() -> None:
-    pytest.importorskip("unicorn", reason="the extra chkpt[guest] is not installed")
+    pytest.importorskip("unicorn", reason="the extra guest is not installed")
     done = chkpt("cpu", "--runs", "3")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()

@@ -127,4 +127,4 @@ def test_encrypted_snapshots_are_compared_with_an_identity(
     assert "--identity" in refused(chkpt(capsys, "diff", "a", "b"), 4)
     assert "not for the identity" in refused(chkpt(capsys, "diff", "a", "plain", "--identity", "other"), 4)
     monkeypatch.setitem(sys.modules, "pyrage", None)
-    assert "chkpt[age]" in refused(chkpt(capsys, "diff", "a", "b", "--identity", "me"), 2)
+    assert "chkpt-machines[age]" in refused(chkpt(capsys, "diff", "a", "b", "--identity", "me"), 2)

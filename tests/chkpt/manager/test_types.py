@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from typing import Annotated, Any
 
 import pytest
@@ -113,7 +114,10 @@ def test_no_entry_points_give_no_types(install: Any) -> None:
 
 
 def test_two_packages_with_one_name_are_refused(install: Any) -> None:
-    install(chkpt_devices=[Entry("cell", CELL), Entry("cell", CELL)], chkpt_backends=[Entry("null", NULL)] * 2)
+    install(
+        chkpt_devices=[Entry("cell", CELL), Entry("cell", CELL)],
+        chkpt_backends=[Entry("null", NULL), Entry("null", NULL)],
+    )
     with pytest.raises(ExistsError, match="there is a device type cell already"):
         installed_device_types()
     with pytest.raises(ExistsError, match="there is a backend type null already"):
@@ -160,3 +164,9 @@ def test_what_a_table_leaves_out_is_filled_in_with_what_the_machine_knows() -> N
     assert filled_in(Config, {}, facts) == {"below": 7, "above": 8}
     assert filled_in(Config, {"above": 5, "other": 4}, facts) == {"below": 7, "above": 5, "other": 4}
     assert filled_in(Config, {"other": 4}, {}) == {"other": 4}
+
+
+def test_a_package_that_is_installed_twice_offers_its_types_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = [EntryPoint("pit", "devices.pit:PIT", "chkpt.devices") for _ in range(2)]
+    monkeypatch.setattr("chkpt.manager.types.entry_points", lambda *, group: twice)
+    assert [each.name for each in installed_device_types()] == ["pit"]

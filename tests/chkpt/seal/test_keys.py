@@ -159,7 +159,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, package: str, extra: str, call
         f"try:\n    {call}\nexcept chkpt.errors.ChkptError as exc:\n    print(exc)"
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ended.stdout == f"{package} is not installed, which this needs: pip install 'chkpt[{extra}]'\n"
+    assert ended.stdout == f"{package} is not installed, which this needs: pip install 'chkpt-machines[{extra}]'\n"
 
 
 def test_errors_are_chkpts_own() -> None:

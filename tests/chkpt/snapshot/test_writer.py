@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -16,6 +15,7 @@ import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import pytest
 import zstandard
 
+import chkpt
 from chkpt.context import Blob, Checkpoint, Context, SparseBlob, Value
 from chkpt.errors import LimitError, StateError, StorageError
 from chkpt.snapshot import Reader, Summary, dump, dumps, loads
@@ -109,8 +109,7 @@ def test_the_format_in_a_given_header_is_the_one_written() -> None:
 
 
 def test_the_generator_is_this_version() -> None:
-    project = tomllib.loads(Path(__file__).parents[3].joinpath("pyproject.toml").read_text())["project"]
-    assert f"chkpt {project['version']}" == GENERATOR
+    assert f"chkpt {chkpt.__version__}" == GENERATOR
 
 
 def test_the_summary_tells_what_was_written() -> None:

@@ -45,7 +45,7 @@ try:
 except Exception as exc:
     print(type(exc).__name__, exc)
 """
-    expected = "ConfigError unicorn is not installed, which a CPU needs: pip install 'chkpt[guest]'\n"
+    expected = "ConfigError unicorn is not installed, which a CPU needs: pip install 'chkpt-machines[guest]'\n"
     assert in_another_process(code) == expected
 
 
@@ -79,7 +79,7 @@ def test_a_cpu_or_firmware_that_cannot_be_is_refused(table: dict[str, object], m
 
 def test_a_build_of_unicorn_with_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "HEADER", layout.HEADER + 16)
-    with pytest.raises(ConfigError, match="this build of unicorn is none that chkpt knows how to drive"):
+    with pytest.raises(ConfigError, match="does not know how to drive this build of unicorn"):
         computer()
 
 

@@ -60,7 +60,7 @@ def _ours(bios: Path) -> float:
     ]
     table = {"name": "bench", "memory": "16M", "cpu": {}, "firmware": {"bios": str(bios)}, "device": devices}
     machine = Machine(parse(table))
-    backend = machine.devices.ends.char.backends["debugcon"]
+    backend = machine.devices.frontends["char"].backends["debugcon"]
     output: bytearray = getattr(backend, "output")  # noqa: B009  of the backend in memory alone
     start = time.perf_counter()
     machine.run(until=PATIENCE * 10**9, enough=lambda: END in output)

@@ -46,7 +46,7 @@ def _ours(files: Path) -> tuple[float, int]:
     """Return the seconds and ticks of a boot; what reads and unpacks the kernel is part of it."""
     start = time.perf_counter()
     machine = Machine(linux.config(files))
-    said: Any = machine.devices.ends.char.backends["com1"]
+    said: Any = machine.devices.frontends["char"].backends["com1"]
     machine.run(until=linux.LATE, enough=lambda: READY in said.output)
     taken = time.perf_counter() - start
     if READY not in said.output:

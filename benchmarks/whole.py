@@ -50,7 +50,7 @@ def _kernel(directory: Path) -> list[Figure]:
     except (packages.UnavailableError, FileNotFoundError, subprocess.CalledProcessError) as exc:
         return [Figure(f"save of {what}", float("nan"), 0, 0, "s", "-", f"skipped: {exc}")]
     machine = Machine(replace(linux.config(files), memory=SIZE))
-    said: Any = machine.devices.ends.char.backends["com1"]
+    said: Any = machine.devices.frontends["char"].backends["com1"]
     machine.run(until=linux.LATE, enough=lambda: linux.DONE in said.output)
     if linux.DONE not in said.output:
         raise RuntimeError("the kernel's first program did not come to its end")

@@ -75,7 +75,7 @@ def test_runs_in_the_loop_are_the_same_run(uncut: tuple[Ending, int]) -> None:
         before = -1
         while (now := loop.submit(lambda: machine.clock.now).result()) != before:  # until it sleeps, time passes
             before = now
-        backend = machine.devices.ends.char.backends["com1"]
+        backend = machine.devices.frontends["char"].backends["com1"]
         loop.submit(lambda: backend.feed(KEY.encode())).result()  # type: ignore[attr-defined]
         while output(machine).count(QUESTION) < 2:
             time.sleep(0.01)
@@ -108,7 +108,7 @@ def cut_and_go_on(seed: int, cuts: int, directory: Path, uncut: tuple[Ending, in
         if at >= typed and not at_key:
             machine.run()
             at_key = True
-            backend = machine.devices.ends.char.backends["com1"]
+            backend = machine.devices.frontends["char"].backends["com1"]
             backend.feed(KEY.encode())  # type: ignore[attr-defined]
         machine.run(ticks=at)
         path = directory / f"{number}.zst"
@@ -155,7 +155,7 @@ def write_asked(path: Path, *, typed: bool) -> Machine:
     """Write a snapshot of the guest at its question, or with the key just typed."""
     machine = asked()
     if typed:
-        backend = machine.devices.ends.char.backends["com1"]
+        backend = machine.devices.frontends["char"].backends["com1"]
         backend.feed(KEY.encode())  # type: ignore[attr-defined]
     path.write_bytes(dumps(saved(machine)))
     return machine

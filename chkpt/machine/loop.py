@@ -232,7 +232,7 @@ class RunLoop:
     def _pollables(self) -> list[Pollable]:
         if self.paused:
             return self._channels
-        return [*self._channels, *self.machine.devices.ends.char.backends.values()]
+        return [*self._channels, *self.machine.devices.frontends["char"].backends.values()]
 
     def _poll(self, channel: Pollable) -> None:
         try:
@@ -339,7 +339,7 @@ class RunLoop:
             goal.done(outcome)
 
     def _takes_input(self) -> bool:
-        return any(each.fileno() is not None for each in self.machine.devices.ends.char.backends.values())
+        return any(each.fileno() is not None for each in self.machine.devices.frontends["char"].backends.values())
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # it is awake already

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from chkpt.context import Checkpoint, Context, Value, owned_context
-from chkpt.device import FrontendKind, Identifies, OfMachine
+from chkpt.device import Identifies, OfMachine
 from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, RefusedError, SaveError, StateError
 from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
@@ -168,14 +168,8 @@ class Machine:
 
     def _connect(self, backend: BackendConfig, opened: Any) -> None:
         """Connect a backend to its frontend; if that fails, close it."""
-        connect: dict[FrontendKind, Callable[[str, Any], None]] = {
-            FrontendKind.BLOCK: self.devices.connect_block,
-            FrontendKind.NET: self.devices.connect_net,
-            FrontendKind.CHAR: self.devices.connect_char,
-            FrontendKind.CONSOLE: self.devices.connect_console,
-        }
         try:
-            connect[self._backend_type(backend).kind](backend.frontend, opened)
+            self.devices.connect(self._backend_type(backend).kind, backend.frontend, opened)
         except BaseException:
             opened.close()
             raise
@@ -249,8 +243,8 @@ class Machine:
 
     def retry(self) -> None:
         """Let every drive try once more what waits for a failed backend."""
-        for name in self.devices.ends.block.names:
-            self.devices.ends.block.find(name).retry()
+        for name in self.devices.frontends["block"].names:
+            self.devices.frontends["block"].find(name).retry()
 
     def close(self) -> None:
         """Remove every device and close every backend. A second call does nothing."""
@@ -341,7 +335,9 @@ class Machine:
             disk.end_identifying()
 
     def _identified(self) -> list[Identifies]:
-        return [disk for disk in list(self.devices.ends.block.backends.values()) if isinstance(disk, Identifies)]
+        return [
+            disk for disk in list(self.devices.frontends["block"].backends.values()) if isinstance(disk, Identifies)
+        ]
 
     def _schemas(self, parts: Collection[str], devices: Collection[str]) -> bytes:
         """Return what the states in a snapshot declare, by their types: it outlives their classes (decision 0023)."""

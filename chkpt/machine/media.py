@@ -39,7 +39,7 @@ def open_image(machine: "Machine", drive: str, path: str, *, raw: bool = False) 
         ConfigError, StorageError: it cannot be a medium, or cannot be opened.
     """
     options: dict[str, object] = {"path": path}
-    if isinstance(machine.devices.ends.block.find(drive), RemovableFrontend):
+    if isinstance(machine.devices.frontends["block"].find(drive), RemovableFrontend):
         options["read_only"] = True
     if raw:
         options["format"] = "raw"
@@ -62,7 +62,7 @@ def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool
         UsageError: it is a hard disk.
         ConflictError: its guest has locked the tray. It can learn that the button was pressed, as QEMU's can.
     """
-    frontend = removable(machine.devices.ends.block.find(drive), drive)
+    frontend = removable(machine.devices.frontends["block"].find(drive), drive)
     if frontend.locked and not force:
         frontend.request_eject()
         raise ConflictError(
@@ -70,7 +70,7 @@ def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool
             "try again when the guest has, or insist with --force"
         )
     config = machine_config.with_backends(machine.config, {drive: None if medium is None else medium.table})
-    old = machine.devices.ends.block.backends.get(drive)
+    old = machine.devices.frontends["block"].backends.get(drive)
     frontend.eject()
     if old is not None:
         machine.devices.disconnect_block(drive)
@@ -97,7 +97,7 @@ def leaving_out(machine: "Machine", drives: Collection[str]) -> Iterator[None]:
     Raises:
         NotFoundError: there is no such drive.
     """
-    frontends = [machine.devices.ends.block.find(drive) for drive in drives]
+    frontends = [machine.devices.frontends["block"].find(drive) for drive in drives]
     _leave_out(frontends, wanted=True)
     try:
         yield
@@ -122,13 +122,13 @@ class Exchange:
         """
         self._devices = devices
         self._media = {drive: None if medium is None else medium.backend for drive, medium in media.items()}
-        self._frontends = {drive: devices.ends.block.find(drive) for drive in media}
+        self._frontends = {drive: devices.frontends["block"].find(drive) for drive in media}
         self._owners = [entry for entry in devices if self._drives_of(entry)]
         self._old: dict[str, BlockBackend] = {}
         self._before: list[tuple[DeviceEntry, object]] = []
 
     def _drives_of(self, entry: DeviceEntry) -> list[str]:
-        own = {name for kind, name in self._devices.ends.of(entry.name) if kind is FrontendKind.BLOCK}
+        own = {name for kind, name in self._devices.frontends.of(entry.name) if kind is FrontendKind.BLOCK}
         return [drive for drive in self._media if drive in own]
 
     def check(
@@ -157,7 +157,7 @@ class Exchange:
                 raise SaveError(f"device {entry.name} cannot be saved, so a load cannot exchange its media")
         self._before = [(entry, owned(entry.save())) for entry in self._owners]
         for drive, backend in self._media.items():
-            if drive in self._devices.ends.block.backends:
+            if drive in self._devices.frontends["block"].backends:
                 self._old[drive] = self._devices.disconnect_block(drive)
             if backend is not None:
                 self._devices.connect_block(drive, backend)
@@ -177,7 +177,7 @@ class Exchange:
 
     def _undo(self) -> None:
         for drive, new in self._media.items():
-            now, old = self._devices.ends.block.backends.get(drive), self._old.get(drive)
+            now, old = self._devices.frontends["block"].backends.get(drive), self._old.get(drive)
             if now is not None and now is new:
                 self._devices.disconnect_block(drive)
             if old is not None and now is not old:

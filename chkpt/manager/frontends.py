@@ -1,8 +1,19 @@
 """The frontends that devices offer, and the backends connected to them."""
 
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
-from chkpt.device import FrontendKind
+from chkpt.device import (
+    BlockBackend,
+    BlockFrontend,
+    CharBackend,
+    CharFrontend,
+    ConsoleBackend,
+    ConsoleFrontend,
+    FrontendKind,
+    NetBackend,
+    NetFrontend,
+)
 from chkpt.errors import ConflictError, ExistsError, NotFoundError
 
 
@@ -33,8 +44,10 @@ F = TypeVar("F", bound=Frontend[Any])  # which backend it takes is the second pa
 class Frontends(Generic[F, B]):
     """The frontends of one kind, by name. A connected backend belongs to the table and is closed with the device."""
 
-    def __init__(self, kind: FrontendKind) -> None:
+    def __init__(self, kind: FrontendKind, attach: Callable[[B, F], None] | None = None) -> None:
+        """Begin without frontends; `attach` gives a backend the frontend that it has just been connected to."""
         self.kind = kind
+        self._attach = attach
         self._frontends: dict[str, F] = {}
         self._owners: dict[str, str] = {}
         self._backends: dict[str, B] = {}
@@ -70,6 +83,12 @@ class Frontends(Generic[F, B]):
             raise ExistsError(f"{self.kind} frontend {name} has a backend; disconnect it first")
         frontend.connect(backend)
         self._backends[name] = backend
+        try:
+            if self._attach is not None:
+                self._attach(backend, frontend)
+        except BaseException:
+            self.disconnect(name)
+            raise
         return frontend
 
     def disconnect(self, name: str) -> B:
@@ -98,6 +117,11 @@ class Frontends(Generic[F, B]):
         """The names of all frontends."""
         return tuple(self._frontends)
 
+    def owner(self, name: str) -> str:
+        """Return the name of the device that has this frontend. Raise NotFoundError."""
+        self.find(name)
+        return self._owners[name]
+
     def of(self, owner: str) -> tuple[str, ...]:
         """Return the names of the frontends of one device. Device names may have dots, so no name shows its owner."""
         return tuple(name for name, device in self._owners.items() if device == owner)
@@ -106,3 +130,40 @@ class Frontends(Generic[F, B]):
     def backends(self) -> dict[str, B]:
         """The connected backends by the name of their frontend."""
         return dict(self._backends)
+
+
+class FrontendsByKind:
+    """The frontends of a machine: `frontends[kind]` are those of one kind, such as `frontends["char"]`."""
+
+    def __init__(self) -> None:
+        self._tables: dict[FrontendKind, Frontends[Any, Any]] = {kind: Frontends(kind) for kind in FrontendKind}
+        self._tables[FrontendKind.CHAR] = Frontends(
+            FrontendKind.CHAR, attach=lambda backend, frontend: backend.attach(frontend)
+        )
+
+    @overload
+    def __getitem__(self, kind: Literal[FrontendKind.BLOCK, "block"], /) -> Frontends[BlockFrontend, BlockBackend]: ...
+
+    @overload
+    def __getitem__(self, kind: Literal[FrontendKind.NET, "net"], /) -> Frontends[NetFrontend, NetBackend]: ...
+
+    @overload
+    def __getitem__(self, kind: Literal[FrontendKind.CHAR, "char"], /) -> Frontends[CharFrontend, CharBackend]: ...
+
+    @overload
+    def __getitem__(
+        self, kind: Literal[FrontendKind.CONSOLE, "console"], /
+    ) -> Frontends[ConsoleFrontend, ConsoleBackend]: ...
+
+    @overload
+    def __getitem__(self, kind: FrontendKind, /) -> Frontends[Any, Any]: ...
+
+    def __getitem__(self, kind: FrontendKind | str, /) -> Frontends[Any, Any]:
+        return self._tables[FrontendKind(kind)]
+
+    def __iter__(self) -> Iterator[Frontends[Any, Any]]:
+        return iter(self._tables.values())
+
+    def of(self, owner: str) -> list[tuple[FrontendKind, str]]:
+        """Return the frontends of one device: kind and name."""
+        return [(table.kind, name) for table in self for name in table.of(owner)]

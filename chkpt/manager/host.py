@@ -2,25 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chkpt.device import (
-    BlockBackend,
     BlockFrontend,
-    CharBackend,
     CharFrontend,
     Clock,
-    ConsoleBackend,
     ConsoleFrontend,
     FrontendKind,
     IrqLine,
-    NetBackend,
     NetFrontend,
     Port,
     Timer,
 )
-from chkpt.manager.frontends import Frontends
+from chkpt.manager.frontends import Frontend, FrontendsByKind
 from chkpt.manager.resources import Resource, Resources
 
 Undo = Callable[[], None]
@@ -80,31 +75,16 @@ class Platform(Protocol):
         """Hold every line's change back until the end, then tell the controller each line's level."""
 
 
-@dataclass(slots=True)
-class Ends:
-    """The frontends of the four kinds."""
-
-    block: Frontends[BlockFrontend, BlockBackend] = field(default_factory=lambda: Frontends(FrontendKind.BLOCK))
-    net: Frontends[NetFrontend, NetBackend] = field(default_factory=lambda: Frontends(FrontendKind.NET))
-    char: Frontends[CharFrontend, CharBackend] = field(default_factory=lambda: Frontends(FrontendKind.CHAR))
-    console: Frontends[ConsoleFrontend, ConsoleBackend] = field(default_factory=lambda: Frontends(FrontendKind.CONSOLE))
-
-    def of(self, owner: str) -> list[tuple[FrontendKind, str]]:
-        """Return the frontends of one device: kind and name."""
-        tables = (self.block, self.net, self.char, self.console)
-        return [(table.kind, name) for table in tables for name in table.of(owner)]
-
-
 class DeviceHost:
     """The `Host` of one device: passes each claim on, and remembers how to undo it."""
 
-    def __init__(self, name: str, platform: Platform, resources: Resources, ends: Ends) -> None:
+    def __init__(self, name: str, platform: Platform, resources: Resources, frontends: FrontendsByKind) -> None:
         self.name = name
         self.clock: Clock = platform.clock
         self.timers: list[Timer] = []
         self._platform = platform
         self._resources = resources
-        self._ends = ends
+        self._frontends = frontends
         self._undo: list[Undo] = []
 
     def close(self) -> None:
@@ -181,25 +161,26 @@ class DeviceHost:
 
     def add_block_frontend(self, frontend: BlockFrontend, unit: int | None = None, /) -> None:
         """See `Host.add_block_frontend`."""
-        self._add(self._ends.block, frontend, unit)
+        self._add(FrontendKind.BLOCK, frontend, unit)
 
     def add_net_frontend(self, frontend: NetFrontend, unit: int | None = None, /) -> None:
         """See `Host.add_net_frontend`."""
-        self._add(self._ends.net, frontend, unit)
+        self._add(FrontendKind.NET, frontend, unit)
 
     def add_char_frontend(self, frontend: CharFrontend, unit: int | None = None, /) -> None:
         """See `Host.add_char_frontend`."""
-        self._add(self._ends.char, frontend, unit)
+        self._add(FrontendKind.CHAR, frontend, unit)
 
     def add_console_frontend(self, frontend: ConsoleFrontend, unit: int | None = None, /) -> None:
         """See `Host.add_console_frontend`."""
-        self._add(self._ends.console, frontend, unit)
+        self._add(FrontendKind.CONSOLE, frontend, unit)
 
     def _claim(self, kind: Resource, first: int, count: int) -> None:
         claim = self._resources.claim(kind, first, count, self.name)
         self._undo.append(lambda: self._resources.release(claim))
 
-    def _add(self, table: Frontends[Any, Any], frontend: object, unit: int | None) -> None:
+    def _add(self, kind: FrontendKind, frontend: Frontend[Any], unit: int | None) -> None:
+        table = self._frontends[kind]
         name = self.name if unit is None else f"{self.name}.{unit}"
         table.add(name, frontend, self.name)
         self._undo.append(lambda: table.remove(name))

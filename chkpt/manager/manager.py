@@ -15,6 +15,7 @@ from chkpt.device import (
     ConsoleBackend,
     Device,
     DeviceType,
+    FrontendKind,
     Host,
     Loads,
     NetBackend,
@@ -31,7 +32,8 @@ from chkpt.errors import (
     UsageError,
 )
 from chkpt.manager.entry import DeviceEntry
-from chkpt.manager.host import DeviceHost, Ends, Platform
+from chkpt.manager.frontends import Backend, FrontendsByKind
+from chkpt.manager.host import DeviceHost, Platform
 from chkpt.manager.loading import LoadPlan, Step
 from chkpt.manager.names import CONTEXT, check_name, device_names, pack_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons
@@ -52,7 +54,7 @@ class DeviceManager:
 
     def __init__(self, platform: Platform, types: DeviceTypes) -> None:
         self.types = types
-        self.ends = Ends()
+        self.frontends = FrontendsByKind()
         self._platform = platform
         self._resources = Resources()
         self._entries: dict[str, DeviceEntry] = {}
@@ -98,7 +100,7 @@ class DeviceManager:
         check_name(name)
         if name in self._entries:
             raise ExistsError(f"there is a device {name} already")
-        host = DeviceHost(name, self._platform, self._resources, self.ends)
+        host = DeviceHost(name, self._platform, self._resources, self.frontends)
         with self._platform.frozen_lines():  # at their end a new interrupt controller is told what is high already
             try:
                 device = _made(device_type, host, config)
@@ -178,42 +180,50 @@ class DeviceManager:
 
     # -- frontends ----------------------------------------------------------------------------------------------------
 
+    def connect(self, kind: FrontendKind, name: str, backend: Backend) -> None:
+        """Connect a backend to the frontend of this kind and name; it is closed with the device that has the frontend.
+
+        Raises:
+            NotFoundError: there is no such frontend; `backend` still belongs to the caller.
+            ExistsError: it has a backend; `backend` still belongs to the caller.
+        """
+        self.frontends[kind].connect(name, backend)
+
+    def disconnect(self, kind: FrontendKind, name: str) -> Any:
+        """Disconnect a backend and return it; the caller closes it. Raise NotFoundError."""
+        return self.frontends[kind].disconnect(name)
+
     def connect_block(self, name: str, backend: BlockBackend) -> None:
-        """Connect a disk to the frontend `DEVICE.UNIT`. Raise NotFoundError, ExistsError; see `Frontends.connect`."""
-        self.ends.block.connect(name, backend)
+        """Connect a disk to the frontend `DEVICE.UNIT`; see `connect`."""
+        self.connect(FrontendKind.BLOCK, name, backend)
 
     def connect_net(self, name: str, backend: NetBackend) -> None:
-        """Connect a network. Raise NotFoundError, ExistsError."""
-        self.ends.net.connect(name, backend)
+        """Connect a network; see `connect`."""
+        self.connect(FrontendKind.NET, name, backend)
 
     def connect_char(self, name: str, backend: CharBackend) -> None:
-        """Connect a character stream, in both directions. Raise NotFoundError, ExistsError."""
-        frontend = self.ends.char.connect(name, backend)
-        try:
-            backend.attach(frontend)
-        except BaseException:
-            self.ends.char.disconnect(name)
-            raise
+        """Connect a character stream, in both directions; see `connect`."""
+        self.connect(FrontendKind.CHAR, name, backend)
 
     def connect_console(self, name: str, backend: ConsoleBackend) -> None:
-        """Connect a screen. Raise NotFoundError, ExistsError."""
-        self.ends.console.connect(name, backend)
+        """Connect a screen; see `connect`."""
+        self.connect(FrontendKind.CONSOLE, name, backend)
 
     def disconnect_block(self, name: str) -> BlockBackend:
-        """Disconnect a disk and return it; the caller closes it. Raise NotFoundError."""
-        return self.ends.block.disconnect(name)
+        """Disconnect a disk and return it; see `disconnect`."""
+        return self.frontends[FrontendKind.BLOCK].disconnect(name)
 
     def disconnect_net(self, name: str) -> NetBackend:
-        """Disconnect a network and return it; the caller closes it. Raise NotFoundError."""
-        return self.ends.net.disconnect(name)
+        """Disconnect a network and return it; see `disconnect`."""
+        return self.frontends[FrontendKind.NET].disconnect(name)
 
     def disconnect_char(self, name: str) -> CharBackend:
-        """Disconnect a character stream and return it; the caller closes it. Raise NotFoundError."""
-        return self.ends.char.disconnect(name)
+        """Disconnect a character stream and return it; see `disconnect`."""
+        return self.frontends[FrontendKind.CHAR].disconnect(name)
 
     def disconnect_console(self, name: str) -> ConsoleBackend:
-        """Disconnect a screen and return it; the caller closes it. Raise NotFoundError."""
-        return self.ends.console.disconnect(name)
+        """Disconnect a screen and return it; see `disconnect`."""
+        return self.frontends[FrontendKind.CONSOLE].disconnect(name)
 
     # -- save ---------------------------------------------------------------------------------------------------------
 

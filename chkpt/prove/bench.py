@@ -5,7 +5,7 @@ from struct import pack, unpack
 from typing import Any, Final
 
 from chkpt.context import Checkpoint, Context
-from chkpt.device import LineError, ModemLine
+from chkpt.device import FrontendKind, LineError, ModemLine
 from chkpt.errors import NotFoundError
 from chkpt.grammar import (
     Acknowledge,
@@ -71,11 +71,12 @@ class Bench:
         self.events: list[tuple[int, int, bool]] = []
         self._setup = setup
         self.ends: dict[str, ends.End] = {}
-        frontends = machine.devices.ends
-        for table in (frontends.block, frontends.char, frontends.net, frontends.console):
+        frontends = machine.devices.frontends
+        self._kinds: dict[str, FrontendKind] = {}
+        for table in frontends:
+            self._kinds |= dict.fromkeys(table.backends, table.kind)
             self.ends |= {name: end for name, end in table.backends.items() if isinstance(end, ends.End)}
         self._unplugged: set[str] = set()
-        self._plugs = self._plugging()
         self.logs = [end.log for end in self.ends.values()]
         machine.irq.watch(lambda number, level: self.events.append((machine.clock.now, number, level)))
         machine.a20.watch(lambda level: self.events.append((machine.clock.now, A20, level)))
@@ -94,13 +95,13 @@ class Bench:
             Wait: self._wait,
             Line: lambda step: machine.irq.force(step.number, step.level),
             Acknowledge: lambda _: machine.irq.acknowledge(),
-            Receive: lambda step: frontends.char.find(step.frontend).receive(step.data, LineError(step.errors)),
-            Modem: lambda step: frontends.char.find(step.frontend).set_modem(ModemLine(step.lines)),
+            Receive: lambda step: frontends["char"].find(step.frontend).receive(step.data, LineError(step.errors)),
+            Modem: lambda step: frontends["char"].find(step.frontend).set_modem(ModemLine(step.lines)),
             Room: self._make_room,
             Medium: self._set_works,
             Plug: self._plug,
             Retry: lambda _: machine.retry(),
-            Frame: lambda step: int(frontends.net.find(step.frontend).receive(step.data)),
+            Frame: lambda step: int(frontends["net"].find(step.frontend).receive(step.data)),
             Reset: lambda _: machine.reset(),
         }
 
@@ -153,24 +154,12 @@ class Bench:
             end = self.ends[step.frontend]
             if isinstance(end, ends.Line):
                 end.levels = ends.NO_LEVELS
-            self._plugs[type(end)][step.plugged](step.frontend)
+            devices, kind = self.machine.devices, self._kinds[step.frontend]
+            if step.plugged:
+                devices.connect(kind, step.frontend, end)
+            else:
+                devices.disconnect(kind, step.frontend)
             self._unplugged ^= {step.frontend}
-
-    def _plugging(self) -> Mapping[type, Mapping[bool, Callable[[str], object]]]:
-        """Return how each kind of end is disconnected and connected."""
-        devices, ours = self.machine.devices, self.ends
-
-        def both(
-            off: Callable[[str], object], on: Callable[[str, Any], None]
-        ) -> Mapping[bool, Callable[[str], object]]:
-            return {False: off, True: lambda name: on(name, ours[name])}
-
-        return {
-            ends.Medium: both(devices.disconnect_block, devices.connect_block),
-            ends.Line: both(devices.disconnect_char, devices.connect_char),
-            ends.Cable: both(devices.disconnect_net, devices.connect_net),
-            ends.Screen: both(devices.disconnect_console, devices.connect_console),
-        }
 
     # -- what shows outside -------------------------------------------------------------------------------------------
 
@@ -182,7 +171,7 @@ class Bench:
 
     def media(self, device: str) -> list[tuple[str, ends.Medium]]:
         """Return the media behind a device's frontends, by their names."""
-        own = ((name, self.ends.get(name)) for name in self.machine.devices.ends.block.of(device))
+        own = ((name, self.ends.get(name)) for name in self.machine.devices.frontends["block"].of(device))
         return [(name, end) for name, end in own if isinstance(end, ends.Medium)]
 
     def timers(self) -> list[int | None]:

@@ -1,8 +1,8 @@
 """What machines on the bench are built from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from chkpt.device import BackendType, BlockBackend, DeviceType, FrontendKind
 from chkpt.machine import Machine, MachineConfig
@@ -33,13 +33,19 @@ class Setup:
         config = replace(self.config, memory=0, cpu=None, firmware=None, kernel=None)
         machine = Machine(config, device_types=self.device_types, backend_types=_on_the_bench(self.backend_types))
         devices = machine.devices
-        for name in set(devices.ends.char.names) - set(devices.ends.char.backends):
-            devices.connect_char(name, ends.Line())
-        for name in set(devices.ends.net.names) - set(devices.ends.net.backends):
-            devices.connect_net(name, ends.Cable())
-        for name in set(devices.ends.console.names) - set(devices.ends.console.backends):
-            devices.connect_console(name, ends.Screen())
+        for kind, end in _ENDS.items():
+            table = devices.frontends[kind]
+            for name in set(table.names) - set(table.backends):
+                devices.connect(kind, name, end())
         return machine
+
+
+# What stands behind a frontend without a medium, in place of what the host has.
+_ENDS: Final[Mapping[FrontendKind, Callable[[], ends.End]]] = {
+    FrontendKind.CHAR: ends.Line,
+    FrontendKind.NET: ends.Cable,
+    FrontendKind.CONSOLE: ends.Screen,
+}
 
 
 def _on_the_bench(types: BackendTypes) -> BackendTypes:
@@ -48,9 +54,7 @@ def _on_the_bench(types: BackendTypes) -> BackendTypes:
     def opener(each: BackendType[Any]) -> Callable[[object], ends.End]:
         if each.kind is FrontendKind.BLOCK:
             return lambda config: ends.Medium(cast("BlockBackend", each.open(config)))
-        if each.kind is FrontendKind.CHAR:
-            return lambda _: ends.Line()
-        return lambda _: ends.Cable() if each.kind is FrontendKind.NET else ends.Screen()
+        return lambda _: _ENDS[each.kind]()
 
     return BackendTypes("backend type", [replace(each, open=opener(each)) for each in types])
 

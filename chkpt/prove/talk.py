@@ -109,10 +109,10 @@ def _blind(machine: Machine, entry: DeviceEntry) -> list[Opening]:
         numbers = [range(claim.first, claim.first + claim.count) for claim in claims if claim.kind is kind]
         if numbers:
             openings += [say(numbers)] * 4
-    frontends = machine.devices.ends
-    openings += [_serial_line(name) for name in frontends.char.of(entry.name)]
-    openings += [_medium(name) for name in frontends.block.of(entry.name) if name in frontends.block.backends]
-    openings += [_network(name) for name in frontends.net.of(entry.name)]
+    frontends = machine.devices.frontends
+    openings += [_serial_line(name) for name in frontends["char"].of(entry.name)]
+    openings += [_medium(name) for name in frontends["block"].of(entry.name) if name in frontends["block"].backends]
+    openings += [_network(name) for name in frontends["net"].of(entry.name)]
     return openings
 
 

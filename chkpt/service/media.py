@@ -16,13 +16,13 @@ def drives(machine: Machine) -> list[DriveInfo]:
     return [
         _drive(machine, name)
         for entry in devices
-        for kind, name in devices.ends.of(entry.name)
+        for kind, name in devices.frontends.of(entry.name)
         if kind is FrontendKind.BLOCK
     ]
 
 
 def _drive(machine: Machine, name: str) -> DriveInfo:
-    block = machine.devices.ends.block
+    block = machine.devices.frontends["block"]
     frontend, backend = block.find(name), block.backends.get(name)
     tray = frontend if isinstance(frontend, RemovableFrontend) else None
     medium = None
@@ -60,7 +60,7 @@ def opened(
     media: dict[str, Medium | None] = {}
     try:
         for drive, path in wanted.items():
-            machine.devices.ends.block.find(drive)
+            machine.devices.frontends["block"].find(drive)
             if path is not None:
                 paths.check_medium(path)
             media[drive] = None if path is None else open_image(machine, drive, path, raw=drive in raw)
@@ -74,7 +74,7 @@ def opened(
 
 def check(machine: Machine, drive: str) -> None:
     """Refuse a drive whose medium cannot be changed, before one is opened. Raise NotFoundError, UsageError."""
-    removable(machine.devices.ends.block.find(drive), drive)
+    removable(machine.devices.frontends["block"].find(drive), drive)
 
 
 def put(machine: Machine, drive: str, medium: Medium | None, *, force: bool) -> tuple[DriveInfo, BlockBackend | None]:

@@ -190,7 +190,7 @@ class RunningMachine:
             name=entry.name,
             type=entry.type.name,
             claims=[str(claim) for claim in self._machine.devices.claims(entry.name)],
-            frontends=[self._frontend(kind, name) for kind, name in self._machine.devices.ends.of(entry.name)],
+            frontends=[self._frontend(kind, name) for kind, name in self._machine.devices.frontends.of(entry.name)],
         )
 
     def _frontend(self, kind: FrontendKind, name: str) -> FrontendInfo:
@@ -200,7 +200,7 @@ class RunningMachine:
             return FrontendInfo(name=name, kind=kind.value, backend=None)
         path = backend.options.get("path")
         if kind is FrontendKind.CHAR:
-            tap = self._machine.devices.ends.char.backends.get(name)
+            tap = self._machine.devices.frontends["char"].backends.get(name)
             path = _host_path(tap.backend, path) if isinstance(tap, Tap) else path
         return FrontendInfo(
             name=name,
@@ -313,7 +313,7 @@ class RunningMachine:
                         for like in (b"", *likes):
                             disk.identify(like)
                 except StorageError:
-                    if disk in (*self._machine.devices.ends.block.backends.values(), *also):
+                    if disk in (*self._machine.devices.frontends["block"].backends.values(), *also):
                         raise  # else it is a disc that has been taken out meanwhile: nothing needs its identity
             if done:
                 return done[0]

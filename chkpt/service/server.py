@@ -162,7 +162,7 @@ def _pace(launch: Launch) -> Pace:
 
 def _taps(machine: Machine) -> dict[str, Tap]:
     """Return the tap of each serial port; a port without a backend gets one of its own."""
-    char = machine.devices.ends.char
+    char = machine.devices.frontends["char"]
     for name in char.names:
         if name not in char.backends:
             machine.devices.connect_char(name, Tap())

@@ -30,7 +30,7 @@ class Boot:
 
 def run_to(machine: Machine, text: bytes, ticks: int = 0) -> None:
     """Run until the guest has said `text`, and `ticks` more."""
-    said: Any = machine.devices.ends.char.backends["com1"]
+    said: Any = machine.devices.frontends["char"].backends["com1"]
     machine.run(until=linux.LATE, enough=lambda: text in said.output)
     assert text in said.output, bytes(said.output[-2000:]).decode(errors="replace")
     machine.run(ticks=execution(machine).cpu.ticks + ticks)
@@ -44,7 +44,7 @@ def boot(files: Path, cuts: dict[str, tuple[bytes, int]], *, until: int | None =
         run_to(machine, text, ticks)
         path = files / f"{name}.zst"
         path.write_bytes(dumps(saved(machine)))
-        taken[name] = path, bytes(getattr(machine.devices.ends.char.backends["com1"], "output"))  # noqa: B009
+        taken[name] = path, bytes(getattr(machine.devices.frontends["char"].backends["com1"], "output"))  # noqa: B009
     if until is None:
         run_to(machine, linux.DONE)
         until = machine.clock.now // SECOND * SECOND + 20 * SECOND  # beyond the last cut
@@ -98,7 +98,7 @@ def test_the_kernel_boots_reads_the_disk_and_writes_a_file(whole: Boot) -> None:
     from chkpt.snapshot import loads
 
     machine.load(loads(whole.cuts["idle"][0].read_bytes()))
-    disk: Any = machine.devices.ends.block.backends["ide0.0"]
+    disk: Any = machine.devices.frontends["block"].backends["ide0.0"]
     assert b"written by 6." in disk.read(0, disk.size)
     assert b"written by 6." not in base
     machine.close()

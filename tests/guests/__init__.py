@@ -73,7 +73,7 @@ def demo(model: str = "unicorn", **more: object) -> Machine:
 
 def key(machine: Machine, text: str) -> Outcome:
     """Type one key, and let the guest run until it sleeps."""
-    backend: Any = machine.devices.ends.char.backends["com1"]
+    backend: Any = machine.devices.frontends["char"].backends["com1"]
     backend.feed(text.encode())
     return machine.run()
 
@@ -92,7 +92,7 @@ def finish(machine: Machine) -> Outcome:
 
 
 def output(machine: Machine) -> bytes:
-    backend: Any = machine.devices.ends.char.backends["com1"]
+    backend: Any = machine.devices.frontends["char"].backends["com1"]
     return bytes(backend.output)
 
 
@@ -124,7 +124,7 @@ def ending(machine: Machine) -> dict[str, object]:
     `output` is what the serial port has sent since the machine was made.
     """
     reader = Reader(dumps(saved(machine)))
-    disk = machine.devices.ends.block.backends["ide0.0"]
+    disk = machine.devices.frontends["block"].backends["ide0.0"]
     return {
         "ticks": execution(machine).cpu.ticks,
         "clock": machine.clock.now,

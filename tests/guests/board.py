@@ -63,7 +63,7 @@ def board(*drives: dict[str, object], model: str = "unicorn", memory: str = MEMO
 
 def line(machine: Machine, name: str = "com1") -> Any:
     """Return the backend of a serial port, of the debug console, or of the keyboard."""
-    return machine.devices.ends.char.backends[name]
+    return machine.devices.frontends["char"].backends[name]
 
 
 def said(machine: Machine, name: str = "com1") -> bytes:
@@ -121,7 +121,7 @@ def end_of(machine: Machine, before: bytes = b"") -> dict[str, object]:
     """Return what is to be equal at the end of two runs: ticks, RAM, disks, what was said, and all that is saved."""
     disks = [
         hashlib.sha256(repr((list(state.changed.pieces()), list(state.blocks.pieces()))).encode()).hexdigest()
-        for state in (backend.save() for backend in machine.devices.ends.block.backends.values())
+        for state in (backend.save() for backend in machine.devices.frontends["block"].backends.values())
     ]
     return {
         "ticks": execution(machine).cpu.ticks,

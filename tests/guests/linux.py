@@ -63,7 +63,7 @@ def config(directory: Path, machine: str = "machine.toml", **kernel: object) -> 
 
 def remains(machine: Machine) -> dict[str, object]:
     """Return the ticks of a machine, and digests of what it has."""
-    disk: Any = machine.devices.ends.block.backends["ide0.0"]
+    disk: Any = machine.devices.frontends["block"].backends["ide0.0"]
     ram = hashlib.sha256(machine.memory.ram).hexdigest()
     content = hashlib.sha256(disk.read(0, disk.size)).hexdigest()
     cpu = hashlib.sha256(repr(execution(machine).save()).encode()).hexdigest()

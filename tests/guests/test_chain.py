@@ -76,7 +76,7 @@ def test_the_firmware_loads_grub_and_grub_the_kernel_which_finds_its_disk_again(
     assert "kernel" not in machine.config.table
     with Reader.open(place / "snapshots/whole.zst") as reader:
         machine.load(reader.checkpoint())
-    disk: Any = machine.devices.ends.block.backends["ide0.0"]
+    disk: Any = machine.devices.frontends["block"].backends["ide0.0"]
     content = disk.read(0, disk.size)
     assert b"written by 6." in content
     assert b"written by 6." not in (place / "grub.img").read_bytes()

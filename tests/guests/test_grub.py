@@ -115,7 +115,7 @@ def test_grub_writes_to_the_disk_through_the_bios(grub: Conversation, image: Pat
     grub.ask("set answer=lost")
     grub.ask("load_env")
     assert grub.ask("echo $answer") == "42"
-    content = grub.machine.devices.ends.block.backends["ide0.0"].read(0, image.stat().st_size)
+    content = grub.machine.devices.frontends["block"].backends["ide0.0"].read(0, image.stat().st_size)
     assert content.count(b"# GRUB Environment Block\nanswer=42\n#") == 1
     assert b"answer=42" not in image.read_bytes()
 

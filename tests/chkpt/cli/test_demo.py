@@ -157,7 +157,7 @@ ALIKE = "the machine that was saved, killed and loaded is not as the one that wa
 
 
 def poke_disk(end: End) -> None:
-    end.machine.devices.ends.block.backends["ide0.0"].write(0, bytes(512))
+    end.machine.devices.frontends["block"].backends["ide0.0"].write(0, bytes(512))
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def nothing_is_left(board: Machine) -> bool:
         and not board.irq.level(3)
         and not board.irq.intr
         and board.clock.next_deadline is None
-        and board.devices.ends.block.names == ()
+        and board.devices.frontends["block"].names == ()
         and not any(board.devices.claims(entry.name) for entry in board.devices)
     )
 

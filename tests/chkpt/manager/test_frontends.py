@@ -192,9 +192,9 @@ def test_the_frontends_and_the_connected_backends_are_listed() -> None:
     board = machine("panel", "panel:second")
     disk = Disk()
     board.devices.connect_block("second.0", disk)
-    assert board.devices.ends.block.names == ("panel.0", "second.0")
-    assert board.devices.ends.block.backends == {"second.0": disk}
-    assert board.devices.ends.char.names == ("panel", "second")
+    assert board.devices.frontends["block"].names == ("panel.0", "second.0")
+    assert board.devices.frontends["block"].backends == {"second.0": disk}
+    assert board.devices.frontends["char"].names == ("panel", "second")
 
 
 def test_a_device_cannot_have_two_frontends_of_one_name_and_leaves_none_of_them() -> None:
@@ -210,7 +210,7 @@ def test_a_device_cannot_have_two_frontends_of_one_name_and_leaves_none_of_them(
     board = machine()
     with pytest.raises(ConflictError, match=r"^there is a block frontend twins\.1 already, of device twins$"):
         board.devices.add(twins, "twins", ControllerConfig())
-    assert board.devices.ends.block.names == ()
+    assert board.devices.frontends["block"].names == ()
 
 
 def test_a_machine_lets_every_drive_retry() -> None:
@@ -223,9 +223,32 @@ def test_a_machine_lets_every_drive_retry() -> None:
 
 def test_frontends_of_a_device_are_those_that_it_has_added_and_no_others_that_begin_with_its_name() -> None:
     board = machine("panel", "panel:panel.a")
-    ends = board.devices.ends
-    assert [name for _, name in ends.of("panel")] == ["panel.0", "panel", "panel", "panel"]
-    assert [name for _, name in ends.of("panel.a")] == ["panel.a.0", "panel.a", "panel.a", "panel.a"]
+    frontends = board.devices.frontends
+    assert [name for _, name in frontends.of("panel")] == ["panel.0", "panel", "panel", "panel"]
+    assert [name for _, name in frontends.of("panel.a")] == ["panel.a.0", "panel.a", "panel.a", "panel.a"]
     board.devices.remove("panel")
-    assert not ends.of("panel")
-    assert len(ends.of("panel.a")) == 4
+    assert not frontends.of("panel")
+    assert len(frontends.of("panel.a")) == 4
+
+
+@every_kind
+def test_a_backend_is_connected_by_kind_and_name_and_the_frontend_names_its_device(way: Way) -> None:
+    board = machine("panel", "panel:second")
+    table = board.devices.frontends[way.kind]
+    backend = way.backend()
+    board.devices.connect(way.kind, way.name, backend)
+    assert (table.kind, table.owner(way.name)) == (way.kind, "panel")
+    assert table.owner(way.name.replace("panel", "second")) == "second"
+    assert table.backends == {way.name: backend}
+    assert way.socket(panel(board)).backend is backend
+    assert board.devices.disconnect(way.kind, way.name) is backend
+    assert table.backends == {}
+    with pytest.raises(NotFoundError, match=rf"^no {way.kind} frontend com9;"):
+        table.owner("com9")
+
+
+def test_the_frontends_of_every_kind_are_found_by_their_kind_or_its_name() -> None:
+    frontends = machine("panel").devices.frontends
+    assert [table.kind for table in frontends] == list(FrontendKind)
+    assert all(frontends[kind] is table for kind, table in zip(FrontendKind, frontends, strict=True))
+    assert frontends["char"] is frontends[FrontendKind.CHAR]

@@ -92,7 +92,7 @@ def test_row_3_closing_twice_is_closing_once() -> None:
 def test_row_4_a_manager_is_ready_once_it_is_made() -> None:
     devices = machine().devices
     assert isinstance(devices, DeviceManager)
-    assert (len(devices), list(devices), devices.ends.char.names) == (0, [], ())
+    assert (len(devices), list(devices), devices.frontends["char"].names) == (0, [], ())
 
 
 def test_row_5_devices_go_in_reverse_order_and_a_failure_stops_none() -> None:
@@ -188,7 +188,7 @@ def test_row_8_one_close_does_it_all() -> None:
     disk = Disk()
     board.devices.connect_block("panel.0", disk)
     board.close()
-    assert (len(board.devices), board.devices.ends.block.names, disk.closed) == (0, (), 1)
+    assert (len(board.devices), board.devices.frontends["block"].names, disk.closed) == (0, (), 1)
 
 
 def test_row_9_any_exception_is_a_failure_and_is_rolled_back() -> None:
@@ -293,7 +293,7 @@ def test_row_15_remove_succeeds_and_the_name_is_free_again() -> None:
     board.devices.create("cell", "a")
     board.devices.remove("a")
     board.devices.create("panel", "a")
-    assert board.devices.ends.block.names == ("a.0",)
+    assert board.devices.frontends["block"].names == ("a.0",)
 
 
 def test_row_15_a_removed_device_takes_its_frontends_and_their_backends_with_it() -> None:
@@ -301,7 +301,7 @@ def test_row_15_a_removed_device_takes_its_frontends_and_their_backends_with_it(
     disk = Disk()
     board.devices.connect_block("a.0", disk)
     board.devices.remove("a")
-    assert (board.devices.ends.block.names, disk.closed) == ((), 1)
+    assert (board.devices.frontends["block"].names, disk.closed) == ((), 1)
     with pytest.raises(NotFoundError):
         board.devices.connect_block("a.0", Disk())
 
@@ -382,7 +382,7 @@ def test_a_missing_frontend_is_an_error_not_success(connect: Connect) -> None:
 def test_row_21_a_connected_network_has_its_receiver_at_once() -> None:
     board = machine("panel:a")
     _net(board.devices, "a")
-    assert board.devices.ends.net.find("a").receive(b"frame")
+    assert board.devices.frontends["net"].find("a").receive(b"frame")
 
 
 def test_row_25_a_connected_character_backend_can_push_at_once() -> None:
@@ -397,7 +397,7 @@ def test_row_26_one_frontend_goes_without_the_others() -> None:
     board = machine("panel:a", "panel:b")
     backends = [_block(board.devices, "a.0"), _block(board.devices, "b.0")]
     board.devices.remove("a")
-    assert board.devices.ends.block.names == ("b.0",)
+    assert board.devices.frontends["block"].names == ("b.0",)
     assert [backend.closed for backend in backends] == [1, 0]
 
 

@@ -56,21 +56,21 @@ def test_guest_cannot_tell(backend: dict[str, object] | None) -> None:
 
 def test_listeners_hear_what_the_backend_has_taken() -> None:
     made = machine({"type": "memory", "capacity": 2}, tap=True)
-    tap: Any = made.devices.ends.char.backends["com1"]
+    tap: Any = made.devices.frontends["char"].backends["com1"]
     heard = bytearray()
     tap.listen(heard.extend)
     for byte in b"abc":
         made.ports.outb(RBR_THR, byte)
     assert heard == tap.backend.output == b"ab"
     tap.backend.output.clear()
-    made.devices.ends.char.backends["com1"].poll()
+    made.devices.frontends["char"].backends["com1"].poll()
     assert heard == b"abc"
     made.close()
 
 
 def test_listeners_hear_without_a_backend() -> None:
     made = machine(None, tap=True)
-    tap: Any = made.devices.ends.char.backends["com1"]
+    tap: Any = made.devices.frontends["char"].backends["com1"]
     heard = bytearray()
     tap.listen(heard.extend)
     made.ports.outb(RBR_THR, ord("x"))
@@ -83,7 +83,7 @@ def test_listeners_hear_without_a_backend() -> None:
 
 def test_what_is_typed_reaches_the_guest_beside_the_backends_input() -> None:
     made = machine({"type": "memory"}, tap=True)
-    tap: Any = made.devices.ends.char.backends["com1"]
+    tap: Any = made.devices.frontends["char"].backends["com1"]
     made.ports.outb(FCR, 0x01)
     assert tap.room() == 16
     tap.type(b"ab")

@@ -134,7 +134,7 @@ def test_a_machine_opens_its_backends_from_their_tables() -> None:
     machine: Machine = rig(table, backends=BackendTypes("backend type", [MEMORY]))
     for byte in b"abcd":
         machine.ports.outb(0x3F8, byte)
-    memory = cast("Memory", machine.devices.ends.char.backends["serial"])
+    memory = cast("Memory", machine.devices.frontends["char"].backends["serial"])
     assert memory.output == b"ab"
     memory.feed(b"x")
     assert cast("Serial", machine.devices.find("serial")).room() == 0

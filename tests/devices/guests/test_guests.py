@@ -83,7 +83,7 @@ def test_a_rom_that_is_none_is_refused() -> None:
 
 
 def disk_of(machine: Machine) -> BlockBackend:
-    return machine.devices.ends.block.backends["ide0.0"]
+    return machine.devices.frontends["block"].backends["ide0.0"]
 
 
 def test_the_guest_goes_its_rounds_and_asks_again() -> None:
@@ -132,7 +132,7 @@ def rotated(value: int, by: int) -> int:
 
 def test_the_guest_finds_what_is_wrong_on_the_disk() -> None:
     machine = asked()
-    backend = machine.devices.ends.char.backends["com1"]
+    backend = machine.devices.frontends["char"].backends["com1"]
     backend.feed(b"1")  # type: ignore[attr-defined]
     disk = disk_of(machine)
     first = 64 * SECTOR_SIZE
@@ -148,7 +148,7 @@ def test_the_guest_finds_what_is_wrong_on_the_disk() -> None:
 
 def test_a_key_stops_the_guest_after_its_round() -> None:
     machine = asked()
-    backend = machine.devices.ends.char.backends["com1"]
+    backend = machine.devices.frontends["char"].backends["com1"]
     backend.feed(b"9")  # type: ignore[attr-defined]
     machine.run(ticks=execution(machine).cpu.ticks + 1_000_000)
     assert key(machine, " ") is Outcome.IDLE

@@ -98,7 +98,7 @@ def guest(bits: int, steps: list[Step], *, interrupts: bool, bulk: bool) -> Mach
     """Build a machine that is about to take `steps` and to halt for ever."""
     board = computer(device=[*PC, {"type": "port92"}])
     choose = Random(7)
-    disk: Any = board.devices.ends.block.backends["ide0.0"]
+    disk: Any = board.devices.frontends["block"].backends["ide0.0"]
     disk.write(0, choose.randbytes(64 * 512))
     board.memory.write(0x2_0000, choose.randbytes(0x1_0000))
     board.memory.write(TABLES, tables())

@@ -312,7 +312,7 @@ def test_the_loop_begins_by_itself_and_wakes_the_guest_for_whatever_comes() -> N
     thread.start()
     try:
         wait_for(lambda: output(machine).endswith(b"quit)? "))  # nobody has called it
-        loop.submit(lambda: machine.devices.ends.char.backends["com1"].feed(b"q")).result()  # type: ignore[attr-defined]
+        loop.submit(lambda: machine.devices.frontends["char"].backends["com1"].feed(b"q")).result()  # type: ignore[attr-defined]
         thread.join(60)
         assert machine.requests.exit_status == 1
     finally:

@@ -78,7 +78,7 @@ def test_a_sector_moves_in_one_go(bits: int, wide: bool, opcode: int, command: i
     seen = accesses(board)
     assert board.run(until=SECOND) is Outcome.DEAD
     assert seen.count(DATA) == 2
-    disk: Any = board.devices.ends.block.backends["ide0.0"]
+    disk: Any = board.devices.frontends["block"].backends["ide0.0"]
     assert board.memory.read(0x3000 + BASE * (bits == 16), 512) == disk.read(0, 512)
     board.close()
 

@@ -100,7 +100,7 @@ def failing(scratch: Path, *, sample: bool) -> Row:
     place = Place(scratch / "load-failing")
     with bench(place) as made:
         faults = [(point, error) for point in recorded(made) for error in ERRORS]
-        for point, error in faults[:: max(len(faults) // 5, 1)] if sample else faults:
+        for point, error in faults[:: max(len(faults) // 3, 1)] if sample else faults:
             tally.attempt(f"{error} at {point}", partial(_fail, made, point, error))
     return tally.row(
         "A load that fails leaves the machine as it was, and says so in one line",

@@ -98,7 +98,7 @@ def failing(scratch: Path, *, sample: bool) -> Row:
             warm(served)
             found = points(recorded(served, *options_of(force=force)), place.store)
             faults = [(point, error) for point in found for error in ERRORS]
-            for point, error in faults[3::37] if sample else faults:
+            for point, error in faults[3::74] if sample else faults:
                 tally.attempt(
                     f"{error} at {point}{' --force' * force}",
                     partial(_fail, served, point, error, force=force),

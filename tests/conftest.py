@@ -1,3 +1,4 @@
+import gc
 import signal
 import tempfile
 import threading
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, settings
 # ones of every property, and more of them. A machine that is busy with something else must not fail a test either way:
 # what hangs is ended by pytest-timeout.
 settings.register_profile(
-    "chkpt", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+    "chkpt", deadline=None, derandomize=True, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("chkpt-long", settings.get_profile("chkpt"), derandomize=False, max_examples=1000)
 settings.load_profile("chkpt")
@@ -21,6 +22,12 @@ settings.load_profile("chkpt")
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_finish() -> None:
+    """Take the thousands of tests out of what every collection of garbage walks through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

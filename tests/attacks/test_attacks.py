@@ -54,7 +54,7 @@ def read(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
-def test_a_file_that_breaks_a_rule_is_refused(attack: Attack) -> None:
+def test_a_file_that_breaks_a_rule_is_refused_in_few_printable_words(attack: Attack) -> None:
     data = attack.make()
     with pytest.raises(RefusedError) as caught:
         read(data)
@@ -62,11 +62,5 @@ def test_a_file_that_breaks_a_rule_is_refused(attack: Attack) -> None:
     assert type(caught.value) is attack.error
     if level_of(data) is not Level.NAMES and "not a chkpt snapshot" not in attack.message:
         assert str(caught.value).endswith(ADVICE[attack.error])
-
-
-@pytest.mark.parametrize("attack", ATTACKS, ids=str)
-def test_a_message_about_a_hostile_file_is_short_and_printable(attack: Attack) -> None:
-    with pytest.raises(RefusedError) as caught:
-        Machine(parse(MACHINE)).load(loads(attack.make()))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1200

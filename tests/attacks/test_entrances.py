@@ -41,6 +41,7 @@ def outcomes(entrance: str, files: Path) -> list[dict[str, Any]]:
 
 
 LONG = {
+    "verify",
     "inspect",
     "inspect --verify",
     "inspect all",

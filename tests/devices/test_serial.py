@@ -860,7 +860,7 @@ def test_every_state_a_uart_reaches_can_be_loaded_and_its_line_follows_iir(actio
         assert uart.irq == (not uart.device._iir & 1)
 
 
-@pytest.mark.parametrize("name", [f"serial-{number:03}" for number in range(30)])
+@pytest.mark.parametrize("name", [f"serial-{number:03}" for number in range(0, 30, 3)])
 def test_the_recorded_answers_come_out_when_cut_before_every_command(name: str) -> None:
     machine = rig(TABLE)
     for exchange in traces("serial")[name].exchanges:

@@ -45,7 +45,7 @@ def survive(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", DEVICES)
-@settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_a_device_stands_a_thousand_accesses_in_any_state(name: str, data: st.DataObject) -> None:
     survive(name, data)
@@ -64,8 +64,8 @@ def test_a_device_stands_a_thousand_accesses_in_many_states(name: str, data: st.
 def test_of_the_states_drawn_many_are_accepted(name: str) -> None:
     """Else the tests above would show nothing."""
     choose = Random(name)
-    taken = [load_any(setups(name)[-1], ByteDraws(choose.randbytes(900)), 3, whole=True) for _ in range(40)]
-    assert taken.count(True) >= 4
+    taken = [load_any(setups(name)[-1], ByteDraws(choose.randbytes(900)), 3, whole=True) for _ in range(16)]
+    assert taken.count(True) >= 2
 
 
 @given(st.binary(max_size=300))

@@ -236,8 +236,14 @@ def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch
         opened.run("save")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("lines", [0, 2, 12])
+@pytest.mark.parametrize(
+    ("number", "lines"),
+    [
+        pytest.param(number, lines, marks=[pytest.mark.long] * (at != turn))
+        for at, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        for turn, lines in enumerate((0, 2, 12))
+    ],
+)
 def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, lines: int, tmp_path: Path) -> None:
     with subprocess.Popen(DEMO, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

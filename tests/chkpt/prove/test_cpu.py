@@ -4,6 +4,7 @@ import dataclasses
 import struct
 from collections.abc import Callable
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 
@@ -16,6 +17,7 @@ from chkpt.machine.cpu.power_on import power_on
 from chkpt.prove.cpu import CpuProof, json_proof, make_program, prove_cpu, report_lines
 from chkpt.prove.cpu.fields import FLAGS, IMAGE, leaves
 from chkpt.prove.cpu.program import LIMIT, MACHINE, PHRASES_OF_A_PROGRAM, new_machine, put
+from chkpt.prove.cpu.search import SHRINKS
 from chkpt.state import from_context, to_context
 
 AT_POWER_ON: Final = dict(leaves(dataclasses.replace(power_on(0, a20=False), sync=False)))
@@ -46,6 +48,12 @@ SAMPLE: Final = (
     *("shadow", "msr 0xd90", "msr 0x17a", "dr0", "dr7"),
 )
 """Leaves that a processor has lost once, or could lose unseen by a guest that does not look."""
+
+SHOWN_BY_THE_GUEST: Final = ("msr 0x17a", "msr 0xd90", "msr 0xc0000102", "fcs", "cr2", "rflags.AC")
+"""Leaves that every state could lack; random programs show soon that one does."""
+
+SHOWN_LATER: Final = ("msr 0xc0010117", "msr 0xc0000103", "dr6", "xmm15", "shadow")
+"""Others like them, which take more programs."""
 
 
 def with_leaf(state: CpuState, name: str, value: Any) -> CpuState:
@@ -102,16 +110,21 @@ class Holey(Machine):
 
 
 def prove_without(
-    change: Callable[[CpuState], CpuState], programs: int = 300, kind: type[Forgetful | Holey] = Forgetful
+    change: Callable[[CpuState], CpuState],
+    programs: int = 300,
+    kind: type[Forgetful | Holey] = Forgetful,
+    *,
+    shrinks: int = 0,
 ) -> CpuProof:
-    """Look for a processor's state that each load, or each save, changes."""
+    """Look for a processor's state that each load, or each save, changes; shorten what is found in so many tries."""
 
     def make() -> Machine:
         machine = kind(parse({**MACHINE, "cpu": {"model": "unicorn", "rate": 1_000_000}}))
         machine.change = change
         return machine
 
-    return prove_cpu(programs=programs, make=make)
+    with mock.patch("chkpt.prove.cpu.search.SHRINKS", shrinks):
+        return prove_cpu(programs=programs, make=make)
 
 
 def forget(name: str) -> Callable[[CpuState], CpuState]:
@@ -139,6 +152,13 @@ def test_no_guest_of_ten_thousand_can_tell_and_only_these_leaves_stand_still() -
 def test_a_leaf_that_a_load_forgets_is_found(name: str) -> None:
     finding = prove_without(forget(name)).finding
     assert finding is not None
+    assert finding.differences
+
+
+@pytest.mark.parametrize("name", ["a20", "dr0", "mxcsr"])
+def test_what_is_found_is_shortened(name: str) -> None:
+    finding = prove_without(forget(name), shrinks=SHRINKS).finding
+    assert finding is not None
     assert len(finding.program.phrases) <= 5 < finding.length == PHRASES_OF_A_PROGRAM
     assert finding.differences
 
@@ -150,11 +170,7 @@ def test_each_other_leaf_that_a_load_forgets_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("msr 0x17a", "msr 0xd90", "msr 0xc0010117", "msr 0xc0000103", "msr 0xc0000102", "fcs", "dr6", "cr2"),
-        *("rflags.AC", "xmm15", "shadow"),
-    ],
+    "name", [*SHOWN_BY_THE_GUEST, *(pytest.param(each, marks=pytest.mark.long) for each in SHOWN_LATER)]
 )
 def test_a_leaf_that_no_state_holds_is_found_by_the_guest_alone(name: str) -> None:
     assert prove_without(forget(name), kind=Holey).finding is not None
@@ -170,7 +186,7 @@ def test_denormals_are_zeros_is_a_bit_of_its_own() -> None:
 
 
 def test_a_finding_is_shown_as_a_listing_and_as_json() -> None:
-    proof = prove_without(forget("xmm15"))
+    proof = prove_without(forget("dr0"), shrinks=SHRINKS)
     finding = proof.finding
     assert finding is not None
     lines = [*report_lines(proof)]

@@ -73,7 +73,11 @@ def test_the_times_of_the_devices_are_these() -> None:
     }
 
 
-@pytest.mark.parametrize(("device_type", "field"), EVERY, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(
+    ("device_type", "field"),
+    [pytest.param(*each, marks=[pytest.mark.long] * (each == (PIT, "edge_deadline"))) for each in EVERY],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_time_that_is_not_shifted_is_caught_by_a_partial_load(device_type: DeviceType[Any, Any], field: str) -> None:
     def forget(state: Any, delta: int) -> Any:
         shifted = shift_times(state, delta)
@@ -202,7 +206,7 @@ SLATE: Final = DeviceType("slate", Slate, SlateConfig, SlateState)
 
 
 def test_a_load_of_a_device_that_saves_views_of_its_memory_is_taken_back() -> None:
-    assert prove(setups_of(SLATE), runs=60, seed=1).finding is None
+    assert prove(setups_of(SLATE), runs=20, seed=1).finding is None
 
 
 def test_an_undo_state_that_is_a_view_of_live_memory_is_caught() -> None:

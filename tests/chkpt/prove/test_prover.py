@@ -9,14 +9,11 @@ import pytest
 
 from chkpt.device import DeviceType
 from chkpt.grammar import Acknowledge, Grammar, In, Out, Phrase
-from chkpt.machine.config import parse
 from chkpt.manager import BackendTypes, DeviceTypes
 from chkpt.prove import Proof, What, assert_invisible, prove, report, setups_of
 from chkpt.prove.lockstep import Way
 from devices.ide import IDE
 from devices.pic import PIC
-from devices.pit import PIT
-from devices.serial import SERIAL
 from examples.mailbox import MAILBOX
 from examples.scratchpad import SCRATCHPAD
 from tests.chkpt.prove import faulty
@@ -28,25 +25,12 @@ def proof_of(device_type: DeviceType[Any, Any], runs: int = 60, seed: int = 0) -
     return prove(setups_of(device_type), runs=runs, seed=seed)
 
 
-@pytest.mark.parametrize(
-    "device_type", [PIT, PIC, SERIAL, IDE, SCRATCHPAD, relay_type(faulty.Relay)], ids=lambda t: t.name
-)
+@pytest.mark.parametrize("device_type", [IDE, SCRATCHPAD, relay_type(faulty.Relay)], ids=lambda t: t.name)
 def test_nothing_is_found_where_nothing_is_wrong(device_type: DeviceType[Any, Any]) -> None:
+    """The other chips, and a whole machine, are in tests/test_invisible_restore.py."""
     proof = proof_of(device_type, runs=6)
     assert proof.finding is None
     assert (proof.runs, proof.cuts > 30, proof.steps >= 6 * 300) == (6, True, True)
-
-
-def test_nothing_is_found_in_a_whole_machine() -> None:
-    table = {
-        "device": [
-            {"type": "pic"},
-            {"type": "pit"},
-            {"type": "serial", "name": "com1", "backend": {"type": "null"}},
-            {"type": "ide", "name": "ide0", "drive": [{"unit": 0, "size": "64K"}]},
-        ]
-    }
-    assert prove(setups_of(parse(table)), runs=6).finding is None
 
 
 @pytest.mark.parametrize(

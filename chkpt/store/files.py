@@ -298,7 +298,7 @@ def changing(path: Path, directory: int) -> Iterator[None]:
     """
     end = time.monotonic() + PATIENCE_SECONDS
     with reporting(path):
-        while not _try_lock(directory):
+        while try_lock(directory) is False:
             if time.monotonic() > end:
                 raise StorageError(
                     f"{path}: another process has held the lock of {path.parent} for {PATIENCE_SECONDS} s;"
@@ -312,8 +312,8 @@ def changing(path: Path, directory: int) -> Iterator[None]:
             fcntl.flock(directory, fcntl.LOCK_UN)
 
 
-def _try_lock(directory: int) -> bool:
-    """Lock a directory, unless another process has the lock. Return True where there are no locks. Raise OSError."""
+def try_lock(directory: int) -> bool | None:
+    """Lock an open directory. Return False if another process has the lock, None without locks. Raise OSError."""
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -321,6 +321,7 @@ def _try_lock(directory: int) -> bool:
     except OSError as exc:
         if exc.errno not in _NO_LOCKS:
             raise
+        return None
     return True
 
 

@@ -4,8 +4,12 @@ import re
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import chkpt
 from chkpt.extras import DISTRIBUTION, UNICORN, install
@@ -63,3 +67,13 @@ def test_the_version_is_written_once() -> None:
 
 def test_the_installed_version_is_the_one_of_the_code() -> None:
     assert version(DISTRIBUTION) == chkpt.__version__
+
+
+def test_the_oldest_versions_are_those_that_the_decision_says_were_tried() -> None:
+    page = (ROOT / "docs" / "decisions" / "0031-what-is-pinned.md").read_text()
+    tried = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \| [\d.]+ \|", page, re.MULTILINE))
+    wanted = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
+    ranges = {each.name: each.specifier for each in map(Requirement, wanted) if each.name != "unicorn"}
+    assert ranges.keys() == tried.keys()
+    oldest = {name: min(Version(each.version) for each in specifiers) for name, specifiers in ranges.items()}
+    assert oldest == {name: Version(each) for name, each in tried.items()}

@@ -75,6 +75,12 @@ NO_MEMORY: Final = (
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+_WrongUsage: "Final[type[typer.TyperException]]" = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ in {"TyperException", "ClickException"}
+)
+"""What typer raises for a wrong command line: public since typer 0.27.2, under another name before."""
+
+
 class Commands(TyperGroup):
     """The commands of the table, each imported when it is asked for."""
 
@@ -192,7 +198,7 @@ def _run(args: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
         result: object = command.main(args, prog_name="chkpt", standalone_mode=False)
-    except typer.TyperException as exc:
+    except _WrongUsage as exc:
         context: typer.Context | None = getattr(exc, "ctx", None)
         hint = "" if context is None else f" (see {context.command_path} --help)"
         return _failed(exc.format_message().rstrip(".") + hint, exc.exit_code)

@@ -22,16 +22,58 @@
     │       └── HalfLoadedError            and could not be taken back; a served machine ends
     └── StorageError                1  the operating system refused a read or a write
 
-A message names the file, the path of the context and the offset where it knows them, and says what to do.
+A message names the file, the path of the context and the offset where it knows them, and says what to do. The place
+alone, without the text, is the error's `where`. Only this module puts the two together.
 """
 
-from typing import ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Self
 
 
 class ChkptError(Exception):
     """Root of the tree: everything the caller can cause and may want to catch."""
 
     exit_status: ClassVar[int] = 1
+
+    where: str
+    """The place the error is about: a file, a path in a snapshot, or `FILE: PATH`; empty when it is not known."""
+
+    def __init__(self, text: str = "", /, *, where: str = "", subject: str = "") -> None:
+        """Put the message together.
+
+        Args:
+            text: what is wrong.
+            where: the place, which stands before the text: `a.toml: not TOML`.
+            subject: the place, if the text is a sentence about it: `devices/pit.count is missing`.
+        """
+        sentence = f"{subject} {text}" if subject else text
+        super().__init__(f"{where}: {sentence}" if where else sentence)
+        self.where = ": ".join(place for place in (where, subject) if place)
+
+    def within(self, place: str, *, advice: str = "") -> Self:
+        """Return a new error with `place`, such as the file, before its own place, and `advice` after its text.
+
+        `place` is not named twice: it is left out if the message begins with it.
+        """
+        text = f"{self}; {advice}" if advice else str(self)
+        if text.startswith(f"{place}: "):
+            named = type(self)(text)
+            named.where = self.where or place
+            return named
+        named = type(self)(text, where=place)
+        if self.where:
+            named.where = f"{place}: {self.where}"
+        return named
+
+
+@contextmanager
+def naming(place: str, *kinds: type[ChkptError], advice: str = "") -> Iterator[None]:
+    """Name `place` in the errors of these kinds that leave the block; see `ChkptError.within`."""
+    try:
+        yield
+    except kinds as exc:
+        raise exc.within(place, advice=advice) from exc
 
 
 class UsageError(ChkptError):

@@ -151,17 +151,17 @@ def read(path: Path) -> MachineConfig:
         text = read_regular(path, MAX_TOML, pipe=True).decode()
         return replace(parse(tomllib.loads(text), path.absolute().parent), source=str(path))
     except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
+        raise NotFoundError("no such file", where=str(path)) from None
     except TooLongError as exc:
-        raise ConfigError(f"{path}: not a machine's TOML: {exc.strerror}") from exc
+        raise ConfigError(f"not a machine's TOML: {exc.strerror}", where=str(path)) from exc
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+        raise StorageError(str(exc.strerror), where=str(path)) from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: not TOML: {exc}") from exc
+        raise ConfigError(f"not TOML: {exc}", where=str(path)) from exc
     except RecursionError as exc:
-        raise ConfigError(f"{path}: not a machine's TOML: its values lie too deep in each other") from exc
+        raise ConfigError("not a machine's TOML: its values lie too deep in each other", where=str(path)) from exc
     except ConfigError as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
+        raise exc.within(str(path)) from exc
 
 
 def parse(table: Table, directory: Path | None = None) -> MachineConfig:
@@ -179,25 +179,29 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     check_savable(table)
     name = table.get("name", "machine")
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 64 or "/" in name or name[0] == ".":
-        raise ConfigError(f"machine: name {name!r} is not 1 to 64 printable characters without / and leading dot")
+        raise ConfigError(
+            f"name {name!r} is not 1 to 64 printable characters without / and leading dot", where="machine"
+        )
     memory = parse_size(table.get("memory", 0), "machine: memory")
     if memory % 4096 or memory > MAX_MEMORY:
-        raise ConfigError(f"machine: memory {memory} is not a multiple of 4096 bytes up to {MAX_MEMORY}")
+        raise ConfigError(f"memory {memory} is not a multiple of 4096 bytes up to {MAX_MEMORY}", where="machine")
     devices = [_device(each, f"device {at}") for at, each in enumerate(_list(table.get("device", []), "device"))]
     names = [device.name for device in devices]
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
-        raise ConfigError(f"machine: two devices are named {twice}")
+        raise ConfigError(f"two devices are named {twice}", where="machine")
     cpu, firmware = _part(table, "cpu", CpuConfig), _part(table, "firmware", FirmwareConfig)
     if firmware is not None and (firmware.bios is None) == (firmware.rom is None):
-        raise ConfigError("firmware: give either bios, the path of an image, or rom, the name of a ROM")
+        raise ConfigError("give either bios, the path of an image, or rom, the name of a ROM", where="firmware")
     if cpu is not None and memory > MAX_MEMORY_OF_CPU:
-        raise ConfigError(f"machine: memory {memory} is more than the {MAX_MEMORY_OF_CPU} bytes that go with a CPU")
+        raise ConfigError(
+            f"memory {memory} is more than the {MAX_MEMORY_OF_CPU} bytes that go with a CPU", where="machine"
+        )
     kernel = _part(table, "kernel", KernelConfig)
     if kernel is not None and cpu is None:
-        raise ConfigError('kernel: it needs a CPU: give the machine one with [cpu] model = "unicorn"')
+        raise ConfigError('it needs a CPU: give the machine one with [cpu] model = "unicorn"', where="kernel")
     if kernel is not None and not kernel.cmdline.isprintable():
-        raise ConfigError("kernel: cmdline has characters that are not printable")
+        raise ConfigError("cmdline has characters that are not printable", where="kernel")
     return MachineConfig(name, memory, tuple(devices), table, cpu, firmware, kernel)
 
 
@@ -209,7 +213,7 @@ def check_savable(table: Table) -> None:
     """
     for where, value, _ in _leaves(table, ""):
         if isinstance(value, str) and "\0" in value and where.rpartition(".")[2] in PATH_KEYS:
-            raise ConfigError(f"machine: {where} {ascii(value)[:200]} is no path: it has a NUL")
+            raise ConfigError(f"{where} {ascii(value)[:200]} is no path: it has a NUL", where="machine")
     problem = _unsavable(table)
     if problem is None:
         return
@@ -219,8 +223,9 @@ def check_savable(table: Table) -> None:
     )
     shown = "" if value is None else f" {ascii(value)[:200]}"
     raise ConfigError(
-        f"machine: {where}{shown} cannot be in a snapshot ({problem}), so the machine could never be saved; "
-        "a path must be UTF-8, an integer have 64 bits"
+        f"{where}{shown} cannot be in a snapshot ({problem}), so the machine could never be saved; "
+        "a path must be UTF-8, an integer have 64 bits",
+        where="machine",
     )
 
 
@@ -250,7 +255,7 @@ def _part(table: Table, name: str, cls: type[P]) -> P | None:
         return None
     part = table[name]
     if not isinstance(part, Mapping):
-        raise ConfigError(f"machine: {name} is not a table: write [{name}]")
+        raise ConfigError(f"{name} is not a table: write [{name}]", where="machine")
     return from_table(part, cls, name)
 
 
@@ -266,16 +271,16 @@ def parse_size(value: object, where: str) -> int:
         digits, unit = (value[:-1], UNITS[value[-1].upper()]) if value[-1].upper() in UNITS else (value, 1)
         if digits.isascii() and digits.isdigit() and len(digits) < 16:
             return int(digits) * unit
-    raise ConfigError(f'{where} is {value!r}, not a size such as 4096 or "16M"')
+    raise ConfigError(f'is {value!r}, not a size such as 4096 or "16M"', subject=where)
 
 
 def _device(table: Table, where: str) -> DeviceConfig:
     type_name = table.get("type")
     if not isinstance(type_name, str):
-        raise ConfigError(f"{where}: type is missing: which device type is it?")
+        raise ConfigError("type is missing: which device type is it?", where=where)
     name = table.get("name", type_name)
     if not isinstance(name, str):
-        raise ConfigError(f"{where}: name is {name!r}, not a string")
+        raise ConfigError(f"name is {name!r}, not a string", where=where)
     where = f"device {name}"
     options = {key: value for key, value in table.items() if key not in KEYS_TAKEN[""]}
     backends: list[BackendConfig] = []
@@ -292,11 +297,11 @@ def _device(table: Table, where: str) -> DeviceConfig:
 def _drive_backend(device: str, drive: Table, where: str) -> list[BackendConfig]:
     given = [key for key in BACKEND_KEYS if key in drive]
     if len(given) > 1:
-        raise ConfigError(f"{where}: {' and '.join(given)} exclude each other")
+        raise ConfigError(f"{' and '.join(given)} exclude each other", where=where)
     frontend = f"{device}.{drive.get('unit', 0)}"
     of_image = {key: drive[key] for key in IMAGE_KEYS if key in drive}
     if of_image and "image" not in drive:
-        raise ConfigError(f"{where}: {' and '.join(of_image)} goes with image, which is not given")
+        raise ConfigError(f"{' and '.join(of_image)} goes with image, which is not given", where=where)
     if "image" in drive:
         options = {"path": drive["image"], "read_only": drive.get("media") == "cdrom", **of_image}
         return [BackendConfig(frontend, "image", options)]
@@ -307,7 +312,7 @@ def _drive_backend(device: str, drive: Table, where: str) -> list[BackendConfig]
 
 def _backend(frontend: str, value: object, where: str) -> BackendConfig:
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
-        raise ConfigError(f'{where}: backend is not a table with a type, such as {{ type = "null" }}')
+        raise ConfigError('backend is not a table with a type, such as { type = "null" }', where=where)
     options = {key: item for key, item in value.items() if key != "type"}
     if "size" in options:
         options["size"] = parse_size(options["size"], f"{where}: backend: size")
@@ -316,7 +321,7 @@ def _backend(frontend: str, value: object, where: str) -> BackendConfig:
 
 def _list(value: object, where: str) -> Sequence[Table]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
-        raise ConfigError(f"{where} is not a list of tables: write [[{where.rpartition(' ')[2]}]]")
+        raise ConfigError(f"is not a list of tables: write [[{where.rpartition(' ')[2]}]]", subject=where)
     return value
 
 

@@ -125,7 +125,7 @@ class Machine:
         except BaseException as exc:
             self.close()
             if isinstance(exc, ChkptError) and self.config.source:
-                raise type(exc)(f"{self.config.source}: {exc}") from exc
+                raise exc.within(self.config.source) from exc
             raise
 
     def _facts(self) -> dict[OfMachine, object]:

@@ -170,14 +170,14 @@ def _saved(entry: DeviceEntry) -> object:
     try:
         return owned(entry.save())
     except Exception as exc:
-        raise SaveError(f"devices/{entry.name}: cannot be saved before the load: {exc}") from exc
+        raise SaveError(f"cannot be saved before the load: {exc}", where=f"devices/{entry.name}") from exc
 
 
 def _shifted(state: object, delta: int, where: str) -> object:
     try:
         return shift_times(state, delta)
     except StateError as exc:
-        raise StateError(f"{where} {exc}") from exc
+        raise StateError(str(exc), subject=where) from exc
 
 
 def _moving_timers(entry: DeviceEntry, delta: int) -> Callable[[], None]:

@@ -355,7 +355,7 @@ class DeviceManager:
         context = devices.contexts[source]
         if context.type != entry.type.name:
             raise StateError(
-                f"{path} is of type {context.type!r}, but {target} in this machine is of {entry.type.name}"
+                f"is of type {context.type!r}, but {target} in this machine is of {entry.type.name}", subject=path
             )
         return Step(entry, source, from_context(context, entry.type.state, path, unknown))
 

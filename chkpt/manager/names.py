@@ -55,7 +55,9 @@ def unpack_names(devices: Context) -> tuple[str, ...]:
     if type(count) is not int or not isinstance(table, bytes):
         raise CorruptError("context devices has no name table (tags num_devs and names)")
     if not 0 <= count <= MAX_DEVICES or len(table) != count * NAME_SIZE:
-        raise CorruptError(f"context devices: num_devs is {count}, but names has {len(table)} bytes, not 32 a device")
+        raise CorruptError(
+            f"num_devs is {count}, but names has {len(table)} bytes, not 32 a device", where="context devices"
+        )
     names: dict[str, None] = {}
     for at in range(0, len(table), NAME_SIZE):
         entry = table[at : at + NAME_SIZE].rstrip(b"\0")
@@ -63,8 +65,10 @@ def unpack_names(devices: Context) -> tuple[str, ...]:
             name = entry.decode()
             check_name(name)
         except (UnicodeDecodeError, UsageError):
-            raise CorruptError(f"context devices: entry {at // NAME_SIZE} of names is no name: {entry!r}") from None
+            raise CorruptError(
+                f"entry {at // NAME_SIZE} of names is no name: {entry!r}", where="context devices"
+            ) from None
         if name in names:
-            raise CorruptError(f"context devices: {name} stands twice in names")
+            raise CorruptError(f"{name} stands twice in names", where="context devices")
         names[name] = None
     return tuple(names)

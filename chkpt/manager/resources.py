@@ -47,10 +47,10 @@ class Resources:
         """
         claim = Claim(kind, first, count, owner)
         if count < 1 or first < 0 or first + count > LIMITS[kind]:
-            raise ConfigError(f"{owner}: there is no {claim}")
+            raise ConfigError(f"there is no {claim}", where=owner)
         for other in self._claims:
             if other.kind is kind and other.first < first + count and first < other.first + other.count:
-                raise ConflictError(f"{owner} cannot have {claim}: {other.owner} has {other}")
+                raise ConflictError(f"cannot have {claim}: {other.owner} has {other}", subject=owner)
         self._claims.append(claim)
         return claim
 

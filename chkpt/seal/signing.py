@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from chkpt.errors import ExistsError, LimitError, NotFoundError, RefusedError, SealedError, SignatureError
+from chkpt.errors import ExistsError, LimitError, NotFoundError, RefusedError, SealedError, SignatureError, naming
 from chkpt.seal import curve
 from chkpt.seal.files import missing
 from chkpt.seal.keys import PublicKey, TrustedKeys, secret_key
@@ -207,14 +208,10 @@ def _detached(path: Path) -> tuple[Signature, ...]:
         source = FileSource(path)
     except NotFoundError:
         return ()
-    try:
+    with closing(source), naming(os.fspath(path), RefusedError, advice="remove it, or get it again"):
         if source.size > MAX_FRAME:
             raise LimitError(f"{source.size} bytes of signatures; the limit is {MAX_FRAME}")
         return decode_signatures(source.read(0, source.size))
-    except RefusedError as exc:
-        raise type(exc)(f"{os.fspath(path)}: {exc}; remove it, or get it again") from exc
-    finally:
-        source.close()
 
 
 def _is_valid(signature: Signature, root_digest: bytes) -> bool:

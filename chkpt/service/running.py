@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from chkpt.context import Checkpoint
 from chkpt.device import FrontendKind, Identifies
-from chkpt.errors import LoadError, RefusedError, StorageError, UsageError
+from chkpt.errors import LoadError, RefusedError, StorageError, UsageError, naming
 from chkpt.machine.disks import identities
 from chkpt.machine.execution import Outcome
 from chkpt.machine.goal import Goal
@@ -379,12 +379,8 @@ class RunningMachine:
                 self.loop.rebase()
                 return report, self._machine.clock.now
 
-            try:
+            with naming(request.path, RefusedError, LoadError):
                 report, clock_ns = self._once_identified(call, identities(checkpoint), _backends(found))
-            except (RefusedError, LoadError) as exc:
-                if str(exc).startswith(f"{request.path}: "):
-                    raise
-                raise type(exc)(f"{request.path}: {exc}") from exc
         return LoadReply(
             path=request.path,
             clock_ns=clock_ns,

@@ -50,7 +50,7 @@ def load(file: str | os.PathLike[str] | BinaryIO) -> Reader:
     try:
         data = file.read()
     except OSError as exc:
-        raise StorageError(f"{name}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=name) from exc
     return Reader(data, name)
 
 

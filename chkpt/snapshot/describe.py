@@ -185,7 +185,7 @@ def find(reader: Reader, name: str) -> Found:
         if child is None:
             found = _tag(path, context, step) if depth == len(names) - 1 else None
             if found is None:
-                raise NotFoundError(f"{reader.name}: {_nothing(reader, path, context, step)}")
+                raise NotFoundError(_nothing(reader, path, context, step), where=reader.name)
             return found
         context = child
     return Found(tuple(names), None, context)

@@ -268,7 +268,7 @@ def _decode_sections(value: Plain, offset: int) -> tuple[SectionEntry, ...]:
         names, kind, version, stored_size, content_size, digest = row
         path = _decode_path(names)
         if len(path) > 1 and (len(path) > 2 or path[0] != DEVICES):
-            raise CorruptError(f"{'/'.join(path)} cannot be a section of its own")
+            raise CorruptError("cannot be a section of its own", subject="/".join(path))
         if path <= previous:
             raise CorruptError(f"section {'/'.join(path)} is listed twice, or after {'/'.join(previous)}")
         if len(path) == 2 and previous[:1] != path[:1]:
@@ -379,7 +379,7 @@ def _decode_path(names: list[Any]) -> Path:
 def _check_frame(stored_size: int, content_size: int, digest: bytes, path: Path) -> None:
     check_length(content_size)
     if not 0 < stored_size <= frame_bound(content_size):
-        raise CorruptError(f"{'/'.join(path)} of {content_size} bytes cannot be stored in {stored_size}")
+        raise CorruptError(f"of {content_size} bytes cannot be stored in {stored_size}", subject="/".join(path))
     if len(digest) != DIGEST_SIZE:
         raise CorruptError(f"the digest of {'/'.join(path)} has {len(digest)} bytes")
 

@@ -206,7 +206,7 @@ class Reader:
         for entry in self.sections:
             if entry.path == names:
                 return self._read_section(entry)
-        raise NotFoundError(f"{self.name}: there is no section {'/'.join(names)}")
+        raise NotFoundError(f"there is no section {'/'.join(names)}", where=self.name)
 
     def checkpoint(self, *, keep: bool = True) -> Checkpoint:
         """Return the whole snapshot; a section is read when it is looked up, a piece when it is used.
@@ -251,7 +251,7 @@ class Reader:
         data = self._source.read(self.size - TRAILER_SIZE, TRAILER_SIZE)
         own = decode_trailer(data, self.size)
         if own is None or own.root_digest != self.root_digest:
-            raise CorruptError(f"{self.name}: the trailer has changed while the file was read")
+            raise CorruptError("the trailer has changed while the file was read", where=self.name)
         return encode_trailer(own._replace(signatures_size=signatures_size))
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -270,8 +270,8 @@ class Reader:
             raise _placed(exc, self.name, "the trailer", offset) from exc
         if trailer is None:  # somebody else's file: no copy will help
             if is_encrypted(source):
-                raise SealedError(f"{self.name}: encrypted with age; give the file with its identity (--identity)")
-            raise CorruptError(f"{self.name}: not a chkpt snapshot")
+                raise SealedError("encrypted with age; give the file with its identity (--identity)", where=self.name)
+            raise CorruptError("not a chkpt snapshot", where=self.name)
         return trailer
 
     def _read_signatures(self, trailer: Trailer) -> tuple[Signature, ...]:
@@ -483,4 +483,4 @@ def _placed(exc: RefusedError | MemoryError, name: str, what: str, offset: int) 
     """Return the error with the file, the place and what to do."""
     if isinstance(exc, MemoryError):
         exc = LimitError("not enough memory")
-    return type(exc)(f"{name}: {what} at offset {offset}: {exc}; {_ADVICE[type(exc)]}")
+    return exc.within(f"{name}: {what} at offset {offset}", advice=_ADVICE[type(exc)])

@@ -61,9 +61,9 @@ def _encode(
             for name in contexts:
                 check_name(name)
     except (TypeError, ValueError) as exc:
-        raise StateError(f"{'/'.join(path)}: {exc}") from exc
+        raise StateError(str(exc), where="/".join(path)) from exc
     except LimitError as exc:
-        raise LimitError(f"{'/'.join(path)}: {exc}") from exc
+        raise LimitError(str(exc), where="/".join(path)) from exc
     if contexts:
         value["contexts"] = {
             name: _encode({}, (*path, name), child, depth + 2, blobs) for name, child in contexts.items()
@@ -118,13 +118,13 @@ def decode_section(value: Plain, entry: SectionEntry, blobs: Mapping[Path, Mappi
 def _decode(value: Any, path: Path, depth: int, blobs: dict[Path, Mapping[str, Blob]]) -> Context:
     types = _SHAPES.get((*value,)) if isinstance(value, dict) else None
     if types is None or not all(value.values()):
-        raise CorruptError(f"{'/'.join(path)} is not a map of {', '.join(_KEYS)} without empty ones")
+        raise CorruptError(f"is not a map of {', '.join(_KEYS)} without empty ones", subject="/".join(path))
     if (*map(type, value.values()),) != types:
-        raise CorruptError(f"{'/'.join(path)} has a type, version, values or contexts of the wrong kind")
+        raise CorruptError("has a type, version, values or contexts of the wrong kind", subject="/".join(path))
     get = value.get
     kind, version, values, children = get("type", ""), get("version", 0), get("values"), get("contexts")
     if not 0 <= version <= MAX_VERSION:
-        raise CorruptError(f"{'/'.join(path)} has version {version}")
+        raise CorruptError(f"has version {version}", subject="/".join(path))
     check_text(kind, "a type")
     contexts: dict[str, Context] = {}
     context = Context(kind, version, values or {}, {}, contexts)
@@ -137,9 +137,9 @@ def _decode(value: Any, path: Path, depth: int, blobs: dict[Path, Mapping[str, B
                 check_name(name)
                 contexts[name] = _decode(child, (*path, name), depth + 2, blobs)
     except (TypeError, ValueError) as exc:
-        raise CorruptError(f"{'/'.join(path)}: {exc}") from exc
+        raise CorruptError(str(exc), where="/".join(path)) from exc
     if blobs and path in blobs:
         context.blobs = {**blobs.pop(path)}
         if not context.blobs.keys().isdisjoint(context.values):
-            raise CorruptError(f"{'/'.join(path)} has a tag with a value and a blob")
+            raise CorruptError("has a tag with a value and a blob", subject="/".join(path))
     return context

@@ -89,11 +89,11 @@ class FileSource:
         try:
             self._file = FileIO(self.name, "rb", opener=lambda path, _: open_regular(path))
         except (FileNotFoundError, NotADirectoryError) as exc:
-            raise NotFoundError(f"{self.name}: there is no such snapshot") from exc
+            raise NotFoundError("there is no such snapshot", where=self.name) from exc
         except OSError as exc:
-            raise StorageError(f"{self.name}: {exc.strerror}") from exc
+            raise StorageError(str(exc.strerror), where=self.name) from exc
         except ValueError as exc:  # a NUL in the path, which FileIO refuses
-            raise NotFoundError(f"{self.name!r}: {exc}") from exc
+            raise NotFoundError(str(exc), where=repr(self.name)) from exc
         status = os.fstat(self._file.fileno())
         self.size = status.st_size
         self.file_id = FileId.of(status)
@@ -101,11 +101,11 @@ class FileSource:
     def read(self, offset: int, size: int, /) -> bytes:
         """Read from the file."""
         if self._file.closed:
-            raise StorageError(f"{self.name}: the snapshot has been closed")
+            raise StorageError("the snapshot has been closed", where=self.name)
         try:
             data = os.pread(self._file.fileno(), size, offset)
         except OSError as exc:
-            raise StorageError(f"{self.name}: {exc.strerror}") from exc
+            raise StorageError(str(exc.strerror), where=self.name) from exc
         if len(data) != size:
             raise CorruptError(
                 f"the file no longer reaches to {offset + size}: something cut it short while it was read"

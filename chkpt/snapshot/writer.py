@@ -100,9 +100,9 @@ def dump(
                 data = data[taken:]
                 taken = file.write(data)
         except OSError as exc:
-            raise StorageError(f"{getattr(file, 'name', 'the snapshot')}: {exc.strerror or exc}") from exc
+            raise StorageError(str(exc.strerror or exc), where=str(getattr(file, "name", "the snapshot"))) from exc
         if taken == 0 and data:
-            raise StorageError(f"{getattr(file, 'name', 'the snapshot')}: the file takes no more")
+            raise StorageError("the file takes no more", where=str(getattr(file, "name", "the snapshot")))
 
     return _Writer(write, progress).write(checkpoint, sign)
 
@@ -168,9 +168,9 @@ class _Writer:
         try:
             return encode_value(value)
         except ValueError as exc:
-            raise StateError(f"{name}: {exc}") from exc
+            raise StateError(str(exc), where=name) from exc
         except LimitError as exc:
-            raise LimitError(f"{name}: {exc}{advice}") from exc
+            raise LimitError(f"{exc}{advice}", where=name) from exc
 
     def write_header(self, given: dict[str, Value]) -> HeaderEntry:
         """Write the header, completed."""
@@ -181,11 +181,11 @@ class _Writer:
         try:
             check_map(header, 1)
         except TypeError as exc:
-            raise StateError(f"the header: {exc}") from exc
+            raise StateError(str(exc), where="the header") from exc
         except LimitError as exc:
-            raise LimitError(f"the header: {exc}") from exc
+            raise LimitError(str(exc), where="the header") from exc
         if not isinstance(header["generator"], str) or not isinstance(header["created"], str):
-            raise StateError("the header: `generator` and `created` must be text")
+            raise StateError("`generator` and `created` must be text", where="the header")
         frame, size = self._frame(header, "the header")
         self._write(frame)
         return HeaderEntry(len(frame), size, blake3(frame).digest())
@@ -209,7 +209,7 @@ class _Writer:
             try:
                 values.add(path, frame_content(frame, size))
             except LimitError as exc:
-                raise LimitError(f"{'/'.join(path)}: {exc}{_BLOB}") from exc
+                raise LimitError(f"{exc}{_BLOB}", where="/".join(path)) from exc
 
     def _find_fault(self, path: Path, context: Context) -> None:
         """Raise StateError with the tag of the value in `context` that cannot be encoded, if it is one."""
@@ -222,7 +222,7 @@ class _Writer:
     def _write_blob(self, path: Path, tag: str, blob: Blob) -> BlobEntry:
         size, piece_size = blob.size, blob.piece_size
         if not 0 <= size <= MAX_BLOB_SIZE or not 1 <= piece_size <= MAX_PIECE_SIZE:
-            raise StateError(f"{blob_name(path, tag)}: {size} bytes in pieces of {piece_size}")
+            raise StateError(f"{size} bytes in pieces of {piece_size}", where=blob_name(path, tag))
         indexes, numbers = array("Q"), array("I")
         pieces = _checked(blob, blob_name(path, tag), indexes)
         for encoded in on_all_cores(self._encode, pieces, piece_size):
@@ -268,7 +268,7 @@ def _checked(blob: Blob, name: str, indexes: "array[int]") -> Iterator[bytes | m
     for index, piece in blob.pieces():
         length = blob.piece_size if index < last else rest
         if not previous < index <= last or not length or len(piece) != length:
-            raise StateError(f"{name}: piece {index} of {len(piece)} bytes after piece {previous}")
+            raise StateError(f"piece {index} of {len(piece)} bytes after piece {previous}", where=name)
         previous = index
         if not is_zero(piece):
             indexes.append(index)

@@ -61,11 +61,11 @@ def _looked_at(context: Context, cls: type[S], path: str, unknown: list[str] | N
         if kind.is_branch:
             continue
         if name not in values:
-            raise StateError(f"{path}.{name} is missing")
+            raise StateError("is missing", subject=f"{path}.{name}")
         try:
             fields[name] = kind.check(values[name])
         except StateError as exc:
-            raise StateError(f"{path}.{name} {exc}") from None
+            raise StateError(str(exc), subject=f"{path}.{name}") from None
     for name, kind in layout.kinds.items():
         if kind.is_branch:
             fields[name] = _branch(context, name, kind, path, unknown)
@@ -89,12 +89,14 @@ def _branch(context: Context, name: str, kind: Kind, path: str, unknown: list[st
     if kind.optional and name in context.values:
         if context.values[name] is None:
             return None
-        raise StateError(f"{path}.{name} is {shown(context.values[name])}, not a context or blob of its own")
+        raise StateError(
+            f"is {shown(context.values[name])}, not a context or blob of its own", subject=f"{path}.{name}"
+        )
     if kind.blob and name in context.blobs:
         return context.blobs[name]
     if kind.nested is not None and name in context.contexts:
         return _nested(context.contexts[name], kind, f"{path}/{name}", unknown)
-    raise StateError(f"{path}.{name} is missing")
+    raise StateError("is missing", subject=f"{path}.{name}")
 
 
 def _nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) -> object:
@@ -105,10 +107,10 @@ def _nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) ->
     least, greatest = kind.items
     count = len(inner.contexts)
     if not least <= count <= greatest:
-        raise StateError(f"{path} has {count} contexts, not {least} to {greatest}")
+        raise StateError(f"has {count} contexts, not {least} to {greatest}", subject=path)
     missing = next((i for i in range(count) if str(i) not in inner.contexts), None)
     if missing is not None:
-        raise StateError(f"{path}/{missing} is missing")
+        raise StateError("is missing", subject=f"{path}/{missing}")
     if unknown is not None and (inner.values or inner.blobs):
         unknown += [f"{path}.{printable(tag)}" for tag in (*inner.values, *inner.blobs)]
     return tuple(_looked_at(inner.contexts[str(i)], cls, f"{path}/{i}", unknown) for i in range(count))
@@ -119,18 +121,21 @@ def _upgraded(context: Context, cls: type, version: int, path: str) -> Context:
         return context
     if context.version > version:
         raise VersionError(
-            f"{path} is version {context.version} of its state; this chkpt knows version {version} "
-            "and older: load it with a newer chkpt or a newer device"
+            f"is version {context.version} of its state; this chkpt knows version {version} "
+            "and older: load it with a newer chkpt or a newer device",
+            subject=path,
         )
     upgrades: Mapping[int, Upgrade] = getattr(cls, "UPGRADES", {})
     plain: Plain = _plain(context)
     for step in range(context.version, version):
         if step not in upgrades:
-            raise VersionError(f"{path} is version {context.version} of its state, from which there is no upgrade")
+            raise VersionError(
+                f"is version {context.version} of its state, from which there is no upgrade", subject=path
+            )
         try:
             plain = upgrades[step](plain)
         except Exception as exc:
-            raise StateError(f"{path} cannot be upgraded from version {step}: {exc!r}") from exc
+            raise StateError(f"cannot be upgraded from version {step}: {exc!r}", subject=path) from exc
     return _from_plain(plain)
 
 

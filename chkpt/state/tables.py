@@ -38,7 +38,7 @@ def from_table(
             try:
                 fields[name] = kind.check(cast("Value", value))
             except StateError as exc:
-                raise ConfigError(f"{where}: {name} {exc}") from None
+                raise ConfigError(f"{name} {exc}", where=where) from None
         elif kind.items is None:
             fields[name] = from_table(_table(value, where, name), kind.nested, f"{where}.{name}")
         else:
@@ -46,22 +46,22 @@ def from_table(
     for field in dataclasses.fields(cast("typing.Any", cls)):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in fields:
-            raise ConfigError(f"{where}: {field.name} is missing")
+            raise ConfigError(f"{field.name} is missing", where=where)
     return cls(**fields)
 
 
 def _table(value: object, where: str, name: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {name} is {shown(value)}, not a table")
+        raise ConfigError(f"{name} is {shown(value)}, not a table", where=where)
     return value
 
 
 def _tables(value: object, kind: Kind, where: str, also: Mapping[str, Collection[str]]) -> tuple[object, ...]:
     least, greatest = cast("tuple[int, int]", kind.items)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise ConfigError(f"{where} is {shown(value)}, not a list of tables")
+        raise ConfigError(f"is {shown(value)}, not a list of tables", subject=where)
     if not least <= len(value) <= greatest:
-        raise ConfigError(f"{where} has {len(value)} tables, not {least} to {greatest}")
+        raise ConfigError(f"has {len(value)} tables, not {least} to {greatest}", subject=where)
     cls = cast("type", kind.nested)
     tables = [_table(item, where, str(i)) for i, item in enumerate(value)]
     return tuple(from_table(table, cls, f"{where}[{i}]", also) for i, table in enumerate(tables))
@@ -73,4 +73,4 @@ def refuse_unknown(table: Mapping[str, object], known: typing.Collection[str], w
         if key not in known:
             near = difflib.get_close_matches(key, known, 1, 0.5)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown key {key}; {hint}")
+            raise ConfigError(f"unknown key {key}; {hint}", where=where)

@@ -1,12 +1,25 @@
 """The error tree: as drawn in its docstring, with the exit statuses of the command line."""
 
 import inspect
+import pickle
 import re
+from pathlib import Path
 
 import pytest
 
+import chkpt
 from chkpt import errors
-from chkpt.errors import ChkptError
+from chkpt.errors import (
+    ChkptError,
+    ConfigError,
+    CorruptError,
+    NotFoundError,
+    RefusedError,
+    StateError,
+    UsageError,
+    naming,
+)
+from chkpt.machine.config import read
 
 CLASSES = {name: each for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, ChkptError)}
 LINE = re.compile(r"^ {4}(?P<lead>[ │├└─]*)(?P<name>[A-Za-z]+Error) +(?P<rest>.*)$", re.MULTILINE)
@@ -63,3 +76,65 @@ def test_every_error_is_caught_as_the_root_and_none_as_something_of_python_s() -
         assert issubclass(each, ChkptError)
         assert not issubclass(each, (OSError, ValueError, LookupError, RuntimeError))
         assert each.__doc__
+
+
+def test_every_error_of_the_tree_is_public() -> None:
+    assert set(CLASSES) <= set(chkpt.__all__)
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "where"),
+    [
+        (StateError("too long"), "too long", ""),
+        (StateError("is 7", subject="devices/pit.count"), "devices/pit.count is 7", "devices/pit.count"),
+        (StateError("not TOML", where="a.toml"), "a.toml: not TOML", "a.toml"),
+        (StateError("is 7", where="a", subject="pit.count"), "a: pit.count is 7", "a: pit.count"),
+        (StateError("is 7", subject="pit.count").within("a"), "a: pit.count is 7", "a: pit.count"),
+        (StateError("too long").within("a", advice="get another"), "a: too long; get another", "a"),
+        (StateError("too long", where="a").within("a"), "a: too long", "a"),
+        (StateError("is 7", where="a", subject="b").within("a"), "a: b is 7", "a: b"),
+        (StateError("a: by hand").within("a"), "a: by hand", "a"),
+    ],
+)
+def test_an_error_has_its_place_in_the_text_and_as_a_field(error: ChkptError, text: str, where: str) -> None:
+    assert (str(error), error.where) == (text, where)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.where) == (StateError, text, where)
+
+
+def test_naming_adds_a_file_to_the_errors_of_its_kinds_and_to_no_other() -> None:
+    with pytest.raises(CorruptError, match=r"^a\.chkpt: pit has version 0; copy it again$") as caught:  # noqa: SIM117
+        with naming("a.chkpt", RefusedError, advice="copy it again"):
+            raise CorruptError("has version 0", subject="pit")
+    assert caught.value.where == "a.chkpt: pit"
+    assert isinstance(caught.value.__cause__, CorruptError)
+    for other in (UsageError("no such option"), OSError("no such file")):
+        with pytest.raises(type(other), match=r"^no such") as raised, naming("a.chkpt", RefusedError):
+            raise other
+        assert raised.value is other
+
+
+def test_a_faulty_state_configuration_and_file_name_the_place_as_a_field(tmp_path: Path) -> None:
+    faulty, missing = tmp_path / "faulty.toml", tmp_path / "missing.toml"
+    faulty.write_text('[[device]]\ntype = "serial"\nbackend = 7\n')
+    with pytest.raises(ConfigError, match="backend is not a table") as of_config:
+        read(faulty)
+    assert of_config.value.where == f"{faulty}: device serial"
+    with pytest.raises(NotFoundError) as of_missing:
+        read(missing)
+    assert of_missing.value.where == str(missing)
+
+    machine, checkpoint = chkpt.Machine(), chkpt.Checkpoint()
+    machine.save(checkpoint)
+    del checkpoint.contexts["clock"].values["now"]
+    with pytest.raises(StateError) as of_state:
+        machine.load(checkpoint)
+    assert of_state.value.where == "clock.now"
+    machine.close()
+
+    snapshot = tmp_path / "short.chkpt"
+    snapshot.write_bytes(chkpt.dumps(checkpoint)[:-9])
+    with pytest.raises(CorruptError) as of_snapshot:
+        chkpt.Reader.open(snapshot)
+    assert of_snapshot.value.where.startswith(f"{snapshot}: the trailer at offset ")
+    assert str(of_snapshot.value).startswith(f"{of_snapshot.value.where}: ")

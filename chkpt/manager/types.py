@@ -1,13 +1,16 @@
 """Which types there are: found through entry points, the built-in ones like anyone else's."""
 
+import logging
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
 from chkpt.device import BackendType, DeviceType, OfMachine, Rom
-from chkpt.errors import ConfigError, ExistsError, NotFoundError
+from chkpt.errors import ChkptError, ConfigError, ExistsError, NotFoundError
+
+log = logging.getLogger("chkpt.manager")
 
 
 class Named(Protocol):
@@ -32,6 +35,7 @@ class Types(Generic[T]):
         """Begin with `types`; `sort` is what messages call them, such as "device type"."""
         self._sort = sort
         self._types: dict[str, T] = {}
+        self._broken: dict[str, ChkptError] = {}
         for each in types:
             self.register(each)
 
@@ -43,8 +47,19 @@ class Types(Generic[T]):
             raise ExistsError(f"there is a {self._sort} {new.name} already")
         self._types[new.name] = new
 
+    def register_broken(self, name: str, reason: ChkptError) -> None:
+        """Let `find` raise `reason` for a name that a broken package offers."""
+        self._broken[name] = reason
+
     def find(self, name: str) -> T:
-        """Return the type of this name. Raise NotFoundError, naming the nearest there is."""
+        """Return the type of this name.
+
+        Raises:
+            NotFoundError: there is none; the message names the nearest.
+            ConfigError, ExistsError: the installed package that offers it is broken, or two packages offer it.
+        """
+        if name in self._broken:
+            raise self._broken[name].within(f"{self._sort} {name}") from self._broken[name]
         try:
             return self._types[name]
         except KeyError:
@@ -64,41 +79,46 @@ Roms = Types[Rom]
 def installed_device_types() -> DeviceTypes:
     """Return the device types of every installed package, from the entry-point group `chkpt.devices`.
 
-    Raises:
-        ExistsError: two packages offer the same name.
-        ConfigError: an entry point cannot be imported, or is no device type of its name.
+    An entry point that is broken does not stop the others: the log warns of it, and `find` raises for its name. It is
+    broken if it cannot be imported, if it is not a device type of its name, or if two packages offer the name.
     """
-    types = DeviceTypes("device type")
-    for found in _entries("chkpt.devices", DeviceType):
-        types.register(found)
-    return types
+    return _installed(DeviceTypes("device type"), "chkpt.devices", DeviceType)
 
 
 def installed_backend_types() -> BackendTypes:
-    """Return the backend types of every installed package, from `chkpt.backends`. Raises as for device types."""
-    types = BackendTypes("backend type")
-    for found in _entries("chkpt.backends", BackendType):
-        types.register(found)
-    return types
+    """Return the backend types of every installed package, from `chkpt.backends`; see `installed_device_types`."""
+    return _installed(BackendTypes("backend type"), "chkpt.backends", BackendType)
 
 
 def installed_roms() -> Roms:
-    """Return the ROMs of every installed package, from `chkpt.roms`. Raises as for device types."""
-    roms = Roms("ROM")
-    for found in _entries("chkpt.roms", Rom):
-        roms.register(found)
-    return roms
+    """Return the ROMs of every installed package, from `chkpt.roms`; see `installed_device_types`."""
+    return _installed(Roms("ROM"), "chkpt.roms", Rom)
 
 
-def _entries(group: str, wanted: type[Any]) -> Iterator[Any]:
+def _installed(types: Types[T], group: str, wanted: type[Any]) -> Types[T]:
+    packages: dict[str, list[EntryPoint]] = {}
     for entry in dict.fromkeys(entry_points(group=group)):  # two installations of one package offer each twice
+        packages.setdefault(entry.name, []).append(entry)
+    for name, entries in packages.items():
         try:
-            found = entry.load()
-        except Exception as exc:
-            raise ConfigError(f"{group}: {entry.name} ({entry.value}) cannot be imported: {exc!r}") from exc
-        if not isinstance(found, wanted) or found.name != entry.name:
-            raise ConfigError(f"{group}: {entry.name} ({entry.value}) is no {wanted.__name__} of that name")
-        yield found
+            if len(entries) > 1:
+                offers = " and ".join(entry.value for entry in entries)
+                raise ExistsError(f"{name} is offered by more than one package: {offers}", where=group)
+            types.register(_loaded(group, entries[0], wanted))
+        except ChkptError as exc:
+            log.warning("%s; the others work", exc)
+            types.register_broken(name, exc)
+    return types
+
+
+def _loaded(group: str, entry: EntryPoint, wanted: type[Any]) -> Any:
+    try:
+        found = entry.load()
+    except Exception as exc:
+        raise ConfigError(f"{entry.name} ({entry.value}) cannot be imported: {exc!r}", where=group) from exc
+    if not isinstance(found, wanted) or found.name != entry.name:
+        raise ConfigError(f"{entry.name} ({entry.value}) is not a {wanted.__name__} of that name", where=group)
+    return found
 
 
 def marked(config: type) -> dict[str, OfMachine]:

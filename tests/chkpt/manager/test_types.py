@@ -1,8 +1,12 @@
 """Device and backend types: registered once each, found by name, found through entry points."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -104,8 +108,8 @@ def test_roms_are_found_as_types_are(install: Any) -> None:
     install(chkpt_roms=[Entry("rom", ROM)])
     assert list(installed_roms()) == [ROM]
     install(chkpt_roms=[Entry("ron", ROM)])
-    with pytest.raises(ConfigError, match=r"chkpt\.roms: ron \(somewhere:RON\) is no Rom of that name"):
-        installed_roms()
+    with pytest.raises(ConfigError, match=r"chkpt\.roms: ron \(somewhere:RON\) is not a Rom of that name"):
+        installed_roms().find("ron")
 
 
 def test_no_entry_points_give_no_types(install: Any) -> None:
@@ -113,40 +117,80 @@ def test_no_entry_points_give_no_types(install: Any) -> None:
     assert list(installed_device_types()) == []
 
 
-def test_two_packages_with_one_name_are_refused(install: Any) -> None:
+def test_a_name_that_two_packages_offer_is_refused_and_the_other_names_are_found(install: Any) -> None:
+    other = Entry("cell", CELL)
+    other.value = "elsewhere:CELL"
     install(
-        chkpt_devices=[Entry("cell", CELL), Entry("cell", CELL)],
+        chkpt_devices=[Entry("cell", CELL), other, Entry("deaf", DEAF)],
         chkpt_backends=[Entry("null", NULL), Entry("null", NULL)],
     )
-    with pytest.raises(ExistsError, match="there is a device type cell already"):
-        installed_device_types()
-    with pytest.raises(ExistsError, match="there is a backend type null already"):
-        installed_backend_types()
+    types = installed_device_types()
+    assert list(types) == [DEAF]
+    with pytest.raises(
+        ExistsError, match="cell is offered by more than one package: somewhere:CELL and elsewhere:CELL"
+    ):
+        types.find("cell")
+    with pytest.raises(ExistsError, match="null is offered by more than one package"):
+        installed_backend_types().find("null")
 
 
 @pytest.mark.parametrize(
     "fault", [ImportError("gone"), AttributeError("no CELL"), SyntaxError("bad"), ZeroDivisionError()]
 )
-def test_an_entry_point_that_cannot_be_imported_is_named(install: Any, fault: Exception) -> None:
-    install(chkpt_devices=[Entry("cell", fault)])
-    with pytest.raises(ConfigError, match=r"chkpt\.devices: cell \(somewhere:CELL\) cannot be imported: ") as caught:
-        installed_device_types()
-    assert caught.value.__cause__ is fault
+def test_an_entry_point_that_cannot_be_imported_is_named_and_stops_no_other(
+    install: Any, fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(chkpt_devices=[Entry("cell", fault), Entry("deaf", DEAF)])
+    types = installed_device_types()
+    assert (list(types), types.find("deaf")) == ([DEAF], DEAF)
+    (warning,) = caplog.messages
+    assert "chkpt.devices: cell (somewhere:CELL) cannot be imported: " in warning
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"cell \(somewhere:CELL\) cannot be imported: ") as caught:
+            types.find("cell")
+        assert caught.value.__cause__ is not None
+        assert caught.value.__cause__.__cause__ is fault
 
 
 @pytest.mark.parametrize("found", [Cell, NULL, None, "cell"], ids=["class", "backend", "none", "text"])
 def test_an_entry_point_that_is_no_device_type_is_named(install: Any, found: object) -> None:
     install(chkpt_devices=[Entry("cell", found)])
-    with pytest.raises(ConfigError, match=r"chkpt\.devices: cell \(somewhere:CELL\) is no DeviceType of that name"):
-        installed_device_types()
+    with pytest.raises(ConfigError, match=r"chkpt\.devices: cell \(somewhere:CELL\) is not a DeviceType of that name"):
+        installed_device_types().find("cell")
 
 
 def test_an_entry_point_of_another_name_than_its_type_is_refused(install: Any) -> None:
     install(chkpt_devices=[Entry("sell", CELL)], chkpt_backends=[Entry("nul", NULL)])
     with pytest.raises(ConfigError, match="sell"):
-        installed_device_types()
-    with pytest.raises(ConfigError, match="is no BackendType of that name"):
-        installed_backend_types()
+        installed_device_types().find("sell")
+    with pytest.raises(ConfigError, match="is not a BackendType of that name"):
+        installed_backend_types().find("nul")
+
+
+def test_a_package_with_a_broken_entry_point_stops_neither_the_command_nor_a_machine(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "broken-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[chkpt.devices]\nwidget = no_such_module:WIDGET\n")
+    (tmp_path / "widget.toml").write_text('[[device]]\ntype = "widget"\n')
+    path = os.pathsep.join(part for part in (str(package.parent), os.environ.get("PYTHONPATH", "")) if part)
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *args]
+        env = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    listed = run("-m", "chkpt", "devices")
+    assert listed.returncode == 0, listed.stderr
+    assert "widget (no_such_module:WIDGET) cannot be imported" in listed.stderr
+    assert "serial" in listed.stdout
+    assert "widget" not in listed.stdout
+    made = run("-c", "import chkpt; chkpt.Machine().close()")
+    assert made.returncode == 0, made.stderr
+    asked = run("-m", "chkpt", "run", "widget.toml")
+    assert asked.returncode == 2, asked.stderr
+    assert "widget.toml: device type widget: chkpt.devices: widget (no_such_module:WIDGET)" in asked.stderr
+    assert "Traceback" not in asked.stderr
 
 
 def test_the_built_in_devices_are_installed_like_anyone_else_s() -> None:

@@ -78,3 +78,18 @@ def test_an_import_of_a_test_or_out_of_another_folder_is_found(user: str, source
 )
 def test_an_import_of_a_helper_is_none(user: str, source: str) -> None:
     assert [fault(user, module) for module in imported(source)] == [""]
+
+
+def test_only_the_codec_names_zstandard_and_msgpack() -> None:
+    """The contract of import-linter sees import statements; this sees a name given to `import_module`, too."""
+    libraries = {"zstandard", "msgpack"}
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("chkpt", "devices")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Constant) and node.value in libraries)
+        or (isinstance(node, ast.Import) and libraries & {alias.name.partition(".")[0] for alias in node.names})
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in libraries)
+    }
+    assert found == {"chkpt/snapshot/codec.py"}

@@ -146,6 +146,32 @@ def frame_beginning(data: bytes | memoryview, size: int) -> bytes:
         return b""
 
 
+def foreign_content(packed: bytes, most: int, window: int) -> bytes:
+    """Return the content of a zstd frame that another program has made, at most `most` bytes of it.
+
+    The frame need not state its size or have a checksum. A frame that is cut off gives what is there: the caller knows
+    how many bytes are due.
+
+    Args:
+        packed: the frame.
+        most: where to stop.
+        window: the longest window, in bytes, that the frame may ask for: so much memory it takes beside the content.
+
+    Raises:
+        CorruptError: not a zstd frame, a damaged one, or one with a longer window.
+    """
+    parts: list[bytes] = []
+    left = most
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=window).stream_reader(packed) as reader:
+            while left and (part := reader.read(left)):
+                parts.append(part)
+                left -= len(part)
+    except zstandard.ZstdError as exc:
+        raise CorruptError(str(exc)) from exc
+    return b"".join(parts)
+
+
 def decode_value(content: bytes) -> Plain:
     """Return the one value that `content` is.
 

@@ -9,10 +9,11 @@ import lzma
 import zlib
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from chkpt.errors import ConfigError
+from chkpt.errors import ConfigError, CorruptError
 from chkpt.extras import install
+from chkpt.snapshot.codec import foreign_content
 
 _SIZE: Final = 4
 _MEMORY: Final = 512 << 20
@@ -111,20 +112,10 @@ def _stepwise(decompressor: _Decompressor, packed: bytes, size: int) -> bytes:
 
 
 def _zstd(packed: bytes, size: int) -> bytes:
-    library: Any = import_module("zstandard")
-    reader = library.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(packed[:-_SIZE])
-    parts: list[bytes] = []
-    wanted = size + 1
     try:
-        while wanted:
-            part = reader.read(wanted)
-            if not part:
-                break
-            parts.append(part)
-            wanted -= len(part)
-    except library.ZstdError as exc:
+        return foreign_content(packed[:-_SIZE], size + 1, _WINDOW)
+    except CorruptError as exc:
         raise _BrokenError(str(exc)) from exc
-    return b"".join(parts)
 
 
 def _lz4(packed: bytes, size: int) -> bytes:

@@ -1,5 +1,7 @@
 """The traps of the two libraries, at the place where they are met."""
 
+import tracemalloc
+
 import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import pytest
 import zstandard
@@ -98,3 +100,43 @@ def test_less_content_than_the_frame_states_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(codec._ZSTD, "decompress", lambda *_, **__: b"")
     with pytest.raises(CorruptError, match=r"states 4 bytes of content, and gives 0"):
         frame_content(frame, size)
+
+
+def foreign(content: bytes, *, window_log: int = 20) -> bytes:
+    """Return a frame as another program may make it: without its size and without a checksum."""
+    parameters = zstandard.ZstdCompressionParameters(
+        window_log=window_log, write_content_size=False, write_checksum=False, enable_ldm=True
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+
+
+@pytest.mark.parametrize("most", [0, 1, 4999, 5000, 5001, 1 << 30])
+def test_a_foreign_frame_gives_its_content_up_to_a_limit(most: int) -> None:
+    content = bytes(range(250)) * 20
+    assert codec.foreign_content(foreign(content), most, 1 << 20) == content[:most]
+
+
+def test_of_a_long_foreign_frame_no_more_than_the_limit_is_unpacked() -> None:
+    bomb = zstandard.ZstdCompressor().compress(bytes(64 << 20))
+    tracemalloc.start()
+    try:
+        assert codec.foreign_content(bomb, 1000, 1 << 27) == bytes(1000)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_foreign_frame_that_is_cut_off_gives_what_is_there() -> None:
+    content = bytes(range(256)) * 2000
+    assert content.startswith(codec.foreign_content(foreign(content)[:-3], 1 << 20, 1 << 20))
+
+
+def test_a_foreign_frame_that_asks_for_a_longer_window_is_refused() -> None:
+    with pytest.raises(CorruptError):
+        codec.foreign_content(foreign(bytes(1 << 22), window_log=21), 100, 1 << 20)
+
+
+@pytest.mark.parametrize("packed", [b"not a frame", foreign(b"abc")[:4] + b"\xff" * 20])
+def test_bytes_that_are_not_a_foreign_frame_are_refused(packed: bytes) -> None:
+    with pytest.raises(CorruptError):
+        codec.foreign_content(packed, 100, 1 << 20)

@@ -14,6 +14,7 @@ import typer
 
 from chkpt.cli.diff import diff
 from chkpt.cli.inspect import inspect
+from chkpt.cli.json_text import json_text
 from chkpt.cli.list_ import list_
 from chkpt.cli.verify import verify
 from chkpt.context import Checkpoint
@@ -61,11 +62,11 @@ def snapshot(data: bytes) -> None:
     with suppress(ChkptError):
         reader.verify()
         good = True
-    overview(reader)
+    _drain_text(overview(reader))
     for path in _paths(reader):
         with suppress(ChkptError):
             found = find(reader, path)
-            json_found(found)
+            _drain_text(json_found(found))
             _drain(found)
     checkpoint, other = reader.checkpoint(), Reader(built(data)).checkpoint()
     few = sum(blob.held for blob in reader.blobs) <= PIECES
@@ -95,6 +96,11 @@ def _paths(reader: Reader) -> Iterator[str]:
 
 def _drain(found: Found) -> None:
     for _ in islice(raw(found), PARTS):
+        pass
+
+
+def _drain_text(value: object) -> None:
+    for _ in json_text(value):
         pass
 
 

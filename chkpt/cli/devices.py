@@ -101,11 +101,9 @@ def _show_json(types: "Iterable[TypeInfo]", backends: "Iterable[TypeInfo]") -> N
 
 
 def _json_keys(info: "TypeInfo") -> list[dict[str, object]]:
-    from chkpt.snapshot.describe import json_value
-
     return [
         {"key": key.name, "kind": key.kind, "required": key.required}
-        | ({} if key.required else {"default": json_value(key.default)})
+        | ({} if key.required else {"default": key.default})
         for key in info.config
     ]
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -12,9 +13,7 @@ from chkpt.cli.values import MAX_BYTES, shown, size
 from chkpt.errors import ChkptError, UsageError
 
 if TYPE_CHECKING:
-    from chkpt.context import Value
-    from chkpt.snapshot.describe import Json
-    from chkpt.snapshot.diff import BlobChange, Diff, TagChange
+    from chkpt.snapshot.diff import BlobDifference, Comparison, TagChange
 
 DIFFERENT: Final = 1
 """The exit status where the two differ, as of diff(1)."""
@@ -48,23 +47,24 @@ def diff(
       4  a snapshot was refused: corrupt, too new, or encrypted for others
     """
     from chkpt.seal import open_snapshot
-    from chkpt.snapshot.diff import compare
+    from chkpt.snapshot.diff import Comparison
 
     try:
         with (
             open_snapshot(saved_path(a, store), identity=identity) as old,
             open_snapshot(saved_path(b, store), identity=identity) as new,
         ):
-            found = compare(old.checkpoint(keep=False), new.checkpoint(keep=False))
+            found = Comparison(old.checkpoint(keep=False), new.checkpoint(keep=False))
+            if as_json:
+                show_json(_json(found))
+            else:
+                _show(map(plain, _lines(found)))
+            different = bool(found)
     except ChkptError as exc:
         if exc.exit_status != DIFFERENT:
             raise
         raise UsageError(str(exc)) from exc  # its own status would say that the two differ
-    if as_json:
-        show_json(_json(found))
-    else:
-        _show(plain(line) for line in _lines(found))
-    if found:
+    if different:
         raise typer.Exit(DIFFERENT)
 
 
@@ -84,9 +84,10 @@ def _show(lines: Iterator[str]) -> None:
         console.print(Text(line, COLOURS[line[0]]), soft_wrap=True)
 
 
-def _lines(found: "Diff") -> Iterator[str]:
-    for change in found.header:
+def _lines(found: "Comparison") -> Iterator[str]:
+    for change in found.header():
         yield from _tag_lines("header", change)
+        del change  # its values may be long, and would be in memory beside the next ones
     for path in found.removed:
         yield f"- {'/'.join(path)}"
     for path in found.added:
@@ -94,8 +95,9 @@ def _lines(found: "Diff") -> Iterator[str]:
     for each in found.types:
         (old, old_version), (new, new_version) = each.old, each.new
         yield f"~ {'/'.join(each.path)}: type {old}, version {old_version} -> type {new}, version {new_version}"
-    for change in found.tags:
+    for change in found.tags():
         yield from _tag_lines("/".join(change.path), change)
+        del change
     for blob in found.blobs:
         yield from _blob_lines(blob)
 
@@ -116,18 +118,18 @@ def _tag_lines(where: str, change: "TagChange") -> Iterator[str]:
 
 
 def _bytes_lines(name: str, old: bytes, new: bytes) -> Iterator[str]:
-    from chkpt.snapshot.diff import changed_bytes
+    from chkpt.snapshot.ranges import changed_bytes
 
     if len(old) != len(new):
         yield f"~ {name}: {len(old)} bytes -> {len(new)} bytes"
-    ranges = list(changed_bytes(old, new))
-    for first, end in ranges[:MAX_RANGES]:
+    ranges = changed_bytes(old, new)
+    for first, end in islice(ranges, MAX_RANGES):
         yield f"~ {name} at {first:#x}-{end - 1:#x}: {shown(old[first:end])} -> {shown(new[first:end])}"
-    if len(ranges) > MAX_RANGES:
-        yield f"~ {name}: {len(ranges) - MAX_RANGES} more ranges"
+    if more := sum(1 for _ in ranges):
+        yield f"~ {name}: {more} more ranges"
 
 
-def _blob_lines(change: "BlobChange") -> Iterator[str]:
+def _blob_lines(change: "BlobDifference") -> Iterator[str]:
     name = f"{'/'.join(change.path)}.{change.tag}"
     if change.new_size is None:
         yield f"- {name}: blob of {change.old_size} bytes"
@@ -137,19 +139,22 @@ def _blob_lines(change: "BlobChange") -> Iterator[str]:
         return
     if change.old_size != change.new_size:
         yield f"~ {name}: {change.old_size} bytes -> {change.new_size} bytes"
-    for first, end in change.ranges[:MAX_RANGES]:
+    ranges = change.ranges
+    if ranges is None:
+        return
+    for first, end in islice(ranges, MAX_RANGES):
         yield f"~ {name} at {first:#x}-{end - 1:#x}: {size(end - first)}"
-    if len(change.ranges) > MAX_RANGES:
-        yield f"~ {name}: {len(change.ranges) - MAX_RANGES} more ranges"
+    if ranges.count > MAX_RANGES:
+        yield f"~ {name}: {ranges.count - MAX_RANGES} more ranges"
 
 
 # -- for a program ----------------------------------------------------------------------------------------------------
 
 
-def _json(found: "Diff") -> "dict[str, Json]":
+def _json(found: "Comparison") -> dict[str, object]:
     return {
         "same": not found,
-        "header": [{"tag": change.tag, **_json_tag(change)} for change in found.header],
+        "header": _json_tags(found.header(), with_path=False),
         "removed": ["/".join(path) for path in found.removed],
         "added": ["/".join(path) for path in found.added],
         "types": [
@@ -160,25 +165,28 @@ def _json(found: "Diff") -> "dict[str, Json]":
             }
             for change in found.types
         ],
-        "tags": [{"path": "/".join(change.path), "tag": change.tag, **_json_tag(change)} for change in found.tags],
-        "blobs": [
+        "tags": _json_tags(found.tags(), with_path=True),
+        "blobs": (
             {
                 "path": "/".join(change.path),
                 "tag": change.tag,
                 "old_size": change.old_size,
                 "new_size": change.new_size,
-                "ranges": [[first, end] for first, end in change.ranges],
+                "ranges": ([first, end] for first, end in change.ranges or ()),
             }
             for change in found.blobs
-        ],
+        ),
     }
 
 
-def _json_tag(change: "TagChange") -> "dict[str, Json]":
-    """Return where in the tag, and the two values; one that is absent is left out."""
-    from chkpt.snapshot.describe import json_value
+def _json_tags(changes: "Iterator[TagChange]", *, with_path: bool) -> Iterator[dict[str, object]]:
+    """Return where each change is, and the two values; one that is absent is left out."""
     from chkpt.snapshot.diff import Absent
 
-    sides: list[tuple[str, Value | Absent]] = [("old", change.old), ("new", change.new)]
-    values: dict[str, Json] = {side: json_value(value) for side, value in sides if not isinstance(value, Absent)}
-    return {"at": [*change.steps], **values}
+    def described(change: "TagChange") -> dict[str, object]:
+        sides = (("old", change.old), ("new", change.new))
+        values = {side: value for side, value in sides if not isinstance(value, Absent)}
+        path = {"path": "/".join(change.path)} if with_path else {}
+        return {**path, "tag": change.tag, "at": [*change.steps], **values}
+
+    return map(described, changes)  # which, as a loop would not, lets go of a change before it asks for the next

@@ -100,12 +100,15 @@ def inspect(
 
 
 def _show_json(reader: "Reader", context: str | None, keys: "TrustedKeys | None", *, verified: bool) -> None:
-    from chkpt.snapshot.describe import find, json_found, overview
+    from chkpt.snapshot.describe import find, json_found, overview, read_all
 
     if context is None:
         data = overview(reader) | {"signatures": [*signatures(reader, keys)]}
     else:
-        data = json_found(find(reader, context))
+        found = find(reader, context)
+        if not verified:
+            read_all(found)  # first, so that a file that is refused leaves no half of a document
+        data = json_found(found)
     if verified:
         data["verified"] = True
     show_json(data)

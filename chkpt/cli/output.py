@@ -1,6 +1,5 @@
 """Printing results: plain lines, columns, JSON. Results go to stdout, everything else to stderr."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from chkpt.cli.json_text import json_text
 from chkpt.errors import StorageError
 
 if TYPE_CHECKING:
@@ -30,15 +30,17 @@ def on_stdout() -> Iterator[None]:
         raise StorageError(f"standard output: {exc.strerror or exc}") from exc
 
 
-def show(line: str, *, err: bool = False) -> None:
-    """Print one line of the result, or with `err` one that belongs to stderr."""
+def show(line: str, *, err: bool = False, end: str = "\n") -> None:
+    """Print one line of the result, or with `err` one that belongs to stderr. `end` follows it."""
     with nullcontext() if err else on_stdout():
-        typer.echo(line, err=err)
+        typer.echo(line + end, err=err, nl=False)
 
 
 def show_json(value: object, *, err: bool = False) -> None:
-    """Print `value` as JSON, indented, for a program and for a reader."""
-    show(json.dumps(value, indent=2), err=err)
+    """Print `value` as JSON, indented, for a program and for a reader: see `chkpt.cli.json_text`."""
+    for block in json_text(value):
+        show(block, err=err, end="")
+    show("", err=err)
 
 
 GAP: Final = "  "

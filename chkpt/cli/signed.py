@@ -7,10 +7,9 @@ from chkpt.errors import ChkptError
 if TYPE_CHECKING:
     from chkpt.seal import TrustedKeys
     from chkpt.snapshot import Reader
-    from chkpt.snapshot.describe import Json
 
 
-def signatures(reader: "Reader", trusted: "TrustedKeys | None") -> "list[dict[str, Json]]":
+def signatures(reader: "Reader", trusted: "TrustedKeys | None") -> "list[dict[str, object]]":
     """Return each signature in the file and beside it: whose, what it is worth, where it is.
 
     Whoever looks is told what hinders a check, not refused: the extra `sign` is missing, or the file beside is no good.
@@ -20,7 +19,7 @@ def signatures(reader: "Reader", trusted: "TrustedKeys | None") -> "list[dict[st
     try:
         found = signers(reader, trusted or {})
     except ChkptError as exc:
-        rows: list[dict[str, Json]] = [
+        rows: list[dict[str, object]] = [
             {"key": PublicKey(each.public_key).id, "name": "", "verdict": "not checked", "place": reader.name}
             for each in reader.signatures
         ]

@@ -12,7 +12,7 @@ What the two libraries let through by default, and what is done about it here:
 Nothing here knows where in a file it is; the errors raised say only what is wrong.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import local
 from typing import Final, NoReturn, TypeAlias
 
@@ -47,6 +47,9 @@ FRAME_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 _UNWALKED: Final = 4096
 """A content this short costs 32 MiB at the very worst: 1024 arrays (msgpack's own depth) that claim 4096 items."""
+
+_LONG: Final = 1 << 20
+"""A content that is longer is packed again in parts, so that it is not in memory a third time beside its value."""
 
 _SCALARS: Final[frozenset[type]] = frozenset({type(None), bool, int, float, str, bytes})
 _PLAIN: Final[frozenset[type]] = frozenset({list, dict})  # asked for first: most are of these, and many are empty
@@ -186,7 +189,7 @@ def decode_value(content: bytes) -> Plain:
 
 def _decode_walked(content: bytes) -> Plain:
     value = _unpack(content)
-    if msgpack.Packer(buf_size=len(content) + 1).pack(value) != content:
+    if not _is_shortest(value, content):
         _unpack(content, _refuse_twice)
         raise CorruptError("a value is not in the shortest msgpack encoding")
     return value
@@ -317,6 +320,37 @@ def _unpack(content: bytes, pairs_hook: Callable[[list[tuple[str, Plain]]], Plai
     except (ValueError, TypeError) as exc:
         raise CorruptError(f"not one msgpack value ({exc})") from exc
     return value
+
+
+def _is_shortest(value: Plain, content: bytes) -> bool:
+    """Whether `content` is what `value` becomes when it is packed."""
+    if len(content) <= _LONG:
+        packed: bytes = msgpack.Packer(buf_size=len(content) + 1).pack(value)
+        return packed == content
+    at = 0
+    for part in _packed(value, msgpack.Packer()):
+        if not content.startswith(part, at):
+            return False
+        at += len(part)
+    return at == len(content)
+
+
+def _packed(value: Plain, packer: msgpack.Packer) -> Iterator[bytes]:
+    """Yield the encoding of a value in parts. A byte string is one of them as it is, however long."""
+    if isinstance(value, dict):
+        yield packer.pack_map_header(len(value))
+        for key, item in value.items():
+            yield packer.pack(key)
+            yield from _packed(item, packer)
+    elif isinstance(value, list):
+        yield packer.pack_array_header(len(value))
+        for item in value:
+            yield from _packed(item, packer)
+    elif isinstance(value, bytes):
+        yield byte_string_head(len(value))
+        yield value
+    else:
+        yield packer.pack(value)
 
 
 def _refuse_twice(pairs: list[tuple[str, Plain]]) -> Plain:

@@ -1,13 +1,13 @@
-"""What is in a snapshot, as plain data that JSON can hold; no device's class is needed.
+"""What is in a snapshot, as mappings, lists and iterators of plain values; no device's class is needed.
 
-JSON has no bytes, no NaN and no infinity: bytes become `{"hex": "00ff"}`, such floats `{"float": "nan"}`.
+A section is read when its item is asked for, so that what is made of a whole snapshot (`chkpt.cli.json_text`) takes the
+memory of its largest section.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeAlias
+from typing import Generic, TypeVar
 
 from chkpt.context import MAX_PIECE_SIZE, Blob, Context, Value
 from chkpt.errors import NotFoundError, UsageError
@@ -16,19 +16,18 @@ from chkpt.snapshot.layout import DEVICES, Path, blob_name
 from chkpt.snapshot.reader import Reader, StoredBlob
 from chkpt.snapshot.section import encode_section
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""What JSON can hold."""
+T = TypeVar("T")
 
 
-def overview(reader: Reader) -> dict[str, Json]:
+def overview(reader: Reader) -> dict[str, object]:
     """Return what trailer, index and header say: the machine, every section, every blob. No section is read."""
     return {
         "snapshot": reader.name,
         "size": reader.size,
         "format": reader.format,
         "digest": reader.root_digest.hex(),
-        "header": json_value(reader.header),
-        "contexts": [
+        "header": reader.header,
+        "contexts": (
             {
                 "path": "/".join(entry.path),
                 "type": entry.type,
@@ -39,36 +38,55 @@ def overview(reader: Reader) -> dict[str, Json]:
                 "digest": entry.digest.hex(),
             }
             for entry in reader.sections
-        ],
-        "blobs": [{"path": "/".join(blob.path), "tag": blob.tag, **json_blob(blob)} for blob in reader.blobs],
+        ),
+        "blobs": ({"path": "/".join(blob.path), "tag": blob.tag, **json_blob(blob)} for blob in reader.blobs),
     }
 
 
-def json_found(found: "Found") -> dict[str, Json]:
+def json_found(found: "Found") -> dict[str, object]:
     """Return a context, a blob's sizes or a tag's value, with the path to it."""
-    place: dict[str, Json] = {"path": "/".join(found.path)}
+    place: dict[str, object] = {"path": "/".join(found.path)}
     if isinstance(found.content, Context):
         return place | json_context(found.content)
     place["tag"] = found.tag
     if isinstance(found.content, StoredBlob):
         return place | json_blob(found.content)
-    return place | {"value": json_value(found.content)}
+    return place | {"value": found.content}
 
 
-def json_context(context: Context) -> dict[str, Json]:
+def json_context(context: Context) -> dict[str, object]:
     """Return a context, whole, with all contexts in it; of a blob only its sizes."""
     return {
         "type": context.type,
         "version": context.version,
-        "values": {tag: json_value(value) for tag, value in context.values.items()},
-        "blobs": {tag: json_blob(blob) for tag, blob in context.blobs.items()},
-        "contexts": {name: json_context(child) for name, child in context.contexts.items()},
+        "values": context.values,
+        "blobs": _Each(context.blobs, json_blob),
+        "contexts": _Each(context.contexts, json_context),
     }
 
 
-def json_blob(blob: Blob) -> dict[str, Json]:
+class _Each(Mapping[str, dict[str, object]], Generic[T]):
+    """What a function returns of each item of a mapping, called when the item is asked for."""
+
+    __slots__ = ("_items", "_shown")
+
+    def __init__(self, items: Mapping[str, T], shown: Callable[[T], dict[str, object]]) -> None:
+        self._items = items
+        self._shown = shown
+
+    def __getitem__(self, name: str) -> dict[str, object]:
+        return self._shown(self._items[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def json_blob(blob: Blob) -> dict[str, object]:
     """Return the sizes of a blob: its own, and for one in a file how many pieces it holds and what they take there."""
-    sizes: dict[str, Json] = {
+    sizes: dict[str, object] = {
         "size": blob.size,
         "piece_size": blob.piece_size,
         "pieces": -(-blob.size // blob.piece_size),
@@ -76,21 +94,6 @@ def json_blob(blob: Blob) -> dict[str, Json]:
     if isinstance(blob, StoredBlob):
         sizes |= {"held": blob.held, "stored": blob.stored_size}
     return sizes
-
-
-def json_value(value: Value) -> Json:
-    """Return a tag's value as JSON has it."""
-    if isinstance(value, list):  # first, as it is quick to ask
-        return [json_value(item) for item in value]
-    if isinstance(value, bytes):
-        return {"hex": value.hex()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {key: json_value(item) for key, item in value.items()}
-    return [json_value(item) for item in value]
 
 
 # -- bytes as they are ------------------------------------------------------------------------------------------------
@@ -212,6 +215,22 @@ def _split(path: Path, context: Context, step: str) -> list[tuple[Path, Context,
     name, _, tag = step.rpartition(".")
     child = context.contexts.get(name)
     return [] if child is None else [((*path, name), child, tag)]
+
+
+def read_all(found: Found) -> None:
+    """Read each section of what was found, and let it go.
+
+    Raises:
+        RefusedError: a section is not what was written, or holds more than chkpt writes.
+        StorageError: the file cannot be read.
+    """
+    if isinstance(found.content, Context):
+        _read_contexts(found.content)
+
+
+def _read_contexts(context: Context) -> None:
+    for name in context.contexts:  # by name, so that one is let go before the next is read
+        _read_contexts(context.contexts[name])
 
 
 def _nothing(reader: Reader, path: Path, context: Context, step: str) -> str:

@@ -404,6 +404,13 @@ class StoredBlob:
                 previous, piece = number, next(contents)
             yield index, piece
 
+    def held_piece(self, at: int) -> tuple[int, memoryview]:
+        """Return `(index, content)` of the piece that stands after `at` others that are not all zero.
+
+        Raises as `pieces` does.
+        """
+        return self.entry.indexes[at], self._read(self.entry.numbers[at])
+
     def verify(self, read: int = 0) -> Iterator[int]:
         """Read and check the pieces that no earlier blob has: those from number `read` on. Yield the size of each.
 

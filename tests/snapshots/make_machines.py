@@ -17,13 +17,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from chkpt.cli.json_text import json_text
 from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.machine.config import parse, without_host
 from chkpt.machine.parts import PARTS
 from chkpt.manager import installed_device_types
 from chkpt.snapshot import Reader, dumps
-from chkpt.snapshot.describe import Json, json_context
+from chkpt.snapshot.describe import json_context
 from chkpt.state import declared
 from tests.support.images import bzimage
 
@@ -148,10 +149,10 @@ def looked_at(machine: Machine) -> list[int]:
     return [machine.ports.inb(port) for port in LOOKED_AT]
 
 
-def recorded(path: Path) -> dict[str, Json]:
+def recorded(path: Path) -> dict[str, object]:
     """Return what is in a file: its digest, every context, and the digests of every blob's pieces."""
     with Reader.open(path) as reader:
-        return {
+        content = {
             "digest": reader.root_digest.hex(),
             "contexts": {name: json_context(context) for name, context in reader.checkpoint().contexts.items()},
             "blobs": [
@@ -159,6 +160,8 @@ def recorded(path: Path) -> dict[str, Json]:
                 for blob in reader.blobs
             ],
         }
+        found: dict[str, object] = json.loads("".join(json_text(content)))
+        return found
 
 
 def fingerprints() -> dict[str, tuple[int, str]]:

@@ -116,3 +116,16 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
         st.dictionaries(text.filter(lambda key: key not in {"generator", "created", "chkpt"}), values, max_size=3)
     )
     return Checkpoint(header, roots)
+
+
+def sparse(content: bytes, piece_size: int) -> SparseBlob:
+    """Return a blob that holds the pieces of `content` that are not all zero."""
+    starts = range(0, len(content), piece_size)
+    pieces = {index: content[start : start + piece_size] for index, start in enumerate(starts)}
+    return SparseBlob(len(content), piece_size, {index: piece for index, piece in pieces.items() if any(piece)})
+
+
+def blob_contents() -> st.SearchStrategy[bytes]:
+    """Content with long equal runs, so that zero pieces and single changed bytes occur."""
+    runs = st.tuples(st.sampled_from([0, 0, 0, 1, 2]), st.integers(1, 40))
+    return st.lists(runs, max_size=8).map(lambda pairs: b"".join(bytes([byte]) * count for byte, count in pairs))

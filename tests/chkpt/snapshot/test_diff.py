@@ -1,7 +1,6 @@
 """What differs between two checkpoints is found, all of it and nothing else."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,9 +8,9 @@ from hypothesis import strategies as st
 
 from chkpt.context import Checkpoint, Context, SparseBlob, Value, blob_bytes
 from chkpt.errors import CorruptError
-from chkpt.snapshot import Reader, diff, dumps, loads
-from chkpt.snapshot.diff import ABSENT, GAP, BlobChange, Diff, TagChange, TypeChange, changed_ranges, compare
-from tests.support.checkpoints import checkpoints, small
+from chkpt.snapshot import Reader, dumps, loads
+from chkpt.snapshot.diff import ABSENT, BlobChange, Diff, TagChange, TypeChange, compare
+from tests.support.checkpoints import blob_contents, checkpoints, small, sparse
 
 
 def one(context: Context) -> Checkpoint:
@@ -136,36 +135,6 @@ def test_a_value_that_became_a_blob_is_a_tag_gone_and_a_blob_new() -> None:
 # -- blobs ------------------------------------------------------------------------------------------------------------
 
 
-def sparse(content: bytes, piece_size: int) -> SparseBlob:
-    """Return a blob that holds the pieces of `content` that are not all zero."""
-    starts = range(0, len(content), piece_size)
-    pieces = {index: content[start : start + piece_size] for index, start in enumerate(starts)}
-    return SparseBlob(len(content), piece_size, {index: piece for index, piece in pieces.items() if any(piece)})
-
-
-def blob_contents() -> st.SearchStrategy[bytes]:
-    """Content with long equal runs, so that zero pieces and single changed bytes occur."""
-    runs = st.tuples(st.sampled_from([0, 0, 0, 1, 2]), st.integers(1, 40))
-    return st.lists(runs, max_size=8).map(lambda pairs: b"".join(bytes([byte]) * count for byte, count in pairs))
-
-
-@given(blob_contents(), blob_contents(), st.integers(1, 70), st.integers(1, 70))
-def test_the_ranges_hold_every_byte_that_differs(old: bytes, new: bytes, old_size: int, new_size: int) -> None:
-    ranges = changed_ranges(sparse(old, old_size), sparse(new, new_size))
-    size = max(len(old), len(new))
-    inside = {at for first, end in ranges for at in range(first, end)}
-    for at in range(size):
-        if old[at : at + 1] != new[at : at + 1]:
-            assert at in inside
-    ends = [-GAP]
-    for first, end in ranges:
-        assert first - ends[-1] >= GAP, "ranges closer than GAP are one"
-        assert old[first : first + 1] != new[first : first + 1]
-        assert old[end - 1 : end] != new[end - 1 : end]
-        ends.append(end)
-    assert not inside or max(inside) < size
-
-
 @given(blob_contents(), blob_contents(), st.integers(1, 70))
 def test_blobs_in_files_differ_as_those_in_memory(old: bytes, new: bytes, piece_size: int) -> None:
     here = [one(Context("", 0, {}, {"x": sparse(content, piece_size)})) for content in (old, new)]
@@ -173,67 +142,10 @@ def test_blobs_in_files_differ_as_those_in_memory(old: bytes, new: bytes, piece_
     assert compare(*there) == compare(*here)
 
 
-def test_blobs_in_pieces_of_two_sizes_are_compared_by_the_larger_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the smaller ones a file with pieces of one byte took minutes."""
-    compared: list[int] = []
-
-    def changed_bytes(old: bytes, _new: bytes) -> Iterator[tuple[int, int]]:
-        compared.append(len(old))
-        return iter(())
-
-    monkeypatch.setattr(diff, "changed_bytes", changed_bytes)
-    assert changed_ranges(sparse(bytes(range(200)), 1), sparse(bytes(range(1, 201)), 100)) == ()
-    assert compared == [100, 100]
-
-
-def test_fewer_equal_bytes_than_the_gap_are_bridged() -> None:
-    def changed(distance: int) -> tuple[tuple[int, int], ...]:
-        new = bytearray(100)
-        new[10] = new[11 + distance] = 1
-        return changed_ranges(sparse(bytes(100), 50), sparse(bytes(new), 50))
-
-    assert changed(GAP - 1) == ((10, 11 + GAP),)
-    assert changed(GAP) == ((10, 11), (11 + GAP, 12 + GAP))
-
-
-def test_ranges_go_on_over_the_ends_of_pieces() -> None:
-    new = bytes(60) + b"x" * 80 + bytes(60)
-    assert changed_ranges(sparse(bytes(200), 64), sparse(new, 64)) == ((60, 140),)
-
-
-def test_what_only_the_longer_blob_has_is_one_range() -> None:
-    assert changed_ranges(sparse(bytes(100), 10), sparse(bytes(30), 10)) == ((30, 100),)
-    assert changed_ranges(sparse(b"", 10), sparse(bytes(3), 10)) == ((0, 3),)
-    assert changed_ranges(sparse(b"a" * 30, 10), sparse(b"a" * 29 + b"b" * 20, 10)) == ((29, 49),)
-
-
 def test_a_blob_that_is_new_or_gone_has_no_ranges() -> None:
     with_blob = one(Context("", 0, {}, {"x": SparseBlob(5, 5)}))
     assert compare(one(Context()), with_blob).blobs == (BlobChange(("a",), "x", None, 5),)
     assert compare(with_blob, one(Context())).blobs == (BlobChange(("a",), "x", 5, None),)
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A blob of a file whose pieces cannot be read, only their digests."""
-
-    size: int
-    piece_size: int
-    known: dict[int, bytes]
-
-    def digests(self) -> Iterator[tuple[int, bytes]]:
-        yield from self.known.items()
-
-    def pieces(self) -> Iterator[tuple[int, bytes]]:
-        raise CorruptError("not to be read")
-
-
-def test_blobs_of_equal_digests_are_not_read() -> None:
-    assert changed_ranges(Unreadable(9, 3, {0: b"d"}), Unreadable(9, 3, {0: b"d"})) == ()
-    with pytest.raises(CorruptError):
-        changed_ranges(Unreadable(9, 3, {0: b"d"}), Unreadable(9, 3, {1: b"d"}))
-    with pytest.raises(CorruptError):
-        changed_ranges(Unreadable(9, 3, {0: b"d"}), SparseBlob(9, 3, {0: b"abc"}))
 
 
 def test_what_is_not_what_was_written_is_refused() -> None:

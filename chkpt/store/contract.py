@@ -1,7 +1,7 @@
 """The contract of a store: named snapshots, each whole, none ever changed.
 
 The shape is restic's backend interface: few operations, each with its promise spelled out, and one suite of tests that
-every store inherits (`tests/store_contract.py`).
+every store inherits (`chkpt.testing.StoreContract`).
 """
 
 from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.manager.names import pack_names
 from chkpt.snapshot import dumps, loads
-from tests.contract import plain_checkpoint
+from chkpt.testing import plain_checkpoint
 from tests.support.rig import rig, saved
 
 DEVICES: Mapping[str, Mapping[str, object]] = {

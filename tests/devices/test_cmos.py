@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from chkpt.errors import ConfigError, StateError
 from chkpt.machine import Machine
+from chkpt.testing import DeviceContract
 from devices.cmos import Cmos, CmosState
-from tests.contract import DeviceContract
 from tests.support.rig import rig, saved
 
 TABLE = {"type": "cmos"}

@@ -5,9 +5,9 @@ from typing import cast
 import pytest
 
 from chkpt.machine import Machine
+from chkpt.testing import DeviceContract
 from devices.backends.char import Memory, MemoryConfig
 from devices.debugcon import ROOM, Debugcon
-from tests.contract import DeviceContract
 from tests.support.rig import rig, saved
 
 TABLE = {"type": "debugcon"}

@@ -1,7 +1,7 @@
 """The DMA page registers: latches."""
 
 from chkpt.machine import Machine
-from tests.contract import DeviceContract
+from chkpt.testing import DeviceContract
 from tests.support.rig import rig
 
 TABLE = {"type": "dma_page"}

@@ -7,8 +7,8 @@ import pytest
 
 from chkpt.errors import StateError
 from chkpt.machine import Machine
+from chkpt.testing import DeviceContract
 from devices.i8042 import I8042, I8042State, KeyboardState, Source
-from tests.contract import DeviceContract
 from tests.support.rig import rig, saved
 
 TABLE = {"type": "i8042"}

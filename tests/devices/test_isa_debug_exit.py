@@ -3,7 +3,7 @@
 import pytest
 
 from chkpt.machine import Machine
-from tests.contract import DeviceContract, plain_checkpoint
+from chkpt.testing import DeviceContract, plain_checkpoint
 from tests.support.rig import rig, saved
 
 TABLE = {"type": "isa_debug_exit"}

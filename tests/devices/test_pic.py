@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from chkpt.errors import ConfigError, ConflictError, StateError
 from chkpt.machine import Machine
+from chkpt.testing import DeviceContract
 from devices.pic import Awaited, ChipState, EdgeRequest, PicState
-from tests.contract import DeviceContract
 from tests.support.pic_bench import (
     AEOI,
     CLEAR_ROTATE_IN_AEOI,

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from chkpt.errors import StateError
 from chkpt.machine import Machine
+from chkpt.testing import DeviceContract
 from devices.pit import PitState
 from devices.pit_counter import Phase
-from tests.contract import DeviceContract
 from tests.support.pit_bench import CONTROL, HZ, PORT_B, SECOND, Bench, ns
 from tests.support.rig import rig, saved
 

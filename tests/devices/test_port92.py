@@ -3,7 +3,7 @@
 import pytest
 
 from chkpt.machine import Machine
-from tests.contract import DeviceContract
+from chkpt.testing import DeviceContract
 from tests.support.rig import rig
 
 TABLE = {"type": "port92"}

@@ -11,9 +11,9 @@ from chkpt.context import Checkpoint
 from chkpt.device import LineError, ModemLine
 from chkpt.errors import StateError
 from chkpt.machine import Machine
+from chkpt.testing import DeviceContract
 from devices.serial import Serial
 from devices.serial_registers import SerialState
-from tests.contract import DeviceContract
 from tests.devices.serial_bench import (
     BI,
     BREAK,

@@ -6,9 +6,9 @@ from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.manager import DeviceTypes
+from chkpt.testing import DeviceContract
 from devices.pic import PIC
 from examples.scratchpad import SCRATCHPAD
-from tests.contract import DeviceContract
 
 ROOT = Path(__file__).parents[2]
 

@@ -98,7 +98,7 @@ def output(machine: Machine) -> bytes:
 
 def everything(machine: Machine) -> dict[str, Any]:
     """Return all that is saved of a machine."""
-    from tests.contract import plain_checkpoint  # which imports pytest: not for a process that only goes on
+    from chkpt.testing import plain_checkpoint  # which imports pytest: not for a process that only goes on
 
     return plain_checkpoint(saved(machine))
 

@@ -28,7 +28,7 @@ from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.manager import BackendTypes, LoadReport, Skip
 from chkpt.state import unpack_schemas
-from tests.contract import plain_checkpoint
+from chkpt.testing import plain_checkpoint
 from tests.support.rig import saved
 from tests.support.small import CellState, Closable, ControllerConfig, Disk, Line, Panel, cell, machine, types
 

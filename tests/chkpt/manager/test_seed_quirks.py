@@ -28,7 +28,7 @@ from chkpt.errors import (
 from chkpt.machine import Machine
 from chkpt.manager import DeviceManager, DeviceTypes, Resource, Skip
 from chkpt.manager.names import pack_names, unpack_names
-from tests.contract import plain_checkpoint
+from chkpt.testing import plain_checkpoint
 from tests.support.rig import saved
 from tests.support.small import (
     CELL,

@@ -22,7 +22,7 @@ from chkpt.errors import (
 from chkpt.machine import Machine
 from chkpt.manager import LoadReport, SaveReport, Skip
 from chkpt.manager.names import pack_names
-from tests.contract import plain_checkpoint
+from chkpt.testing import plain_checkpoint
 from tests.support.rig import saved
 from tests.support.small import CellState, WholeCell, cell, machine
 

@@ -23,7 +23,8 @@ from chkpt.snapshot import Reader, Summary, Writable, dump, dumps
 from chkpt.store.files import AHEAD, Leavings, make_directory, new_file, write_file
 from chkpt.store.local import LocalStore
 from chkpt.store.replacing import publishing
-from tests.store_contract import RACERS, StoreContract, checkpoint
+from chkpt.testing import StoreContract
+from chkpt.testing.store import RACERS, checkpoint
 from tests.support.descriptors import none_left
 
 ROOT = Path(__file__).parents[3]
@@ -445,7 +446,7 @@ def test_a_full_disk_leaves_no_file_behind(tmp_path: Path) -> None:
         import os, resource, signal, sys
         from chkpt.errors import StorageError
         from chkpt.store.local import LocalStore
-        from tests.store_contract import checkpoint
+        from chkpt.testing.store import checkpoint
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         LocalStore(sys.argv[1]).create("small", checkpoint(size=10))
@@ -511,7 +512,7 @@ RACER = """
     import sys
     from chkpt.errors import ExistsError
     from chkpt.store.local import LocalStore
-    from tests.store_contract import checkpoint
+    from chkpt.testing.store import checkpoint
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(20):

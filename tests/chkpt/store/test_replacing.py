@@ -13,7 +13,7 @@ from chkpt.errors import ExistsError, StorageError
 from chkpt.snapshot import dumps
 from chkpt.store import LocalStore
 from chkpt.store.replacing import publishing
-from tests.store_contract import checkpoint
+from chkpt.testing.store import checkpoint
 
 OLD, NEW, SIGNED = dumps(checkpoint("old")), dumps(checkpoint("new")), b"signatures of the old one"
 

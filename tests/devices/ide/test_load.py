@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chkpt.errors import CorruptError, StateError
 from chkpt.machine import Machine
 from chkpt.state import from_context, to_context
+from chkpt.testing import DeviceContract
 from devices.backends.block import ScratchConfig, open_scratch
 from devices.ide import (
     AtapiState,
@@ -23,7 +24,6 @@ from devices.ide import (
     PowerMode,
     TransferKind,
 )
-from tests.contract import DeviceContract
 from tests.support.ide_bench import (
     CD_SECTORS,
     COMMAND,

@@ -1,52 +1,58 @@
-"""What every device must keep to. A device's tests inherit `DeviceContract` and say how to make and stir it."""
+"""What every device must keep to."""
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from chkpt.context import Checkpoint, Context, Value, blob_bytes
+from chkpt.context import Checkpoint, Context, Value
+from chkpt.device import DeviceType
 from chkpt.errors import LoadError, StateError
 from chkpt.machine import Machine
+from chkpt.machine.config import parse
+from chkpt.manager import DeviceTypes, installed_device_types
 from chkpt.state import from_context, to_context
-from tests.support.rig import rig, saved
-
-
-def plain(context: Context) -> dict[str, Any]:
-    """Return a context as plain values that can be compared."""
-    values: dict[str, Any] = {tag: _plain_value(value) for tag, value in context.values.items()}
-    values |= {tag: blob_bytes(blob) for tag, blob in context.blobs.items()}
-    return values | {f"{name}/": plain(child) for name, child in context.contexts.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def plain_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return all contexts of a checkpoint as plain values."""
-    return {name: plain(context) for name, context in checkpoint.contexts.items()}
+from chkpt.state.layout import layout_of
+from chkpt.testing.values import plain_checkpoint
 
 
 class DeviceContract:
-    """Tests that every device passes. `table` and `stir` say which device and what to do with it."""
+    """Test what every device must keep to: a subclass, whose name begins with `Test`, inherits the tests.
+
+    It sets `table` and defines `stir`. Types that no entry point makes known stand in `types`. A device that needs more
+    of a machine than other devices beside it gets it from a `machine` of its own.
+    """
 
     table: Mapping[str, object]
-    others: Iterable[Mapping[str, object]] = ({"type": "pic"},)  # what it needs beside it
+    """The device as a machine's description has it, without a backend: `{"type": "scratchpad", "port": 0x2E0}`."""
+
+    others: Iterable[Mapping[str, object]] = ({"type": "pic"},)
+    """The devices that it needs beside it."""
+
+    types: Iterable[DeviceType[Any, Any]] = ()
+    """Device types beside the installed ones, or in place of those of the same names."""
 
     @abstractmethod
     def stir(self, machine: Machine) -> None:
-        """Bring the device into a state far from its reset state."""
+        """Bring the device into a state far from its reset state, in the same way every time."""
 
     def machine(self) -> Machine:
+        """Build a machine with the device in it; two machines that it builds are alike."""
+        types = {each.name: each for each in (*installed_device_types(), *self.types)}
         others = [other for other in self.others if other["type"] != self.table["type"]]
-        return rig(*others, self.table)
+        config = parse({"name": "contract", "device": [*others, self.table]})
+        return Machine(config, device_types=DeviceTypes("device type", types.values()))
 
     @property
     def name(self) -> str:
+        """The name of the device in its machine."""
         return str(self.table.get("name", self.table["type"]))
+
+    def times(self, machine: Machine) -> frozenset[str]:
+        """Return the tags of the device's state that are times."""
+        return frozenset(times_of(machine.devices.entry(self.name).type.state))
 
     def test_save_is_a_pure_read(self) -> None:
         machine = self.machine()
@@ -90,11 +96,12 @@ class DeviceContract:
 
     def test_reset_brings_back_the_state_of_a_new_device(self) -> None:
         machine = self.machine()
+        times = self.times(machine)
         fresh = plain_checkpoint(saved(machine))["devices"][f"{self.name}/"]
         self.stir(machine)
-        machine.reset()
+        machine.reset()  # at another time than power-on
         after = plain_checkpoint(saved(machine))["devices"][f"{self.name}/"]
-        assert without_times(after) == without_times(fresh)
+        assert without(times, after) == without(times, fresh)
 
     def test_remove_gives_every_claim_back(self) -> None:
         machine = self.machine()
@@ -108,8 +115,8 @@ class DeviceContract:
     def test_every_tag_out_of_range_is_refused_and_nothing_changes(self) -> None:
         machine = self.machine()
         self.stir(machine)
-        before = plain_checkpoint(saved(machine))
-        for path, broken in broken_copies(saved(machine).contexts["devices"].contexts[self.name]):
+        times, before = self.times(machine), plain_checkpoint(saved(machine))
+        for path, broken in broken_copies(saved(machine).contexts["devices"].contexts[self.name], times):
             checkpoint = saved(machine)
             checkpoint.contexts["devices"].contexts = {
                 **checkpoint.contexts["devices"].contexts,
@@ -135,35 +142,43 @@ class DeviceContract:
         assert dataclasses.is_dataclass(state)
 
 
-def without_times(values: dict[str, Any]) -> dict[str, Any]:
-    """Return plain values without those that are times: a reset happens at another time than power-on."""
-    kept: dict[str, Any] = {}
-    for tag, value in values.items():
-        if isinstance(value, dict):
-            kept[tag] = without_times(value)
-        elif not tag.endswith(("start", "deadline", "time", "since", "at")):
-            kept[tag] = value
-    return kept
+def saved(machine: Machine) -> Checkpoint:
+    """Save a machine."""
+    checkpoint = Checkpoint()
+    machine.save(checkpoint)
+    return checkpoint
 
 
-def broken_copies(context: Context, path: str = "") -> Iterable[tuple[str, Context]]:
+def times_of(cls: type | None) -> Iterator[str]:
+    """Yield the names of the fields that are times, of a state and of the states in it."""
+    if cls is not None:
+        layout = layout_of(cls)
+        yield from (name for name, _ in layout.times)
+        for kind in layout.kinds.values():
+            yield from times_of(kind.nested)
+
+
+def without(tags: frozenset[str], values: dict[str, Any]) -> dict[str, Any]:
+    """Return plain values without those at the tags."""
+    return {
+        tag: without(tags, value) if isinstance(value, dict) else value
+        for tag, value in values.items()
+        if tag not in tags
+    }
+
+
+def broken_copies(context: Context, times: frozenset[str], path: str = "") -> Iterator[tuple[str, Context]]:
     """Yield copies of a context, each with one tag that is of the wrong kind or far out of range, or missing."""
-    for tag, value in context.values.items():
-        wrongs: tuple[Value, ...] = (1 << 63, -(1 << 62) - 1, "wrong", [[]])
+    wrongs: tuple[Value, ...] = (1 << 63, -(1 << 62) - 1, "wrong", [[]])
+    for tag in context.values:
         for wrong in wrongs:
-            changed = {**context.values, tag: wrong}
-            if isinstance(wrong, int) and is_time(tag, value):
-                continue
-            yield f"{path}.{tag}", dataclasses.replace(context, values=changed)
+            if isinstance(wrong, int) and tag in times:
+                continue  # a time may be any number of 64 bits
+            yield f"{path}.{tag}", dataclasses.replace(context, values={**context.values, tag: wrong})
         missing = {key: item for key, item in context.values.items() if key != tag}
         yield f"{path}.{tag}", dataclasses.replace(context, values=missing)
     for name, child in context.contexts.items():
-        for inner, broken in broken_copies(child, f"{path}/{name}"):
+        for inner, broken in broken_copies(child, times, f"{path}/{name}"):
             yield inner, dataclasses.replace(context, contexts={**context.contexts, name: broken})
         rest = {key: item for key, item in context.contexts.items() if key != name}
         yield f"{path}/{name}", dataclasses.replace(context, contexts=rest)
-
-
-def is_time(tag: str, value: object) -> bool:
-    """Tell whether any 64-bit number may stand at this tag: the times of a state."""
-    return (value is None or isinstance(value, int)) and tag.endswith(("start", "deadline", "time", "since", "at"))

@@ -1,8 +1,4 @@
-"""What every store must do, as a class of tests that the tests of each store inherit.
-
-A subclass supplies the fixture `store`, an empty store, `damage`, which flips a bit in the middle of a stored snapshot,
-and `encrypted`, which puts one into the store that is encrypted.
-"""
+"""What every store must do."""
 
 import threading
 from collections.abc import Callable
@@ -49,7 +45,7 @@ BAD_NAMES = [
 
 
 def checkpoint(machine: str = "m", size: int = 1000) -> Checkpoint:
-    """A checkpoint with something in it to be damaged; `machine` tells one from another."""
+    """Return a checkpoint with something in it to be damaged; `machine` tells one from another."""
     content = bytes(n * 7 % 251 + 1 for n in range(size))
     return Checkpoint(
         {"created": "2026-11-23T09:04:12Z", "machine": machine},
@@ -58,18 +54,26 @@ def checkpoint(machine: str = "m", size: int = 1000) -> Checkpoint:
 
 
 class StoreContract:
-    """Inherit this, and supply the three fixtures."""
+    """Test what every store must do: a subclass, whose name begins with `Test`, inherits the tests.
+
+    It supplies three fixtures: `store`, an empty store; `damage`, a function that flips a bit in the middle of the
+    snapshot of a name; `encrypted`, a function that puts an encrypted snapshot of a name into the store. A store that
+    takes no encrypted snapshots calls `pytest.skip` in the last.
+    """
 
     @pytest.fixture
     def store(self) -> Store:
+        """Return an empty store."""
         raise AssertionError("the subclass supplies the store")
 
     @pytest.fixture
     def damage(self, store: Store) -> Callable[[str], None]:
+        """Return what flips a bit in the middle of a stored snapshot."""
         raise AssertionError("the subclass supplies what damages a snapshot")
 
     @pytest.fixture
     def encrypted(self, store: Store) -> Callable[[str], None]:
+        """Return what puts an encrypted snapshot into the store."""
         raise AssertionError("the subclass supplies what puts an encrypted snapshot into the store")
 
     # -- to create and to open ----------------------------------------------------------------------------------------

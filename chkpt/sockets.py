@@ -120,7 +120,7 @@ def listen(path: Path, backlog: int = 16) -> Listener:
     try:
         listener = Listener()
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
     bound = False
     try:
         os.fchmod(listener.fileno(), 0o600)  # before bind, so that it is never open to others (unix(7))
@@ -134,7 +134,7 @@ def listen(path: Path, backlog: int = 16) -> Listener:
         listener.close()
         if bound:
             path.unlink(missing_ok=True)
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
     return listener
 
 

@@ -27,7 +27,7 @@ def keygen(
     from chkpt.seal import generate_identity, generate_key
 
     if file.name in {"", ".", ".."} or file.is_dir():
-        raise UsageError(f"{file}: this is a directory; name a file")
+        raise UsageError("this is a directory; name a file", where=str(file))
     if age:
         who, public = generate_identity(file, force=force)
     else:

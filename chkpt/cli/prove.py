@@ -141,9 +141,9 @@ def _imported(what: str) -> "DeviceType[Any, Any]":
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as exc:
-        raise NotFoundError(f"{what}: {exc}") from exc
+        raise NotFoundError(str(exc), where=what) from exc
     except Exception as exc:
-        raise ConfigError(f"{what}: the module cannot be imported: {exc!r}") from exc
+        raise ConfigError(f"the module cannot be imported: {exc!r}", where=what) from exc
     if not isinstance(found, DeviceType):
         raise UsageError(f"{what} is a {type(found).__name__}, not a DeviceType")
     return found
@@ -157,13 +157,13 @@ def _replay(what: str | None, path: Path, *, as_json: bool) -> None:
     try:
         text = read_regular(path, MAX_TRANSCRIPT, pipe=True).decode()
     except FileNotFoundError:
-        raise NotFoundError(f"{path}: there is no such transcript") from None
+        raise NotFoundError("there is no such transcript", where=str(path)) from None
     except TooLongError as exc:
-        raise UsageError(f"{path}: not a transcript: {exc.strerror}") from exc
+        raise UsageError(f"not a transcript: {exc.strerror}", where=str(path)) from exc
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+        raise StorageError(str(exc.strerror), where=str(path)) from exc
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{path}: not a transcript: {exc}") from exc
+        raise UsageError(f"not a transcript: {exc}", where=str(path)) from exc
     (setup, *_) = _setups(what) if what is not None else _setups_of(machine_of(text, str(path)))
     if what is not None:
         setup = dataclasses.replace(setup, config=machine_of(text, str(path)))
@@ -190,7 +190,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, "utf-8")
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+        raise StorageError(str(exc.strerror), where=str(path)) from exc
 
 
 @contextmanager

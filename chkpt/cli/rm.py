@@ -43,7 +43,7 @@ def rm(
 def _check(path: Path) -> None:
     """Raise where there is nothing at `path` that may be removed."""
     if not os.path.lexists(path):
-        raise NotFoundError(f"{path}: there is no such snapshot; nothing has been removed")
+        raise NotFoundError("there is no such snapshot; nothing has been removed", where=str(path))
     if path.is_dir() and not path.is_symlink():
         raise UsageError(f"{path} is a directory, no snapshot; nothing has been removed")
     if not path.name.endswith((SUFFIX, ENCRYPTED)):
@@ -60,4 +60,4 @@ def _remove(path: Path, others: Sequence[Path]) -> None:
         remove_snapshot(path)
     except OSError as exc:
         left = f"; not removed either: {', '.join(map(str, others))}" if others else ""
-        raise StorageError(f"{path}: {exc.strerror}{left}") from exc
+        raise StorageError(f"{exc.strerror}{left}", where=str(path)) from exc

@@ -243,21 +243,21 @@ def _connect(path: Path) -> _Stream:
     try:
         return _of(sockets.connect(path, CONNECT_SECONDS))
     except OSError as exc:
-        raise StorageError(f"{path}: no client listens there: {exc.strerror or exc}") from exc
+        raise StorageError(f"no client listens there: {exc.strerror or exc}", where=str(path)) from exc
 
 
 def _listen(path: Path) -> sockets.Listener:
     """Return a socket that listens at `path`. A file that nobody listens at any more is replaced."""
     if sockets.answers(path):
-        raise StorageError(f"{path}: somebody listens there already; choose another path")
+        raise StorageError("somebody listens there already; choose another path", where=str(path))
     try:
         found = path.lstat().st_mode
     except FileNotFoundError:
         pass
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
     else:
         if not stat.S_ISSOCK(found):
-            raise StorageError(f"{path}: is no socket; choose another path")
+            raise StorageError("is no socket; choose another path", where=str(path))
         path.unlink(missing_ok=True)
     return sockets.listen(path, 1)

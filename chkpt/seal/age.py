@@ -140,21 +140,21 @@ def _check_header(source: Source) -> None:
     begin = bytes(source.read(0, min(source.size, MAX_HEADER)))
     end = begin.find(b"\n---")
     if end < 0 and source.size > MAX_HEADER:
-        raise LimitError(f"{source.name}: encrypted, and its header has no end in {MAX_HEADER} bytes, the limit")
+        raise LimitError(f"encrypted, and its header has no end in {MAX_HEADER} bytes, the limit", where=source.name)
     stanzas = begin.count(b"\n->", 0, len(begin) if end < 0 else end)
     if stanzas > MAX_RECIPIENTS:
-        raise LimitError(f"{source.name}: encrypted for {stanzas} recipients; the limit is {MAX_RECIPIENTS}")
+        raise LimitError(f"encrypted for {stanzas} recipients; the limit is {MAX_RECIPIENTS}", where=source.name)
 
 
 def _refusal(exc: Exception, name: str, identity: Path) -> RefusedError:
     """Return what to tell of an error of pyrage, which has a class for none of them and a text for each."""
     if isinstance(exc, MemoryError):
-        return RefusedError(f"{name}: not enough memory to hold it while it is read")
+        return RefusedError("not enough memory to hold it while it is read", where=name)
     if "No matching keys" in str(exc):
-        return SealedError(f"{name}: encrypted, and not for the identity in {identity}; or its header is damaged")
+        return SealedError(f"encrypted, and not for the identity in {identity}; or its header is damaged", where=name)
     if "xcessive work" in str(exc):
-        return SealedError(f"{name}: encrypted with a passphrase; use age to decrypt it")
-    return CorruptError(f"{name}: encrypted, and cut short or changed since ({exc}); restore it from a copy")
+        return SealedError("encrypted with a passphrase; use age to decrypt it", where=name)
+    return CorruptError(f"encrypted, and cut short or changed since ({exc}); restore it from a copy", where=name)
 
 
 class _Writer:
@@ -203,7 +203,7 @@ def _lines(data: bytes, name: str) -> list[str]:
     try:
         text = data.decode()
     except UnicodeDecodeError as exc:
-        raise KeyFileError(f"{name}: not text, and so no file of keys") from exc
+        raise KeyFileError("not text, and so no file of keys", where=name) from exc
     lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -234,7 +234,7 @@ def _identities(path: Path) -> list[Identity]:
             return [ssh.Identity.from_buffer(data)]
         identities = [x25519.Identity.from_str(line) for line in _lines(data, str(path))]
     except IdentityError as exc:
-        raise KeyFileError(f"{path}: not an identity that chkpt can use, of age or SSH ({exc})") from exc
+        raise KeyFileError(f"not an identity that chkpt can use, of age or SSH ({exc})", where=str(path)) from exc
     if not identities:
-        raise KeyFileError(f"{path}: no identity in it")
+        raise KeyFileError("no identity in it", where=str(path))
     return identities

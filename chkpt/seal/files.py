@@ -45,13 +45,13 @@ def _read(path: Path, *, secret: bool) -> bytes:
         finally:
             os.close(file)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"{path}: there is no such key file") from None
+        raise NotFoundError("there is no such key file", where=str(path)) from None
     except (NotRegularError, IsADirectoryError) as exc:
-        raise KeyFileError(f"{path}: not a regular file") from exc
+        raise KeyFileError("not a regular file", where=str(path)) from exc
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
     if len(data) > MAX_KEY_FILE:
-        raise KeyFileError(f"{path}: longer than any file of keys ({MAX_KEY_FILE} bytes)")
+        raise KeyFileError(f"longer than any file of keys ({MAX_KEY_FILE} bytes)", where=str(path))
     return data
 
 

@@ -83,11 +83,13 @@ def secret_key(path: Path) -> "Ed25519PrivateKey":
     try:
         key = load_pem_private_key(data, None)
     except TypeError as exc:
-        raise KeyFileError(f"{path}: the key is encrypted with a passphrase, which chkpt does not ask for") from exc
+        raise KeyFileError(
+            "the key is encrypted with a passphrase, which chkpt does not ask for", where=str(path)
+        ) from exc
     except Exception as exc:  # what the library raises is not its promise: ValueError, UnsupportedAlgorithm, ...
-        raise KeyFileError(f"{path}: not a secret key in PEM, as chkpt keygen makes it") from exc
+        raise KeyFileError("not a secret key in PEM, as chkpt keygen makes it", where=str(path)) from exc
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFileError(f"{path}: not an Ed25519 key; chkpt keygen makes one")
+        raise KeyFileError("not an Ed25519 key; chkpt keygen makes one", where=str(path))
     return key
 
 
@@ -114,11 +116,11 @@ def _files(path: Path) -> list[Path]:
             return [path]
         files = sorted(each for each in path.iterdir() if each.name.endswith(PUBLIC_SUFFIX))
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
     except ValueError:  # a NUL: to read it tells
         return [path]
     if not files:
-        raise KeyFileError(f"{path}: no public key in it: their files end in {PUBLIC_SUFFIX}")
+        raise KeyFileError(f"no public key in it: their files end in {PUBLIC_SUFFIX}", where=str(path))
     return files
 
 
@@ -132,15 +134,15 @@ def _public_keys(path: Path) -> Iterator[bytes]:
     blocks = _PUBLIC.findall(data)
     if not blocks:
         what = "a secret key" if _SECRET.search(data) else "not a public key in PEM"
-        raise KeyFileError(f"{path}: {what}; the public one, which chkpt keygen puts beside it, is wanted")
+        raise KeyFileError(f"{what}; the public one, which chkpt keygen puts beside it, is wanted", where=str(path))
     for block in blocks:
         try:
             key = load_pem_public_key(block)
         except Exception as exc:  # as above
-            raise KeyFileError(f"{path}: a public key in it cannot be read ({exc})") from exc
+            raise KeyFileError(f"a public key in it cannot be read ({exc})", where=str(path)) from exc
         if not isinstance(key, Ed25519PublicKey):
-            raise KeyFileError(f"{path}: a public key in it is not an Ed25519 key")
+            raise KeyFileError("a public key in it is not an Ed25519 key", where=str(path))
         raw = key.public_bytes_raw()
         if fault := curve.fault(raw):
-            raise KeyFileError(f"{path}: the public key {raw.hex()} {fault}")
+            raise KeyFileError(f"the public key {raw.hex()} {fault}", where=str(path))
         yield raw

@@ -26,7 +26,7 @@ class Plaintext:
     def read(self, offset: int, size: int, /) -> memoryview:
         """Return a view. Raise StorageError after `close`."""
         if self._data is None:
-            raise StorageError(f"{self.name}: the snapshot has been closed")
+            raise StorageError("the snapshot has been closed", where=self.name)
         return self._data[offset : offset + size]
 
     def close(self) -> None:

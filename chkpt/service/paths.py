@@ -52,9 +52,9 @@ def check_load(path: str) -> None:
     _check_place(path, os.path.realpath(path))
     found = _look_at(path, "snapshot")
     if stat.S_ISDIR(found.st_mode):
-        raise StorageError(f"{path}: this is a directory, not a snapshot")
+        raise StorageError("this is a directory, not a snapshot", where=path)
     if not stat.S_ISREG(found.st_mode):  # before it is opened: that alone rewinds a tape, or starts a watchdog
-        raise StorageError(f"{path}: not a regular file")
+        raise StorageError("not a regular file", where=path)
 
 
 def check_medium(path: str) -> None:
@@ -70,7 +70,7 @@ def check_medium(path: str) -> None:
         return
     _check_place(path, os.path.realpath(path), "images")
     if not stat.S_ISREG(found.st_mode):  # before it is opened: that alone rewinds a tape, or starts a watchdog
-        raise StorageError(f"{path}: neither a file nor a block device; give a raw image")
+        raise StorageError("neither a file nor a block device; give a raw image", where=path)
 
 
 def _look_at(path: str, what: str) -> os.stat_result:
@@ -78,9 +78,9 @@ def _look_at(path: str, what: str) -> os.stat_result:
     try:
         return Path(path).stat()
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotFoundError(f"{path}: there is no such {what}") from exc
+        raise NotFoundError(f"there is no such {what}", where=path) from exc
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+        raise StorageError(str(exc.strerror), where=path) from exc
 
 
 def check_save(path: str, *, force: bool, own: Iterable[str] = ()) -> None:
@@ -105,21 +105,23 @@ def check_save(path: str, *, force: bool, own: Iterable[str] = ()) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}") from exc
+        raise StorageError(str(exc.strerror), where=path) from exc
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
-        raise ExistsError(f"{path}: {name} is no regular file, and is not replaced; choose another name")
+        raise ExistsError(f"{name} is no regular file, and is not replaced; choose another name", where=path)
     for other in own:
         if _is(other, found):
-            raise ExistsError(f"{path}: the machine itself uses this file, and it is not replaced; choose another name")
+            raise ExistsError(
+                "the machine itself uses this file, and it is not replaced; choose another name", where=path
+            )
 
 
 def _check_place(path: str, real: str, what: str = "snapshots") -> None:
     """Raise UsageError where the real path is in a place that has no snapshots, or `what` else is looked for."""
     for place in KERNELS_OWN:
         if _is_in(real, place) and not _is_in(real, SHARED_MEMORY):
-            raise UsageError(f"{path}: {place} is no place for {what}")
+            raise UsageError(f"{place} is no place for {what}", where=path)
     if _is_in(real, os.path.realpath(directory.root())):
-        raise UsageError(f"{path}: the directory of running machines is no place for {what}")
+        raise UsageError(f"the directory of running machines is no place for {what}", where=path)
 
 
 def _is_in(path: str, place: str) -> bool:

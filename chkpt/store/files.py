@@ -132,7 +132,9 @@ class NewFile:
         try:
             self._directory = open_directory(target.parent)
         except FileNotFoundError:
-            raise StorageError(f"{target}: the directory {target.parent} is missing, and is not made") from None
+            raise StorageError(
+                f"the directory {target.parent} is missing, and is not made", where=str(target)
+            ) from None
         try:
             _sweep(self._directory)
             self._temporary, self._file = _create(self._directory)
@@ -143,7 +145,7 @@ class NewFile:
     def write(self, data: bytes, /) -> int:
         """Append all of `data`. A snapshot of small devices is a dozen small writes, which go out as one."""
         if self._file < 0:
-            raise StorageError(f"{self._target}: written to after its writer was done")
+            raise StorageError("written to after its writer was done", where=str(self._target))
         self._is_synced = False
         self._unwritten += data
         self.size += len(data)
@@ -341,7 +343,7 @@ def clean(directory: Path) -> Leavings:
     except FileNotFoundError:
         return Leavings((), {})
     except OSError as exc:
-        raise StorageError(f"{directory}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=str(directory)) from exc
     try:
         with reporting(directory):
             names = os.listdir(opened)  # noqa: PTH208  of an open directory
@@ -467,7 +469,7 @@ def _close(file: int) -> None:
 def taken(target: Path) -> ExistsError:
     """Return what to say where there is something at `target` already."""
     if target.is_dir() and not target.is_symlink():
-        return ExistsError(f"{target}: this is a directory; choose another name")
+        return ExistsError("this is a directory; choose another name", where=str(target))
     return ExistsError(
         f"{target}: there is something of that name already; choose another name, or replace it (--force)"
     )
@@ -479,4 +481,4 @@ def reporting(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+        raise StorageError(str(exc.strerror or exc), where=str(path)) from exc

@@ -43,7 +43,7 @@ class LocalStore:
         try:
             return Reader.open(path)
         except NotFoundError:
-            raise NotFoundError(f"{self.directory}: there is no snapshot named {name!r}") from None
+            raise NotFoundError(f"there is no snapshot named {name!r}", where=str(self.directory)) from None
 
     def list(self) -> Sequence[Listing]:
         """Return all snapshots, by name; see `Store.list`."""
@@ -53,7 +53,7 @@ class LocalStore:
         except FileNotFoundError:
             return []
         except OSError as exc:
-            raise StorageError(f"{self.directory}: {exc.strerror}") from exc
+            raise StorageError(str(exc.strerror), where=str(self.directory)) from exc
         listings = []
         for name, encrypted in names:
             with suppress(NotFoundError):  # removed in between
@@ -65,7 +65,7 @@ class LocalStore:
         try:
             return Listing(name, path.stat().st_size, encrypted=True)
         except OSError:
-            raise NotFoundError(f"{path}: there is no such snapshot") from None
+            raise NotFoundError("there is no such snapshot", where=str(path)) from None
 
     def _listing(self, name: str) -> Listing:
         try:
@@ -80,7 +80,7 @@ class LocalStore:
             try:
                 return Listing(name, path.stat().st_size, problem=str(exc))
             except OSError:
-                raise NotFoundError(f"{path}: there is no such snapshot") from exc
+                raise NotFoundError("there is no such snapshot", where=str(path)) from exc
 
     def remove(self, name: str) -> None:
         """Remove a snapshot; see `Store.remove`."""
@@ -89,7 +89,7 @@ class LocalStore:
             try:
                 remove_snapshot(path)
             except (FileNotFoundError, NotADirectoryError):
-                raise NotFoundError(f"{self.directory}: there is no snapshot named {name!r}") from None
+                raise NotFoundError(f"there is no snapshot named {name!r}", where=str(self.directory)) from None
 
     def verify(self, name: str) -> None:
         """Check a snapshot; see `Store.verify`."""

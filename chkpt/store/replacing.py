@@ -72,7 +72,7 @@ def check_new(path: Path, *, force: bool) -> None:
     """Raise ExistsError if no snapshot may be saved to `path`. Worth a call before there is anything to save."""
     other = other_kind(path)
     if other is not None and os.path.lexists(other):
-        raise ExistsError(f"{other}: there is a snapshot of that name already; choose another, or chkpt rm it")
+        raise ExistsError("there is a snapshot of that name already; choose another, or chkpt rm it", where=str(other))
     if force:
         _refuse_other_file(path)
         return

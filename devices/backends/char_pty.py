@@ -121,6 +121,10 @@ def link(path: Path, terminal: str) -> None:
             path.unlink()
         path.symlink_to(terminal)
     except FileExistsError as exc:
-        raise StorageError(f"{path}: exists and is no link to a terminal; remove it or name another link") from exc
+        raise StorageError(
+            "exists and is no link to a terminal; remove it or name another link", where=str(path)
+        ) from exc
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}; name a link in a directory that this user may write") from exc
+        raise StorageError(
+            f"{exc.strerror}; name a link in a directory that this user may write", where=str(path)
+        ) from exc

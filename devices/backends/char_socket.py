@@ -247,7 +247,7 @@ def connect(config: SocketConfig) -> socket.socket:
         peer.connect(config.path)
     except OSError as exc:
         peer.close()
-        raise StorageError(f"{config.path}: {exc.strerror or exc}; is the other side listening?") from exc
+        raise StorageError(f"{exc.strerror or exc}; is the other side listening?", where=config.path) from exc
     return peer
 
 
@@ -269,7 +269,7 @@ def listen(config: SocketConfig) -> socket.socket:
         listener.listen(1)
     except OSError as exc:
         listener.close()
-        raise StorageError(f"{config.path}: {exc.strerror}; remove it or name another path") from exc
+        raise StorageError(f"{exc.strerror}; remove it or name another path", where=config.path) from exc
     return listener
 
 

@@ -138,7 +138,7 @@ def _open(path: str, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror}; name a file that this user may open") from exc
+        raise StorageError(f"{exc.strerror}; name a file that this user may open", where=path) from exc
 
 
 def open_stdio(_config: StdioConfig, source: int = 0, sink: int = 1) -> Stream:

@@ -20,6 +20,7 @@ from chkpt.errors import (
     naming,
 )
 from chkpt.machine.config import read
+from chkpt.seal.keys import secret_key
 
 CLASSES = {name: each for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, ChkptError)}
 LINE = re.compile(r"^ {4}(?P<lead>[ │├└─]*)(?P<name>[A-Za-z]+Error) +(?P<rest>.*)$", re.MULTILINE)
@@ -138,3 +139,12 @@ def test_a_faulty_state_configuration_and_file_name_the_place_as_a_field(tmp_pat
         chkpt.Reader.open(snapshot)
     assert of_snapshot.value.where.startswith(f"{snapshot}: the trailer at offset ")
     assert str(of_snapshot.value).startswith(f"{of_snapshot.value.where}: ")
+
+
+def test_a_missing_key_and_a_missing_snapshot_of_a_store_name_the_place_as_a_field(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such key file") as of_key:
+        secret_key(tmp_path / "key")
+    assert of_key.value.where == str(tmp_path / "key")
+    with pytest.raises(NotFoundError, match="no such") as of_snapshot:
+        chkpt.LocalStore(tmp_path).open("missing")
+    assert of_snapshot.value.where == str(tmp_path)

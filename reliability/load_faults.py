@@ -140,9 +140,9 @@ def parts_raise(scratch: Path, *, sample: bool) -> Row:
     del scratch, sample
     tally = Tally()
     with _pair_and_snapshot() as (here, twin, content):
-        steps: list[tuple[object, str]] = [(here.memory, "replace"), (here.irq, "changed"), (here.a20, "_tell")]
+        steps: list[tuple[object, str]] = [(here.memory, "replace"), (here.irq, "_report"), (here.a20, "_tell")]
         if here.execution is not None:
-            steps += [(here.execution, "load"), (here.execution, "resync")]
+            steps.append((here.execution, "load"))
         for number, (owner, name) in enumerate(steps):
             for error in (MemoryError, ValueError):
                 fault = f"{error.__name__} after {type(owner).__name__}.{name}"

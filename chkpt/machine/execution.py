@@ -86,7 +86,7 @@ class Execution:
         self._told: Outcome | None = None
         self.cpu: Cpu = new_cpu(model, memory, self)
         self._requests = requests
-        irq.watch(self._on_line)
+        irq.watch(self._on_line, changes_only=True)  # an interrupt that waits in a snapshot is not a new one
         a20.watch(self._on_a20)
         requests.watch(self.hurry)
 
@@ -284,10 +284,6 @@ class Execution:
         """Let the processor become the one in `state`, which has been checked."""
         self.cpu.load(state)
         self._told = None  # it may stand still for the same reason, and who has loaded it wants to know
-        self._sync = state.sync
-
-    def resync(self, state: CpuState) -> None:
-        """Take `state.sync` once more, after the lines have told their levels."""
         self._sync = state.sync
 
     def reset(self) -> None:

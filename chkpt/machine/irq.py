@@ -76,6 +76,7 @@ class IrqLines:
         self._outside_levels = 0
         self._controller: tuple[str, SetLevel, Callable[[], int]] | None = None
         self._watchers: Watchers[SetLevel] = Watchers()
+        self._change_watchers: Watchers[SetLevel] = Watchers()
         self._frozen = 0
 
     # -- what devices use ---------------------------------------------------------------------------------------------
@@ -102,6 +103,11 @@ class IrqLines:
         """Pass a wire's new level on. Called by the wire."""
         if self._frozen:
             return
+        self._report(number, level)
+        for watcher in self._change_watchers:
+            watcher(number, level)
+
+    def _report(self, number: int, level: bool) -> None:
         if self._controller is not None and number != INTR:
             self._controller[1](number, level)
         for watcher in self._watchers:
@@ -147,16 +153,16 @@ class IrqLines:
         for number in range(LINES):
             self.force(number, bool(levels >> number & 1))
 
-    def watch(self, watcher: SetLevel) -> Callable[[], None]:
-        """Tell `watcher` every new level of every wire, INTR included; return how to undo it.
+    def watch(self, watcher: SetLevel, *, changes_only: bool = False) -> Callable[[], None]:
+        """Report every new level of every wire to `watcher`, INTR included; return how to undo it.
 
-        After a load it is told the level of every wire, changed or not.
+        After a load, the level of every wire is reported, changed or not; with `changes_only` nothing is.
         """
-        return self._watchers.add(watcher)
+        return (self._change_watchers if changes_only else self._watchers).add(watcher)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Hold changes back; at the end, of the outermost where they nest, tell the level of every wire."""
+        """Hold changes back; at the end, of the outermost if they nest, report the level of every wire."""
         self._frozen += 1
         try:
             yield
@@ -164,7 +170,7 @@ class IrqLines:
             self._frozen -= 1
             if not self._frozen:
                 for number, wire in enumerate(self._wires):
-                    self.changed(number, wire._high > 0)  # as `wire.level` says, in half the time
+                    self._report(number, wire._high > 0)  # as `wire.level` says, in half the time
 
 
 def _no_line(number: int) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from chkpt.context import Checkpoint, Context, Value, owned_context
+from chkpt.context import Checkpoint, Value, owned_context
 from chkpt.device import Identifies, OfMachine
-from chkpt.errors import ChkptError, ConfigError, HalfLoadedError, RefusedError, SaveError, StateError
+from chkpt.errors import ChkptError, ConfigError, RefusedError, SaveError
 from chkpt.machine import config as machine_config
 from chkpt.machine.a20 import A20Gate
 from chkpt.machine.clock import MachineClock
@@ -18,9 +18,20 @@ from chkpt.machine.firmware import Firmware, open_firmware
 from chkpt.machine.irq import IrqLines
 from chkpt.machine.kernel import Kernel, Prepared, start
 from chkpt.machine.media import NOTHING, Exchange, Medium
-from chkpt.machine.memory import Memory, Ram, ReadyRam, ram_of
+from chkpt.machine.memory import Memory, ReadyRam, ram_of
 from chkpt.machine.msrs import MsrBus
-from chkpt.machine.parts import OPTIONAL, PARTS, ClockState, LinesState, MemoryState, Parts
+from chkpt.machine.parts import (
+    PARTS,
+    AnyPart,
+    MemoryPart,
+    PartsPlan,
+    clock_part,
+    contexts_of,
+    cpu_part,
+    firmware_part,
+    kernel_part,
+    lines_part,
+)
 from chkpt.machine.platform import MachinePlatform
 from chkpt.machine.ports import PortBus
 from chkpt.machine.requests import Requests
@@ -29,15 +40,15 @@ from chkpt.manager import (
     BackendTypes,
     DeviceManager,
     DeviceTypes,
-    LoadPlan,
     LoadReport,
     SaveReport,
+    Transaction,
     installed_backend_types,
     installed_device_types,
     refuse_strictly,
 )
 from chkpt.snapshot import check_header
-from chkpt.state import from_table, pack_schemas, to_context
+from chkpt.state import from_table, pack_schemas
 
 log = logging.getLogger("chkpt.machine")
 
@@ -85,7 +96,8 @@ class Machine:
         self.irq = IrqLines()
         self.a20 = A20Gate()
         types = installed_device_types() if device_types is None else device_types
-        self.devices = DeviceManager(MachinePlatform(self), types)
+        self._platform = MachinePlatform(self)
+        self.devices = DeviceManager(self._platform, types)
         self._backend_types = backend_types
         self._opened: list[tuple[BackendConfig, Any]] = []  # backends that wait for their device to be made
         self.half_loaded = False
@@ -274,22 +286,25 @@ class Machine:
         whole = Checkpoint()
         report = self.devices.save(whole)
         devices = whole.contexts["devices"]
-        contexts: dict[str, Context] = {"clock": to_context(ClockState(self.clock.now), "clock")}
-        if self.execution is not None:
-            contexts["cpu"] = to_context(self.execution.save(), "cpu")
-        contexts["lines"] = to_context(LinesState(self.irq.outside), "lines")
-        if self.firmware is not None:
-            contexts["firmware"] = to_context(self.firmware.state, "firmware")
-        if self.kernel is not None and self.kernel.state is not None:
-            contexts["kernel"] = to_context(self.kernel.state, "kernel")
-        ram = self.memory.blob()
-        state = MemoryState(self.memory.size, ram.copy() if copy else ram)
-        contexts["memory"] = to_context(state, "memory")
+        contexts = contexts_of(self._parts())
+        if copy:
+            contexts["memory"].blobs["ram"] = self.memory.blob().copy()
         schemas = self._schemas(contexts, report.saved)
         contexts["devices"] = owned_context(devices) if copy else devices
         checkpoint.header = self._header(schemas)
         checkpoint.contexts = contexts
         return report
+
+    def _parts(self) -> list[AnyPart]:
+        """Return the parts of this machine beside its devices, in the order in which a load makes them."""
+        return [
+            clock_part(self.clock),
+            *(() if self.execution is None else (cpu_part(self.execution),)),
+            lines_part(self.irq),
+            *(() if self.firmware is None else (firmware_part(self.firmware),)),
+            *(() if self.kernel is None else (kernel_part(self.kernel),)),
+            MemoryPart(self.memory),
+        ]
 
     def _header(self, schemas: bytes) -> dict[str, Value]:
         table = cast("Value", self.config.table)
@@ -373,136 +388,45 @@ class Machine:
             RefusedError: the snapshot cannot be taken. Nothing has changed.
             NotFoundError, UsageError: see `DeviceManager.plan_load`, or `media` has a drive that is not loaded. Nothing
                 has changed.
-            LoadError: a device's `load` raised. Everything is as it was.
+            LoadError: a part failed to load, such as a device whose `load` raised. Everything is as it was.
             HalfLoadedError: not everything could be put back, and `half_loaded` is set; without memory, MemoryError.
             StorageError: the host has no memory for the RAM. Nothing has changed.
         """
-        plan = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename)
-        parts = Parts(
-            checkpoint,
-            partial=bool(only) or any(name in self.devices for name in skip),
-            here={name for name, part in OPTIONAL.items() if getattr(self, part) is not None},
-        )
+        partial = bool(only) or any(name in self.devices for name in skip)
+        devices = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename)
+        parts = PartsPlan(self._parts(), checkpoint.contexts, partial=partial)
         parts.log()
         exchange = Exchange(self.devices, media)
         exchange.check(checkpoint, only, skip, rename or {})
+        if strict:
+            refuse_strictly([*parts.reasons, *devices.reasons])
+        # Whatever is reported is made before anything changes, as memory may run out.
         tables = {drive: None if medium is None else medium.table for drive, medium in media.items()}
         config = machine_config.with_backends(self.config, tables) if media else self.config
-        if strict:
-            refuse_strictly([*parts.reasons, *plan.reasons])
-        found = plan.report  # all that is told of it is made before anything changes, as memory may run out
+        found = devices.report
         skipped, unknown = (*parts.skipped, *found.skipped), (*parts.unknown, *found.unknown)
-        result = LoadReport(found.loaded, skipped, found.left, unknown, found.dated)
-        if parts.partial:
-            shift = 0 if parts.clock is None else self.clock.now - parts.clock.now
-            self._load_part(plan, exchange, shift=shift, seconds=seconds)
-        else:
-            self._load_whole(plan, exchange, parts, seconds)
+        report = LoadReport(found.loaded, skipped, found.left, unknown, found.dated)
+        apart = 0 if parts.saved_clock is None else self.clock.now - parts.saved_clock
+        actions = [*(() if partial else parts.actions()), exchange.prepare()]
+        actions += devices.actions(jump=0 if partial else -apart, shift=apart if partial else 0, seconds=seconds)
+        self._apply(Transaction(self._platform.frozen_lines, actions), whole=not partial)
         self.config = config
-        exchange.finish()
-        try:  # noqa: SIM105  `suppress` takes memory itself
-            plan.tell()
-        except MemoryError:  # the load is done, and nobody may think otherwise
+        try:
+            if media:
+                exchange.finish()
+            devices.tell()
+        except MemoryError:  # the load is done, and must not be reported as failed
             pass
-        return result
+        return report
 
-    def _load_part(self, plan: LoadPlan, exchange: Exchange, *, shift: int, seconds: int) -> None:
-        self.half_loaded = True
+    def _apply(self, transaction: Transaction, *, whole: bool) -> None:
+        """Do what a load does. If that fails, and cannot be taken back, the machine is half loaded."""
+        before, self.half_loaded = self.half_loaded, True
         try:
-            with self.irq.frozen(), self.a20.frozen():
-                try:
-                    exchange.make()
-                    plan.apply(shift=shift, seconds=seconds)
-                except BaseException as exc:
-                    plan.revert(exc)
-                    exchange.undo(exc)
-                    raise
-        except HalfLoadedError:
+            transaction.apply()
+        except BaseException:
+            self.half_loaded = before or transaction.is_half_done
             raise
-        except BaseException as exc:
-            with self.irq.frozen(), self.a20.frozen():
-                plan.revert(exc)  # which is done already, but where the lines were told their levels
-                exchange.undo(exc)
-            self.half_loaded = False
-            raise
-        self.half_loaded = False
-
-    def _load_whole(self, plan: LoadPlan, exchange: Exchange, parts: Parts, seconds: int) -> None:
-        ram = None if parts.memory is None else self._ram(parts.memory)
-        if self.firmware is not None and parts.firmware is not None:
-            self.firmware.check(parts.firmware)
-        if self.execution is not None and parts.cpu is not None:
-            self.execution.cpu.check(parts.cpu)
-        before = _Before(self, exchange)
-        self.half_loaded = True
-        try:
-            self._become(plan, parts, ram, before, seconds)
-        except BaseException as exc:
-            if not before.restored:
-                with self.irq.frozen(), self.a20.frozen():
-                    self._put_back(before, plan, exc)
-            if self.execution is not None and before.cpu is not None:
-                self.execution.resync(before.cpu)
-            self.half_loaded = False
-            raise
-        self.requests.forget()
-        if self.kernel is not None and parts.kernel is not None:
-            self.kernel.state = parts.kernel
-        self.half_loaded = False
-
-    def _become(self, plan: LoadPlan, parts: Parts, ram: Ram | None, before: "_Before", seconds: int) -> None:
-        """Change every part of the machine. What fails before the lines are told their levels is put back here.
-
-        A line that is told its level looks like a new interrupt, so what the processor knows of those is loaded again.
-        """
-        execution = self.execution
-        cpu = before.cpu if parts.cpu is None else parts.cpu
-        with self.irq.frozen(), self.a20.frozen():
-            try:
-                if execution is not None and parts.cpu is not None:
-                    execution.load(parts.cpu)
-                if parts.lines is not None:
-                    self.irq.outside = parts.lines.outside
-                before.exchange.make()
-                plan.apply(now=None if parts.clock is None else parts.clock.now, seconds=seconds)
-                if ram is not None:
-                    self.memory.replace(ram)
-            except BaseException as exc:
-                self._put_back(before, plan, exc)
-                raise
-        if execution is not None and cpu is not None:
-            execution.resync(cpu)
-
-    def _put_back(self, before: "_Before", plan: LoadPlan, cause: BaseException) -> None:
-        """Undo a load that failed. Raise HalfLoadedError where that fails, too."""
-        try:
-            if self.memory.ram is not before.ram:
-                self.memory.replace(before.ram)
-            plan.revert(cause)
-            before.exchange.undo(cause)
-            self.irq.outside = before.outside
-            if self.execution is not None and before.cpu is not None:
-                self.execution.load(before.cpu)
-            before.restored = True
-        except HalfLoadedError:
-            raise
-        except Exception as exc:  # noqa: BLE001  whatever it is, the machine is neither what it was nor what it was to be
-            raise HalfLoadedError(f"the load failed ({cause!r}), and so did taking it back ({exc!r})") from cause
-
-    def _ram(self, memory: MemoryState) -> Ram:
-        if memory.size != self.memory.size:
-            raise StateError(f"memory.size is {memory.size}, but this machine has {self.memory.size} bytes of RAM")
-        if memory.ram.size != memory.size:
-            raise StateError(f"memory.ram has {memory.ram.size} bytes, but memory.size is {memory.size}")
-        return ram_of(memory.ram)
-
-
-class _Before:
-    """What a load changes beside the clock and the devices, as it was; the plan knows those."""
-
-    def __init__(self, machine: Machine, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.ram = machine.memory.ram
-        self.outside = machine.irq.outside
-        self.cpu = None if machine.execution is None else machine.execution.save()
-        self.restored = False
+        if whole:
+            self.requests.forget()
+        self.half_loaded = before and not whole

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from chkpt.context import Checkpoint
 from chkpt.device import BlockBackend, BlockFrontend, FrontendKind, RemovableFrontend
-from chkpt.errors import ConflictError, HalfLoadedError, SaveError, UsageError
+from chkpt.errors import ConflictError, SaveError, UsageError
 from chkpt.machine import config as machine_config
 from chkpt.machine.config import BackendConfig, Table
-from chkpt.manager import DeviceEntry, DeviceManager, device_names
+from chkpt.manager import Action, DeviceEntry, DeviceManager, device_names
 from chkpt.state import owned
 
 if TYPE_CHECKING:
@@ -146,16 +146,19 @@ class Exchange:
                 drive = self._drives_of(entry)[0]
                 raise UsageError(f"drive {drive}: device {entry.name} is not loaded, so its media stay as they are")
 
-    def make(self) -> None:
-        """Exchange the media. What fails on the way is for `undo`.
+    def prepare(self) -> Action:
+        """Return the action that exchanges the media, and puts back the old ones and the devices as they were.
 
         Raises:
-            SaveError: a device cannot be saved, so it could not be put back. Nothing has changed.
+            SaveError: a device cannot be saved, so it could not be put back.
         """
         for entry in self._owners:
             if not entry.saves:
                 raise SaveError(f"device {entry.name} cannot be saved, so a load cannot exchange its media")
         self._before = [(entry, owned(entry.save())) for entry in self._owners]
+        return Action("media", "the media cannot be exchanged", self._exchange, self._undo)
+
+    def _exchange(self) -> None:
         for drive, backend in self._media.items():
             if drive in self._devices.frontends["block"].backends:
                 self._old[drive] = self._devices.disconnect_block(drive)
@@ -163,17 +166,6 @@ class Exchange:
                 self._devices.connect_block(drive, backend)
             else:
                 _leave_out([self._frontends[drive]], wanted=True)
-
-    def undo(self, cause: BaseException) -> None:
-        """Put everything back after a load that failed: the media, and the devices as they were. It may be done twice.
-
-        Raises:
-            HalfLoadedError: not everything could be put back.
-        """
-        try:
-            self._undo()
-        except Exception as exc:  # noqa: BLE001  whatever it is, a drive is neither what it was nor what it was to be
-            raise HalfLoadedError(f"the load failed ({cause!r}), and so did putting media back ({exc!r})") from cause
 
     def _undo(self) -> None:
         for drive, new in self._media.items():

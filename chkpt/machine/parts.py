@@ -1,22 +1,24 @@
-"""What a snapshot has of a machine beside its devices: the clock, the processor, the lines, RAM and what it booted."""
+"""The parts of a machine beside its devices: the clock, the processor, the lines, RAM and what it booted."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final
 
-from chkpt.context import Blob, Checkpoint
+from chkpt.context import Blob, Context
 from chkpt.device import U16, U64, Range
 from chkpt.errors import StateError
+from chkpt.machine.clock import MachineClock
 from chkpt.machine.cpu.contract import CpuState
-from chkpt.machine.firmware import FirmwareState
-from chkpt.machine.kernel import KernelState
-from chkpt.manager import Skip, strict_reasons
-from chkpt.state import from_context, printable
+from chkpt.machine.execution import Execution
+from chkpt.machine.firmware import Firmware, FirmwareState
+from chkpt.machine.irq import IrqLines
+from chkpt.machine.kernel import Kernel, KernelState
+from chkpt.machine.memory import Memory, ram_of
+from chkpt.manager import Action, Part, Skip, StatePart, strict_reasons
+from chkpt.state import from_context, printable, to_context
 
 log = logging.getLogger("chkpt.machine")
-
-P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +60,121 @@ PARTS: Final[Mapping[str, type]] = {
 }
 """What a machine saves beside its devices: the context's name, which is its type, and its state."""
 
-OPTIONAL: Final = {"cpu": "execution", "firmware": "firmware", "kernel": "kernel"}
-"""Those that not every machine has, and the machine's attributes for them."""
+
+AnyPart = Part[Any]
 
 
-class Parts:
-    """What a snapshot has beside the devices: read and validated, None where it is missing or not asked for."""
+class MemoryPart:
+    """RAM. A load reads it whole into new memory, so to take it back is to take the old memory again."""
 
-    def __init__(self, checkpoint: Checkpoint, *, partial: bool, here: Collection[str]) -> None:
-        self.partial = partial
+    name = "memory"
+    state = MemoryState
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def save(self) -> MemoryState:
+        """Return a view of RAM, to be used before the machine runs on."""
+        return MemoryState(self._memory.size, self._memory.blob())
+
+    def check(self, state: MemoryState) -> None:
+        """Raise StateError if a snapshot is of a machine with another size of RAM."""
+        if state.size != self._memory.size:
+            raise StateError(f"memory.size is {state.size}, but this machine has {self._memory.size} bytes of RAM")
+        if state.ram.size != state.size:
+            raise StateError(f"memory.ram has {state.ram.size} bytes, but memory.size is {state.size}")
+
+    def prepare(self, state: MemoryState) -> Action:
+        """Read the snapshot's RAM.
+
+        Raises:
+            RefusedError: the snapshot is damaged.
+            StorageError: it cannot be read, or the host has no memory for it.
+        """
+        new, old = ram_of(state.ram), self._memory.ram
+        return Action(
+            self.name, "memory cannot be loaded", lambda: self._memory.replace(new), lambda: self._memory.replace(old)
+        )
+
+
+def clock_part(clock: MachineClock) -> AnyPart:
+    """Return the clock as a part."""
+    return StatePart("clock", ClockState, lambda: ClockState(clock.now), lambda state: clock.set(state.now))
+
+
+def cpu_part(execution: Execution) -> AnyPart:
+    """Return the processor as a part."""
+    return StatePart("cpu", CpuState, execution.save, execution.load, execution.cpu.check)
+
+
+def lines_part(irq: IrqLines) -> AnyPart:
+    """Return the lines as a part: how they are driven from outside; the devices drive them on their own."""
+
+    def load(state: LinesState) -> None:
+        irq.outside = state.outside
+
+    return StatePart("lines", LinesState, lambda: LinesState(irq.outside), load)
+
+
+def firmware_part(firmware: Firmware) -> AnyPart:
+    """Return the BIOS as a part, which a load only compares."""
+    return StatePart("firmware", FirmwareState, lambda: firmware.state, lambda _: None, firmware.check)
+
+
+def kernel_part(kernel: Kernel) -> AnyPart:
+    """Return which kernel was booted as a part; None was, if the machine has not been booted yet."""
+
+    def load(state: KernelState | None) -> None:
+        kernel.state = state
+
+    return StatePart("kernel", KernelState, lambda: kernel.state, load)
+
+
+def contexts_of(parts: Sequence[AnyPart]) -> dict[str, Context]:
+    """Save parts, each into its context. A part that has nothing to save has none."""
+    states = {part.name: part.save() for part in parts}
+    return {name: to_context(state, name) for name, state in states.items() if state is not None}
+
+
+class PartsPlan:
+    """What a load finds for the parts in a snapshot: read and validated. Nothing has changed yet."""
+
+    def __init__(self, parts: Sequence[AnyPart], contexts: Mapping[str, Context], *, partial: bool) -> None:
+        """Read the states of `parts`. Of a partial load only the clock is read, for the difference of the clocks.
+
+        Raises:
+            RefusedError: a state cannot be taken.
+        """
         self.skipped: list[Skip] = []
         self.unknown: list[str] = []
-        self._contexts = checkpoint.contexts
-        self.clock = self._read("clock", ClockState)
-        self.cpu = None if partial or "cpu" not in here else self._read("cpu", CpuState)
-        self.lines = None if partial else self._read("lines", LinesState)
-        self.firmware = None if partial or "firmware" not in here else self._read("firmware", FirmwareState)
-        self.kernel = None if partial or "kernel" not in here else self._read("kernel", KernelState)
-        self.memory = None if partial else self._read("memory", MemoryState)
+        self._parts = [part for part in parts if not partial or part.name == "clock"]
+        self._states = {part.name: self._read(part, contexts) for part in self._parts if self._has(part, contexts)}
         if not partial:
-            known = {"clock", "lines", "memory", "devices", *here}
-            others = [name for name in checkpoint.contexts if name not in known]
+            known = {"devices", *(part.name for part in parts)}
+            others = [name for name in contexts if name not in known]
             self.skipped += [Skip(printable(name), "this machine has no such part") for name in others]
 
     @property
     def reasons(self) -> list[str]:
         """What a strict load refuses."""
         return strict_reasons(self.skipped, self.unknown)
+
+    @property
+    def saved_clock(self) -> int | None:
+        """The time at which the snapshot was saved, None if the snapshot has no clock."""
+        clock: ClockState | None = self._states.get("clock")
+        return None if clock is None else clock.now
+
+    def actions(self) -> list[Action]:
+        """Check every state, do the long work of a load, and return an action for each part.
+
+        Raises:
+            ChkptError: a state cannot be taken.
+        """
+        found = [(part, self._states[part.name]) for part in self._parts if part.name in self._states]
+        for part, state in found:
+            part.check(state)
+        return [part.prepare(state) for part, state in found]
 
     def log(self) -> None:
         """Log what is skipped or passed over."""
@@ -93,11 +183,13 @@ class Parts:
         for path in self.unknown:
             log.warning("%s: unknown tag, passed over", path)
 
-    def _read(self, name: str, state: type[P]) -> P | None:
-        context = self._contexts.get(name)
-        if context is None:
-            self.skipped.append(Skip(name, "its context is missing"))
-            return None
-        if context.type != name:
-            raise StateError(f"{name} is of type {context.type!r}, not {name}")
-        return from_context(context, state, name, self.unknown)
+    def _has(self, part: AnyPart, contexts: Mapping[str, Context]) -> bool:
+        if part.name not in contexts:
+            self.skipped.append(Skip(part.name, "its context is missing"))
+        return part.name in contexts
+
+    def _read(self, part: AnyPart, contexts: Mapping[str, Context]) -> Any:
+        context = contexts[part.name]
+        if context.type != part.name:
+            raise StateError(f"{part.name} is of type {context.type!r}, not {part.name}")
+        return from_context(context, part.state, part.name, self.unknown)

@@ -7,6 +7,7 @@ from chkpt.manager.manager import DeviceManager
 from chkpt.manager.names import CONTEXT, device_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons
 from chkpt.manager.resources import Claim, Resource
+from chkpt.manager.transaction import Action, Part, StatePart, Transaction
 from chkpt.manager.types import (
     AnyBackendType,
     BackendTypes,
@@ -18,6 +19,7 @@ from chkpt.manager.types import (
 
 __all__ = [
     "CONTEXT",
+    "Action",
     "AnyBackendType",
     "BackendTypes",
     "Claim",
@@ -26,10 +28,13 @@ __all__ = [
     "DeviceTypes",
     "LoadPlan",
     "LoadReport",
+    "Part",
     "Platform",
     "Resource",
     "SaveReport",
     "Skip",
+    "StatePart",
+    "Transaction",
     "device_names",
     "installed_backend_types",
     "installed_device_types",

@@ -1,5 +1,7 @@
 """A load that fails at any step is taken back; where that fails too, the machine says that it is half loaded."""
 
+from collections.abc import Callable
+
 import pytest
 
 from chkpt.context import Checkpoint
@@ -32,16 +34,24 @@ def is_half_loaded(board: Machine) -> bool:
     return board.half_loaded
 
 
-def fail(*_: object) -> None:
-    raise MemoryError("no more")
+def fail_once(call: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that raises at its first call, and is `call` from then on."""
+    left = [MemoryError("no more")]
+
+    def fail(*arguments: object) -> None:
+        if left:
+            raise left.pop()
+        call(*arguments)
+
+    return fail
 
 
-def test_a_step_that_fails_after_all_devices_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ram_that_cannot_be_exchanged_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     board = here()
     before = values(board)
     with monkeypatch.context() as patch:
-        patch.setattr(board.memory, "replace", fail)
-        with pytest.raises(MemoryError):
+        patch.setattr(board.memory, "replace", fail_once(board.memory.replace))
+        with pytest.raises(LoadError, match=r"^memory cannot be loaded: no more; nothing has changed \(MemoryError in"):
             board.load(other())
     assert values(board) == before
     assert not is_half_loaded(board)
@@ -52,15 +62,15 @@ def test_a_step_that_fails_after_all_devices_is_taken_back(monkeypatch: pytest.M
 def test_a_partial_load_whose_lines_cannot_be_told_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     board = here()
     before = values(board)
-    changed = board.irq.changed
+    report = board.irq._report
     left = [MemoryError("no more")]
 
     def tell(number: int, level: bool) -> None:
-        changed(number, level)
+        report(number, level)
         if left and not board.irq._frozen:
             raise left.pop()
 
-    monkeypatch.setattr(board.irq, "changed", tell)
+    monkeypatch.setattr(board.irq, "_report", tell)
     with pytest.raises(MemoryError):
         board.load(other(), only=["a"])
     assert values(board) == before

@@ -357,7 +357,7 @@ def test_media_that_cannot_be_put_back_leave_a_machine_half_loaded(
         raise RuntimeError("broken")
 
     monkeypatch.setattr(machine_media.Exchange, "_undo", fail)
-    with pytest.raises(HalfLoadedError, match="putting media back"):
+    with pytest.raises(HalfLoadedError, match="not put back: media"):
         machine.load(checkpoint, media=media)
     assert machine.half_loaded
 

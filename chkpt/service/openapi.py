@@ -31,7 +31,7 @@ REFUSALS: Final = {
     "not take, a place where no snapshots may be.",
     404: "There is no such snapshot, key, device or context.",
     409: "There is such a file already, or another machine or user has what is needed, or the operating system "
-    "refuses: no such directory, no permission, no space.",
+    "refuses: no such directory, no permission, no space. Or the machine is being saved where its run ends.",
     413: "The body is longer than 1 MiB.",
     422: "The snapshot or a key was refused: corrupt, too new, of other devices, or something would be skipped and "
     "`strict` was asked for. Nothing has changed.",

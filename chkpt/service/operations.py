@@ -97,11 +97,18 @@ LOAD: Final = Operation(
 )
 
 PAUSE: Final = Operation(
-    "pause", "POST", "/v1/pause", "Stop the clock and the input from backends", MachineInfo, EmptyRequest, verb="pause"
+    "pause",
+    "POST",
+    "/v1/pause",
+    "Stop the clock and the input from backends",
+    MachineInfo,
+    EmptyRequest,
+    (409,),
+    verb="pause",
 )
 
 RESUME: Final = Operation(
-    "resume", "POST", "/v1/resume", "Go on after a pause", MachineInfo, EmptyRequest, verb="resume"
+    "resume", "POST", "/v1/resume", "Go on after a pause", MachineInfo, EmptyRequest, (409,), verb="resume"
 )
 
 STEP: Final = Operation(
@@ -111,6 +118,7 @@ STEP: Final = Operation(
     "Run a paused machine on, then leave it paused",
     StepReply,
     StepRequest,
+    (409,),
     description="The answer comes when the machine is there, or when another request has ended the step. Nothing from "
     "backends and consoles reaches the machine meanwhile.",
     verb="step",
@@ -123,6 +131,7 @@ RESET: Final = Operation(
     "Press the reset button; RAM, disks and the clock stay as they are",
     MachineInfo,
     EmptyRequest,
+    (409,),
     verb="reset",
 )
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -612,10 +613,14 @@ def slot(number: int) -> str:
 def test_a_save_does_not_read_the_directory_it_saves_to(store: LocalStore, *, force: bool) -> None:
     store.create("a", checkpoint())
     read: list[object] = []
-    watched = [True]
+    watched, thread = [True], threading.get_ident()
 
     def watch(event: str, args: tuple[object, ...]) -> None:
-        if watched[0] and event in {"os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob"}:
+        if (
+            watched[0]
+            and threading.get_ident() == thread
+            and event in {"os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob"}
+        ):
             read.append(args)
 
     sys.addaudithook(watch)  # which cannot be taken back

@@ -145,6 +145,6 @@ def test_a_missing_key_and_a_missing_snapshot_of_a_store_name_the_place_as_a_fie
     with pytest.raises(NotFoundError, match="no such key file") as of_key:
         secret_key(tmp_path / "key")
     assert of_key.value.where == str(tmp_path / "key")
-    with pytest.raises(NotFoundError, match="no such") as of_snapshot:
+    with pytest.raises(NotFoundError, match="no snapshot named") as of_snapshot:
         chkpt.LocalStore(tmp_path).open("missing")
     assert of_snapshot.value.where == str(tmp_path)

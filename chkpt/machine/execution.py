@@ -160,6 +160,7 @@ class Execution:
             return Outcome.DEAD
         if self._irq.intr and self._sync and cpu.interrupts_enabled and not cpu.shadow:
             cpu.interrupt(self._irq.acknowledge())
+            self._sync = False  # one that comes with the acknowledge waits for a block, wherever this run ends
         return None
 
     def _idle(self, until: int | None, rest: int | None) -> bool:

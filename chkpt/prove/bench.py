@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from struct import pack, unpack
 from typing import Any, Final
 
-from chkpt.context import Checkpoint, Context
+from chkpt.context import Checkpoint, Context, Value
 from chkpt.device import FrontendKind, LineError, ModemLine
 from chkpt.errors import NotFoundError
 from chkpt.grammar import (
@@ -51,11 +51,11 @@ A20: Final = INTR + 1
 _HEADER: Final = {"generator": "prove", "created": "1970-01-01T00:00:00Z"}
 
 
-def snapshot_of(machine: Machine) -> bytes:
-    """Return a machine as the bytes of a snapshot file; equal machines give equal bytes."""
+def snapshot_of(machine: Machine, **header: Value) -> bytes:
+    """Return a machine as the bytes of a snapshot file, whose header is changed; equal machines give equal bytes."""
     checkpoint = Checkpoint()
     machine.save(checkpoint)
-    checkpoint.header |= _HEADER
+    checkpoint.header |= _HEADER | header
     return dumps(checkpoint)
 
 

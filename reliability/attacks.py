@@ -12,6 +12,7 @@ from reliability.served import BrokenError
 from reliability.tally import Tally
 from tests.attacks.all import ATTACKS, Level, level_of
 from tests.attacks.entrances import CPU, ENTRANCES, MEMORY, sees, write
+from tests.support.large import FILES, PROMISED, cost, write_pair
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -45,7 +46,32 @@ def rows(scratch: Path, *, sample: bool) -> list[Row]:
         f"{most['memory'] / (1 << 20):.1f} MiB and {most['cpu']:.2f} s"
     )
     promise = "A file that breaks a rule of the format is refused, by the message of that rule, at little cost"
-    return [refusals.row(promise, tried, firecracker=FIRECRACKER, qemu=QEMU, restic=RESTIC)]
+    return [refusals.row(promise, tried, firecracker=FIRECRACKER, qemu=QEMU, restic=RESTIC), _large(scratch)]
+
+
+def _large(scratch: Path) -> Row:
+    """Look at every file that breaks no rule, and is small on disk and large inside."""
+    shown, most = Tally(), [0]
+    looks = (("inspect", "a", "/"), ("inspect", "a", "/", "--json"), ("diff", "a", "b"), ("diff", "a", "b", "--json"))
+    for kind in FILES:
+        a, b = write_pair(scratch, kind)
+        for look in looks:
+            arguments = [{"a": a, "b": b}.get(each, each) for each in look]
+            shown.attempt(f"{kind} at {' '.join(look)}", partial(_shown, scratch, arguments, most))
+    tried = (
+        f"{len(FILES)} pairs of such files ({', '.join(FILES)}), at {', '.join(' '.join(look) for look in looks)}; "
+        f"resident at most {max(most) / (1 << 20):.1f} MiB more than for a small file"
+    )
+    return shown.row(f"A file that is small on disk and large inside is shown in {PROMISED >> 20} MiB", tried)
+
+
+def _shown(scratch: Path, arguments: list[str], most: list[int]) -> str:
+    """Return that a file was shown. Raise BrokenError if that took too much, or failed."""
+    status, memory = cost(scratch, *arguments)
+    most.append(memory)
+    if status != (1 if arguments[0] == "diff" else 0) or memory >= PROMISED:
+        raise BrokenError(f"status {status}, {memory} bytes")
+    return "shown"
 
 
 def _outcomes(entrance: str, files: Path) -> list[dict[str, Any]]:

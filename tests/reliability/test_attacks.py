@@ -12,13 +12,23 @@ from reliability import attacks, fuzz
 from reliability.served import BrokenError
 from reliability.tally import skipped
 from tests.attacks.all import ATTACKS, Level
+from tests.support.large import FILES, PROMISED
 
 
 @pytest.mark.long
 def test_every_hostile_file_is_counted_at_each_entrance(tmp_path: Path) -> None:
-    (row,) = attacks.rows(tmp_path, sample=True)
-    assert row.held, row.outcome
-    assert row.count == 2 * len(ATTACKS)
+    refused, shown = attacks.rows(tmp_path, sample=True)
+    assert refused.held, refused.outcome
+    assert refused.count == 2 * len(ATTACKS)
+    assert shown.held, shown.outcome
+    assert shown.count == 4 * len(FILES)
+
+
+def test_a_file_that_takes_too_much_to_show_breaks_the_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for answer in ((0, PROMISED), (4, 0)):
+        monkeypatch.setattr(attacks, "cost", lambda *_, answer=answer: answer)
+        with pytest.raises(BrokenError):
+            attacks._shown(tmp_path, ["inspect"], [])
 
 
 GOOD = {"attack": 0, "status": 4, "said": ATTACKS[0].message, "memory": 0, "cpu": 0.0}

@@ -90,7 +90,7 @@ def _place(whole: bytes, marks: list[int], what: str) -> int:
 
 def _verify(layout: Layout, whole: bytes) -> None:
     """Compare what has no mark with what a new engine has there."""
-    if layout.regs + 600 > layout.lstar or layout.lstar + 24 > layout.dr or layout.dr + 104 > len(whole):
+    if layout.regs + 600 > layout.lstar or layout.lstar + 24 > layout.dr or layout.dr + 168 != len(whole):
         raise _unknown("the registers come in another order")
     aligned = (ctypes.c_uint64 * (len(whole) // 8)).from_buffer_copy(whole)
     registers = Registers(memoryview(aligned), layout)
@@ -103,6 +103,8 @@ def _verify(layout: Layout, whole: bytes) -> None:
         "CR3": (registers.cr(3), 0),
         "the direction": (registers.direction, 1),
         "the mode": (registers.hflags & 0xC080, 0xC080),
+        "the rest of the mode": (registers.hflags2, 1),
+        "the task priority": (registers.task_priority, 0),
         "the limit of IDTR": (registers.segment(9).limit, _IDTR[2]),
         "the present exception": (int.from_bytes(whole[layout.old_exception :][:4], "little"), 0xFFFF_FFFF),
     }

@@ -23,6 +23,7 @@ FLAGS = 0x00F0_FF00
 # QEMU's hflags: what translated code depends on (target/i386/cpu.h, HF_*_SHIFT)
 _INHIBIT, _CS32, _SS32, _ADDSEG, _PE = 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7
 _MP_SHIFT, _LMA, _CS64, _OSFXSR, _IOBPT = 8, 1 << 14, 1 << 15, 1 << 22, 1 << 24
+_VINTR = 1 << 3  # of hflags2: MOV to and from CR8 reach the engine's copy of it, not an APIC that it does not have
 _KNOWN = 3 | _INHIBIT | _CS32 | _SS32 | _ADDSEG | _PE | MP_EM_TS << _MP_SHIFT | _LMA | _CS64 | _OSFXSR
 
 _M64 = 0xFFFF_FFFF_FFFF_FFFF
@@ -64,6 +65,11 @@ class Layout:
         """The exception being delivered, 32 bits, -1 for none."""
         return self.dr + 96
 
+    @property
+    def task_priority(self) -> int:
+        """CR8, 8 bits; the registers end 12 bytes behind it."""
+        return self.dr + 156
+
 
 class Registers:
     """The registers in a buffer of `layout.size` bytes, which must be 8 bytes aligned.
@@ -71,15 +77,17 @@ class Registers:
     `eflags` is an attribute of its own: the engine works it out only when asked.
     """
 
-    __slots__ = ("_dr", "_lstar", "_regs", "_view32", "_view64", "eflags")
+    __slots__ = ("_dr", "_lstar", "_regs", "_task_priority", "_view8", "_view32", "_view64", "eflags")
 
     def __init__(self, buffer: memoryview, layout: Layout) -> None:
         whole = buffer.cast("B")[: layout.size & ~7]
+        self._view8 = whole
         self._view64 = whole.cast("Q")
         self._view32 = whole.cast("I")
         self._regs = layout.regs // 8
         self._lstar = layout.lstar // 8
         self._dr = layout.dr // 8
+        self._task_priority = layout.task_priority
         self.eflags = 2
 
     # -- numbers ------------------------------------------------------------------------------------------------------
@@ -107,6 +115,16 @@ class Registers:
     def set_cr(self, number: int, value: int) -> None:
         """Set a control register; nothing follows from it before `settle`."""
         self._view64[self._regs + 53 + number] = value
+
+    @property
+    def task_priority(self) -> int:
+        """CR8, 0 to 15. It holds no interrupt back: the 8259A's go by an APIC, if there is one."""
+        return self._view8[self._task_priority]
+
+    @task_priority.setter
+    def task_priority(self, value: int) -> None:
+        self._view8[self._task_priority] = value
+        self._view32[2 * self._regs + 45] |= _VINTR
 
     def dr(self, number: int) -> int:
         """Return a debug register."""
@@ -195,6 +213,11 @@ class Registers:
     def hflags(self) -> int:
         """The engine's own summary of the registers."""
         return self._view32[2 * self._regs + 44]
+
+    @property
+    def hflags2(self) -> int:
+        """The rest of it, which code does not depend on."""
+        return self._view32[2 * self._regs + 45]
 
     def settle(self, *, shadow: bool = False) -> None:
         """Work the engine's summary out anew, after segments, control registers or the mode were changed."""

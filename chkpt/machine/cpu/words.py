@@ -9,7 +9,7 @@ _GENERAL: Final = (
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
 )  # fmt: skip
 _SEGMENTS: Final = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")  # in the engine's order
-_CONTROL: Final = (0, 2, 3, 4, 8)
+_CONTROL: Final = (0, 2, 3, 4)
 
 
 def registers_into_state(
@@ -38,6 +38,7 @@ def registers_into_state(
         a20=registers.a20,
         rip=registers.eip,
         rflags=registers.eflags,
+        cr8=registers.task_priority,
         gdtr=TableState(gdtr.base, gdtr.limit),
         idtr=TableState(idtr.base, idtr.limit),
         efer=registers.efer,
@@ -61,6 +62,7 @@ def state_into_registers(state: CpuState, registers: Registers) -> None:
     registers.set_segment(9, Segment(0, state.idtr.base, state.idtr.limit, 0))
     for number in _CONTROL:
         registers.set_cr(number, getattr(state, f"cr{number}"))
+    registers.task_priority = state.cr8
     for number in range(8):  # which arms no breakpoint: see `UnicornCpu`
         registers.set_dr(number, state.dr[number])
     registers.efer = state.efer

@@ -60,8 +60,8 @@ def push_flags(bits: Bits, value: int) -> bytes:
 
 
 def move_control(number: int, *, to: bool) -> bytes:
-    """MOV CRn, EAX or MOV EAX, CRn."""
-    return bytes((0x0F, 0x22 if to else 0x20, 0xC0 | number << 3))
+    """MOV CRn, EAX or MOV EAX, CRn; CR8 is there in 64-bit mode."""
+    return (b"\x44" if number > 7 else b"") + bytes((0x0F, 0x22 if to else 0x20, 0xC0 | (number & 7) << 3))
 
 
 def move_debug(number: int, *, to: bool) -> bytes:

@@ -158,9 +158,10 @@ def xmm(place: Place) -> bytes:
 
 
 def control_registers(place: Place) -> bytes:
-    """CR0's WP, AM and NE, CR2, CR3, CR4's TSD, DE and PGE: read, changed, written."""
+    """CR0's WP, AM and NE, CR2, CR3, CR4's TSD, DE and PGE, in 64-bit mode CR8: read, changed, written."""
     bits, choose = place.bits, place.choose
-    number, mask = choose.choice(((0, 0x5_0020), (4, 0x8C), (2, 0xFFFF_F000), (3, 0)))
+    registers = ((0, 0x5_0020), (4, 0x8C), (2, 0xFFFF_F000), (3, 0), (8, 0xF))
+    number, mask = choose.choice(registers if bits == 64 else registers[:-1])
     change = wide(bits) + b"\x35" + pack("<I", choose.getrandbits(32) & mask & 0x7FFF_FFFF)
     return move_control(number, to=False) + change + move_control(number, to=True) + store(bits, place.data(), 0)
 

@@ -29,7 +29,6 @@ UNREACHED: Final = {
     "reason": "only a shutdown has one",
     **dict.fromkeys(("rflags.RF", "rflags.VM", "rflags.VIF", "rflags.VIP"), "no program sets it"),
     "ldtr.flags": "all LDTs have the same",
-    "cr8": "there is no local APIC",
     "dr4": "an alias of DR6",
     "dr5": "an alias of DR7",
     "fop": "the engine leaves it at 0",
@@ -43,7 +42,7 @@ UNBOOTABLE: Final = {"ticks", "rip", "rsp", "cr0", "cr3", "cr4", "efer"}
 
 SAMPLE: Final = (
     *("rflags.AC", "rflags.ID", "msr 0xc0000102", "xmm8", "xmm15", "mxcsr", "a20", "cr2", "dr6", "fsw", "fcw"),
-    *("shadow", "activity", "msr 0xd90", "msr 0x17a", "dr0", "dr7", "ldtr.base", "tr.selector", "cs.base"),
+    *("shadow", "activity", "msr 0xd90", "msr 0x17a", "dr0", "dr7", "ldtr.base", "tr.selector", "cs.base", "cr8"),
 )
 """Leaves that a processor has lost once, or could lose unseen by a guest that does not look."""
 

@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chkpt.snapshot import dumps, loads
-from devices.pic import ChipState, EdgeRequest, PicState
+from devices.pic import Awaited, ChipState, EdgeRequest, PicState
 from tests.conformance.chip_8259 import Chip8259, Pair8259
 from tests.support.pic_bench import (
     EOI,
@@ -161,6 +163,75 @@ def test_every_isr_and_irr_in_every_mode_and_rotation(mode: str, lowest: int) ->
     for isr in range(256):
         for irr in range(256):
             check_from(pair_in(choose, isr, irr, lowest, mode), access(choose))
+
+
+# -- from any state ---------------------------------------------------------------------------------------------------
+
+bytes_ = st.integers(0, 0xFF)
+
+
+@st.composite
+def chips(draw: st.DrawFn, elcr_mask: int) -> ChipState:
+    """Draw the registers of a chip; its IRR and INT are not yet what its inputs and registers make of them."""
+    icw1 = draw(bytes_) | 0x10
+    awaited = [Awaited.OCW1, Awaited.ICW2]
+    if not icw1 & 0x02:
+        awaited.append(Awaited.ICW3)
+    if icw1 & 0x01:
+        awaited.append(Awaited.ICW4)
+    return ChipState(
+        irr=draw(bytes_),
+        isr=draw(bytes_),
+        imr=draw(bytes_),
+        lines=draw(bytes_),
+        elcr=draw(bytes_) & elcr_mask,
+        icw1=icw1,
+        icw2=draw(bytes_),
+        icw3=draw(bytes_),
+        icw4=draw(bytes_) if icw1 & 0x01 else 0,
+        awaited=draw(st.sampled_from(awaited)),
+        lowest=draw(st.integers(0, 7)),
+        rotate_on_aeoi=draw(st.booleans()),
+        special_mask=draw(st.booleans()),
+        poll=draw(st.booleans()),
+        read_isr=draw(st.booleans()),
+    )
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> Pair8259:
+    """Draw any state that a pair can be in, of either kind of edges."""
+    withdraws = draw(st.booleans())
+    slave = Chip8259.of(draw(chips(elcr_mask=0xDE)), master=False, withdraws=withdraws)
+    master = Chip8259.of(draw(chips(elcr_mask=0xF8)), master=True, withdraws=withdraws)
+    for each in (slave, master):
+        if withdraws:
+            each.irr = [asks and high for asks, high in zip(each.irr, each.pins, strict=True)]
+        each.follow_pins()
+    master.pins[2] = slave.int_out()
+    if withdraws and not master.pins[2]:
+        master.irr[2] = False
+    master.follow_pins()
+    return Pair8259(master, slave)
+
+
+accesses = st.one_of(
+    st.just(("ack", 0, 0)),
+    st.tuples(st.just("in"), st.sampled_from(PORTS), st.just(0)),
+    st.tuples(st.just("out"), st.sampled_from(PORTS), bytes_),
+    st.tuples(st.just("line"), st.integers(0, 15).filter(lambda line: line != 2), st.integers(0, 1)),
+)
+
+
+@given(pairs())
+def test_every_possible_state_loads_as_it_is(pair: Pair8259) -> None:
+    check_from(pair)
+
+
+@settings(max_examples=150)
+@given(pairs(), st.lists(accesses, min_size=1, max_size=3))
+def test_any_access_from_any_state_does_what_the_reference_pair_does(pair: Pair8259, some: list[Access]) -> None:
+    check_from(pair, *some)
 
 
 # -- the same through the ports ---------------------------------------------------------------------------------------

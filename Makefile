@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 FUZZ_SECONDS ?= 1800
 
-.PHONY: demo test test-long oracle reliability fuzz check bench coverage mutants format openapi clean help
+.PHONY: demo quick test test-long oracle reliability fuzz check bench coverage mutants format openapi clean help
 
 help:
 	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
@@ -32,6 +32,9 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	$(BIN)/chkpt demo
+
+quick: $(READY)
+	$(BIN)/pytest -n 2 -m "not long and not process and not guest"
 
 test: $(READY)
 	$(BIN)/pytest -n 2 -m "not long"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.kinds import NoProcesses, mark
+
 # `make test` tries the same examples in every run, so that what fails there fails again; `make test-long` tries new
 # ones of every property, and more of them. A machine that is busy with something else must not fail a test either way:
 # what hangs is ended by pytest-timeout.
@@ -22,6 +24,20 @@ settings.load_profile("chkpt")
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold `make quick` to what it promises."""
+    if "not process" in config.getoption("markexpr"):
+        config.pluginmanager.register(NoProcesses())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes or runs guests, before tests are chosen by their marks."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            mark(item)
 
 
 def pytest_collection_finish() -> None:

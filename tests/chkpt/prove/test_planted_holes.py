@@ -63,8 +63,8 @@ SMALL: Final = [each for each in EVERY if each[0] in BOARD]
 SAMPLE: Final = [
     each
     for device_type in (PIT, PIC, SERIAL, IDE)
-    for each in random.Random("holes of each device").sample([each for each in EVERY if each[0] is device_type], 2)
-] + random.Random("small devices").sample(SMALL, 3)
+    for each in random.Random("holes of each device").sample([each for each in EVERY if each[0] is device_type], 1)
+] + random.Random("small devices").sample(SMALL, 2)
 
 
 def named(finding: Finding, device_type: DeviceType[Any, Any], field: str) -> bool:

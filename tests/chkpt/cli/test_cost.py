@@ -11,8 +11,16 @@ from tests.support.handmade import File, section
 from tests.support.large import FILES, MIB, PROMISED, cost, write_pair
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=["", "json"])
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *(pytest.param(kind, [], id=kind) for kind in FILES),
+        *(
+            pytest.param(kind, ["--json"], id=f"{kind}, json", marks=[pytest.mark.long] * (kind != "many values"))
+            for kind in FILES
+        ),
+    ],
+)
 def test_what_is_large_inside_costs_little_memory(kind: str, options: list[str], tmp_path: Path) -> None:
     a, b = write_pair(tmp_path, kind)
     status, taken = cost(tmp_path, "inspect", a, "/", *options)

@@ -218,7 +218,10 @@ def test_a_leaf_that_no_state_holds_is_found_by_the_guest_alone(name: str) -> No
 
 
 @pytest.mark.parametrize("sync", [False, True])
-@pytest.mark.parametrize(("seed", "kind"), [(0, Holey), *((seed, Forgetful) for seed in range(5))])
+@pytest.mark.parametrize(
+    ("seed", "kind"),
+    [(0, Holey), (0, Forgetful), *(pytest.param(seed, Forgetful, marks=pytest.mark.long) for seed in range(1, 5))],
+)
 def test_whether_an_interrupt_may_be_taken_is_state(seed: int, kind: type[Forgetful | Holey], sync: bool) -> None:
     finding = prove_without(lambda state: dataclasses.replace(state, sync=sync), kind=kind, seed=seed).finding
     assert finding is not None

@@ -11,7 +11,8 @@ FUZZ_SECONDS ?= 1800
 
 help:
 	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
-	@echo "make test       run the tests"
+	@echo "make quick      run the tests that start no process and run no guest"
+	@echo "make test       run the tests, but for those of make test-long"
 	@echo "make test-long  run every cut of every trace, new examples of every property, and the other tests that take minutes"
 	@echo "make oracle     hold 200,000 random commands with a live QEMU and compare every answer (ARGS=\"--seed random\")"
 	@echo "make reliability  break files, memory and processes under it and write down what came of that; takes minutes;"

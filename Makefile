@@ -23,7 +23,7 @@ help:
 	@echo "make coverage   run the tests and tell what they do not reach"
 	@echo "make openapi    write the description of the API again, after a change of an operation or a field"
 	@echo "make mutants    break the devices in thousands of ways and tell which the tests do not notice; takes an hour;"
-	@echo "                FILES=devices/pic.py for some files, WORKERS=1 for one at a time"
+	@echo "                FILES=devices/chkpt_devices/pic/chip.py for some files, WORKERS=1 for one at a time"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,14 +44,14 @@ test-long: $(READY)
 	$(BIN)/pytest -n 2 -m "long or hypothesis" --hypothesis-profile chkpt-long --timeout 3600 -o faulthandler_timeout=0
 
 oracle: $(READY)
-	$(BIN)/python -m oracle $(ARGS)
+	$(BIN)/python -m tests.lab.oracle $(ARGS)
 
 reliability: $(READY)
-	$(BIN)/python -m reliability $(ARGS)
+	$(BIN)/python -m tests.lab.reliability $(ARGS)
 
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --group fuzz
-	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+	$(BIN)/python -m tests.lab.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check
@@ -60,20 +60,20 @@ check: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m tests.lab.benchmarks
 
 coverage: $(READY)
 	$(BIN)/pytest -n 2 -m "not long" --cov --cov-report term-missing:skip-covered
 
 mutants: $(READY)
-	$(BIN)/python -m mutation --workers $(WORKERS) $(FILES)
+	$(BIN)/python -m tests.lab.mutation --workers $(WORKERS) $(FILES)
 
 format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 openapi: $(READY)
-	$(BIN)/python -m chkpt.service.openapi
+	$(BIN)/python -m chkpt.service.api.openapi
 
 clean:
 	rm -rf $(VENV) .guests .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants

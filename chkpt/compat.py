@@ -1,7 +1,7 @@
 """Whether a snapshot can be loaded: held against the installed types, or against the machine in another snapshot.
 
-Fields are compared as `chkpt.state.declared` describes them, and with the values that the snapshot holds. A state has
-no defaults: what it lacks of a version's fields is an error, and only an upgrade brings an older version up. What a
+Fields are compared as `chkpt.state.declarations` describes them, and with the values that the snapshot holds. A state
+has no defaults: what it lacks of a version's fields is an error, and only an upgrade brings an older version up. What a
 load demands of the machine itself (which drives, which disks, how much RAM) is what the states declare as FIXED.
 
 What only the machine that loads can tell is left to it: whether the values of a device go together, which a state that
@@ -18,13 +18,13 @@ from chkpt.context import Context
 from chkpt.device import Rom
 from chkpt.errors import ChkptError, CorruptError, StateError
 from chkpt.machine.cpu import missing_extra
-from chkpt.machine.cpu.checking import check_state
 from chkpt.machine.cpu.contract import CpuState
+from chkpt.machine.cpu.power_on import check_state
 from chkpt.machine.firmware import identity
 from chkpt.machine.parts import PARTS
 from chkpt.manager import device_names, installed_device_types, installed_roms
 from chkpt.snapshot import Reader
-from chkpt.snapshot.layout import SectionEntry
+from chkpt.snapshot.frames import SectionEntry
 from chkpt.state import declared, from_context, printable, unpack_schemas
 
 Declaration: TypeAlias = Mapping[str, Any]  # JSON, which a snapshot from elsewhere may have filled in as it liked

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from enum import Enum, IntFlag, StrEnum
 from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from chkpt.context import Blob, SparseBlob, Value
+from chkpt.context import Blob as Blob  # noqa: PLC0414  part of the contract
+from chkpt.context import SparseBlob as SparseBlob  # noqa: PLC0414  the same
+from chkpt.context import Value
 from chkpt.grammar import Grammar
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ DISTRIBUTION: Final = "chkpt-machines"
 """Our name on the package index. The package `chkpt` there is another project (docs/decisions/0031)."""
 
 UNICORN: Final = "unicorn==2.1.4"
-"""The one release whose layout of registers `chkpt.machine.cpu.layout` knows."""
+"""The one release whose layout of registers `chkpt.machine.cpu.unicorn_context` knows."""
 
 
 def install(extra: str) -> str:

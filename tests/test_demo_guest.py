@@ -13,9 +13,9 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.machine.cpu.unicorn import UnicornCpu
-from chkpt.machine.loop import RunLoop
-from chkpt.service.client import MachineClient
-from chkpt.service.requests import SaveRequest
+from chkpt.machine.run.loop import RunLoop
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import MachineClient
 from chkpt.snapshot import dumps
 from tests.guests import DEMO, HERE, asked, demo, ending, execution, key, output
 from tests.support.processes import running, spawn

@@ -7,10 +7,10 @@ import pytest
 from chkpt.device import DeviceType
 from chkpt.machine.config import parse
 from chkpt.prove import Proof, prove, report, setups_of
-from devices.ide import IDE
-from devices.pic import PIC
-from devices.pit import PIT
-from devices.serial import SERIAL
+from chkpt_devices.ide import IDE
+from chkpt_devices.pic import PIC
+from chkpt_devices.pit import PIT
+from chkpt_devices.serial import SERIAL
 from tests.support.unnoticeable import UNNOTICEABLE
 
 TYPES: Final = (PIT, PIC, SERIAL, IDE)

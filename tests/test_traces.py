@@ -9,7 +9,7 @@ import pytest
 from chkpt.machine import Machine
 from chkpt.manager import BackendTypes
 from chkpt.snapshot import dumps, loads
-from devices.backends.block import IMAGE
+from chkpt_devices.backends.block import IMAGE
 from tests.support.recorded import KINDS, disk, play, tables, trace, traces
 from tests.support.rig import rig, saved
 

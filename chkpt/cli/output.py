@@ -13,7 +13,7 @@ from chkpt.cli.json_text import json_text
 from chkpt.errors import StorageError
 
 if TYPE_CHECKING:
-    from chkpt.service.messages import SkipInfo
+    from chkpt.service.api.messages import SkipInfo
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from chkpt.errors import ChkptError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from chkpt.service.client import MachineClient
+    from chkpt.service.http.client import MachineClient
 
 T = TypeVar("T")
 

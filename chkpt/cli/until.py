@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 import typer
 
+from chkpt.cli.destination import sealed
 from chkpt.cli.output import plain, show
-from chkpt.cli.saving import sealed
 from chkpt.errors import UsageError
 
 if TYPE_CHECKING:
-    from chkpt.service.requests import SaveRequest
+    from chkpt.service.api.requests import SaveRequest
     from chkpt.service.until import End, Until
 
 TICKS: Final = re.compile(r"(\+?)([0-9][0-9_]*)", re.ASCII)

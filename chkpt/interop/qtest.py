@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from chkpt.errors import ChkptError
 from chkpt.machine import Machine
-from chkpt.machine.irq import INTR
+from chkpt.machine.board.lines import INTR
 
 Words = list[bytes]
 

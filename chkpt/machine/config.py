@@ -15,8 +15,7 @@ from typing import Annotated, Final, TypeVar, cast
 from chkpt.context import Value
 from chkpt.device import SECTOR_SIZE, Length, Range
 from chkpt.errors import ConfigError, NotFoundError, RefusedError, StorageError
-from chkpt.machine.pace import Pace
-from chkpt.regular import TooLongError, read_regular
+from chkpt.regular_file import TooLongError, read_regular
 from chkpt.snapshot import check_header
 from chkpt.state import from_table, refuse_unknown
 
@@ -59,6 +58,14 @@ HARMLESS: Final = frozenset(("null", "scratch", "guest"))
 
 KEYS_TAKEN: Final = {"": ("type", "name", "backend"), "drive": (*BACKEND_KEYS, *IMAGE_KEYS)}
 """The keys of a device's table, and of the tables in its `drive`, that are not the device's own options."""
+
+
+class Pace(StrEnum):
+    """When a processor waits for the host's clock."""
+
+    FREE = "free"  # never: also a halted guest's time passes as fast as it can be skipped
+    IDLE = "idle"  # while it is halted: waiting takes its time, work is done as fast as it can be
+    WALL = "wall"  # whenever the machine's clock is ahead
 
 
 @dataclass(frozen=True, slots=True)

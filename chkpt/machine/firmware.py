@@ -7,10 +7,10 @@ from blake3 import blake3
 
 from chkpt.device import U32, Length
 from chkpt.errors import ConfigError, NotFoundError, StateError, StorageError
+from chkpt.machine.board.memory import Memory
 from chkpt.machine.config import FirmwareConfig
-from chkpt.machine.memory import Memory
 from chkpt.manager import installed_roms
-from chkpt.regular import TooLongError, read_regular
+from chkpt.regular_file import TooLongError, read_regular
 
 MIB: Final = 1 << 20
 _MAX: Final = 128 << 10  # E0000 to FFFFF; what is larger expects a chipset that lays RAM over ROM

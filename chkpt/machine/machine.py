@@ -9,17 +9,19 @@ from chkpt.context import Checkpoint, Value, owned_context
 from chkpt.device import Identifies, OfMachine
 from chkpt.errors import ChkptError, ConfigError, RefusedError, SaveError
 from chkpt.machine import config as machine_config
-from chkpt.machine.a20 import A20Gate
-from chkpt.machine.clock import MachineClock
+from chkpt.machine.board.a20 import A20Gate
+from chkpt.machine.board.clock import MachineClock
+from chkpt.machine.board.lines import IrqLines
+from chkpt.machine.board.memory import Memory, ReadyRam, ram_of
+from chkpt.machine.board.msrs import MsrBus
+from chkpt.machine.board.ports import PortBus
+from chkpt.machine.board.requests import Requests
 from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
 from chkpt.machine.cpu.contract import Activity
-from chkpt.machine.execution import Execution, Outcome
+from chkpt.machine.cpu.execution import Execution, Outcome
 from chkpt.machine.firmware import Firmware, open_firmware
-from chkpt.machine.irq import IrqLines
 from chkpt.machine.kernel import Kernel, Prepared, start
 from chkpt.machine.media import NOTHING, Exchange, Medium
-from chkpt.machine.memory import Memory, ReadyRam, ram_of
-from chkpt.machine.msrs import MsrBus
 from chkpt.machine.parts import (
     PARTS,
     AnyPart,
@@ -33,8 +35,6 @@ from chkpt.machine.parts import (
     lines_part,
 )
 from chkpt.machine.platform import MachinePlatform
-from chkpt.machine.ports import PortBus
-from chkpt.machine.requests import Requests
 from chkpt.manager import (
     AnyBackendType,
     BackendTypes,
@@ -61,7 +61,7 @@ class Machine:
         machine.step(1_000_000)                   # one millisecond
         machine.save(checkpoint)
 
-    Not safe for use by two threads at once; `chkpt.machine.loop.RunLoop` holds a lock around it.
+    Not safe for use by two threads at once; `chkpt.machine.run.loop.RunLoop` holds a lock around it.
     """
 
     def __init__(
@@ -96,7 +96,16 @@ class Machine:
         self.irq = IrqLines()
         self.a20 = A20Gate()
         types = installed_device_types() if device_types is None else device_types
-        self._platform = MachinePlatform(self)
+        self._platform = MachinePlatform(
+            clock=self.clock,
+            ports=self.ports,
+            memory=self.memory,
+            irq=self.irq,
+            a20=self.a20,
+            msrs=self.msrs,
+            requests=self.requests,
+            has_processor=self.config.cpu is not None,
+        )
         self.devices = DeviceManager(self._platform, types)
         self._backend_types = backend_types
         self._opened: list[tuple[BackendConfig, Any]] = []  # backends that wait for their device to be made

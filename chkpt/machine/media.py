@@ -1,24 +1,15 @@
-"""The media of a machine's drives: what is in each, how one is changed, and how a load brings others.
+"""The media that a load exchanges: discs and hard disks, as a load makes the whole drive another."""
 
-A disc is changed under a running guest as by its drive's button, which the guest may have locked. A hard disk never is.
-A load makes the whole drive another, so it may exchange both.
-"""
-
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from chkpt.context import Checkpoint
 from chkpt.device import BlockBackend, BlockFrontend, FrontendKind, RemovableFrontend
-from chkpt.errors import ConflictError, SaveError, UsageError
-from chkpt.machine import config as machine_config
-from chkpt.machine.config import BackendConfig, Table
+from chkpt.errors import SaveError, UsageError
+from chkpt.machine.config import Table
 from chkpt.manager import Action, DeviceEntry, DeviceManager, device_names
 from chkpt.state import owned
-
-if TYPE_CHECKING:
-    from chkpt.machine.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,57 +18,6 @@ class Medium:
 
     backend: BlockBackend
     table: Table
-
-
-def open_image(machine: "Machine", drive: str, path: str, *, raw: bool = False) -> Medium:
-    """Open an image for a drive, which may take long. The caller closes it. Another thread may call this.
-
-    With `raw` it is taken as it is, whatever it looks like.
-
-    Raises:
-        NotFoundError: there is no such drive.
-        ConfigError, StorageError: it cannot be a medium, or cannot be opened.
-    """
-    options: dict[str, object] = {"path": path}
-    if isinstance(machine.devices.frontends["block"].find(drive), RemovableFrontend):
-        options["read_only"] = True
-    if raw:
-        options["format"] = "raw"
-    return Medium(machine.open_backend(BackendConfig(drive, "image", options)), {"type": "image", **options})
-
-
-def change(machine: "Machine", drive: str, medium: Medium | None, *, force: bool = False) -> BlockBackend | None:
-    """Take the medium out of a drive, which leaves the tray open, or put another one in, which closes it.
-
-    Returns what was in there, which the caller closes: that may have to wait for what identifies it.
-
-    Args:
-        machine: whose drive it is.
-        drive: the name of its frontend, such as `ide1.0`.
-        medium: what is put in; it belongs to the machine from now on, unless this raises.
-        force: open a tray that the guest has locked.
-
-    Raises:
-        NotFoundError: there is no such drive.
-        UsageError: it is a hard disk.
-        ConflictError: its guest has locked the tray. It can learn that the button was pressed, as QEMU's can.
-    """
-    frontend = removable(machine.devices.frontends["block"].find(drive), drive)
-    if frontend.locked and not force:
-        frontend.request_eject()
-        raise ConflictError(
-            f"drive {drive}: the guest has locked the tray, and hears that it is to open it; "
-            "try again when the guest has, or insist with --force"
-        )
-    config = machine_config.with_backends(machine.config, {drive: None if medium is None else medium.table})
-    old = machine.devices.frontends["block"].backends.get(drive)
-    frontend.eject()
-    if old is not None:
-        machine.devices.disconnect_block(drive)
-    if medium is not None:
-        machine.devices.connect_block(drive, medium.backend)
-    machine.config = config
-    return old
 
 
 def removable(frontend: BlockFrontend, drive: str) -> RemovableFrontend:
@@ -90,22 +30,8 @@ def removable(frontend: BlockFrontend, drive: str) -> RemovableFrontend:
     return frontend
 
 
-@contextmanager
-def leaving_out(machine: "Machine", drives: Collection[str]) -> Iterator[None]:
-    """Let a load in the block leave out the discs that a snapshot has in these drives, which are empty here.
-
-    Raises:
-        NotFoundError: there is no such drive.
-    """
-    frontends = [machine.devices.frontends["block"].find(drive) for drive in drives]
-    _leave_out(frontends, wanted=True)
-    try:
-        yield
-    finally:
-        _leave_out(frontends, wanted=False)
-
-
-def _leave_out(frontends: Iterable[BlockFrontend], *, wanted: bool) -> None:
+def leave_out(frontends: Iterable[BlockFrontend], *, wanted: bool) -> None:
+    """Let the next load leave out the disc that a snapshot has in these drives, or no longer."""
     for frontend in frontends:
         if isinstance(frontend, RemovableFrontend):
             frontend.leaves_out = wanted
@@ -165,7 +91,7 @@ class Exchange:
             if backend is not None:
                 self._devices.connect_block(drive, backend)
             else:
-                _leave_out([self._frontends[drive]], wanted=True)
+                leave_out([self._frontends[drive]], wanted=True)
 
     def _undo(self) -> None:
         for drive, new in self._media.items():
@@ -174,13 +100,13 @@ class Exchange:
                 self._devices.disconnect_block(drive)
             if old is not None and now is not old:
                 self._devices.connect_block(drive, old)
-        _leave_out(self._frontends.values(), wanted=False)
+        leave_out(self._frontends.values(), wanted=False)
         for entry, state in self._before:
             entry.load(state)
 
     def finish(self) -> None:
         """Close the media that were there before. Nothing can be undone any more."""
-        _leave_out(self._frontends.values(), wanted=False)
+        leave_out(self._frontends.values(), wanted=False)
         for backend in self._old.values():
             backend.close()
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Final
 from chkpt.context import Blob, Context
 from chkpt.device import U16, U64, Range
 from chkpt.errors import StateError
-from chkpt.machine.clock import MachineClock
+from chkpt.machine.board.clock import MachineClock
+from chkpt.machine.board.lines import IrqLines
+from chkpt.machine.board.memory import Memory, ram_of
 from chkpt.machine.cpu.contract import CpuState
-from chkpt.machine.execution import Execution
+from chkpt.machine.cpu.execution import Execution
 from chkpt.machine.firmware import Firmware, FirmwareState
-from chkpt.machine.irq import IrqLines
 from chkpt.machine.kernel import Kernel, KernelState
-from chkpt.machine.memory import Memory, ram_of
 from chkpt.manager import Action, Part, Skip, StatePart, strict_reasons
 from chkpt.state import from_context, printable, to_context
 

@@ -2,32 +2,46 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from chkpt.device import IrqLine, Timer
 from chkpt.errors import ConfigError
-from chkpt.machine.irq import INTR, LINES
-
-if TYPE_CHECKING:
-    from chkpt.machine.machine import Machine
+from chkpt.machine.board.a20 import A20Gate
+from chkpt.machine.board.clock import MachineClock
+from chkpt.machine.board.lines import INTR, LINES, IrqLines
+from chkpt.machine.board.memory import Memory
+from chkpt.machine.board.msrs import MsrBus
+from chkpt.machine.board.ports import PortBus
+from chkpt.machine.board.requests import Requests
 
 
 class MachinePlatform:
     """The machine as the device manager sees it. See `chkpt.manager.Platform`."""
 
-    def __init__(self, machine: "Machine") -> None:
-        self.clock = machine.clock
-        self.map_ports = machine.ports.map
-        self.receive_irqs = machine.irq.receive
-        self.drive_a20 = machine.a20.drive
-        self.request_reset = machine.requests.request_reset
-        self.request_exit = machine.requests.request_exit
-        self._map_msrs = machine.msrs.map
-        self._has_processor = machine.config.cpu is not None
-        self._map_memory = machine.memory.map
-        self._irq = machine.irq
-        self._a20 = machine.a20
-        self._settle = machine.requests.settle
+    def __init__(
+        self,
+        *,
+        clock: MachineClock,
+        ports: PortBus,
+        memory: Memory,
+        irq: IrqLines,
+        a20: A20Gate,
+        msrs: MsrBus,
+        requests: Requests,
+        has_processor: bool,
+    ) -> None:
+        """Take the parts of the machine that devices may use."""
+        self.clock = clock
+        self.map_ports = ports.map
+        self.receive_irqs = irq.receive
+        self.drive_a20 = a20.drive
+        self.request_reset = requests.request_reset
+        self.request_exit = requests.request_exit
+        self._map_msrs = msrs.map
+        self._has_processor = has_processor
+        self._map_memory = memory.map
+        self._irq = irq
+        self._a20 = a20
+        self._settle = requests.settle
 
     def timer(self, fire: Callable[[], None], /) -> Timer:
         """Make a timer on the clock."""

@@ -2,7 +2,7 @@
 
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.host import Platform
-from chkpt.manager.loading import LoadPlan
+from chkpt.manager.load import LoadPlan
 from chkpt.manager.manager import DeviceManager
 from chkpt.manager.names import CONTEXT, device_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons

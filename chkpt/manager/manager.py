@@ -34,7 +34,7 @@ from chkpt.errors import (
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.frontends import Backend, FrontendsByKind
 from chkpt.manager.host import DeviceHost, Platform
-from chkpt.manager.loading import LoadPlan, Step
+from chkpt.manager.load import LoadPlan, Step
 from chkpt.manager.names import CONTEXT, check_name, device_names, pack_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons
 from chkpt.manager.resources import Claim, Resources

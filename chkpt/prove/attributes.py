@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
-from chkpt.machine.clock import MachineTimer
+from chkpt.machine.board.clock import MachineTimer
 
 SCALARS: Final = (bool, int, float, complex, str, bytes, bytearray, memoryview, type(None), enum.Enum, range)
 HOST: Final = ("chkpt.machine", "chkpt.manager", "chkpt.prove", "chkpt.device", "chkpt.grammar")

@@ -30,7 +30,7 @@ from chkpt.grammar import (
     Wrmsr,
 )
 from chkpt.machine import Machine
-from chkpt.machine.irq import INTR
+from chkpt.machine.board.lines import INTR
 from chkpt.manager.names import pack_names
 from chkpt.prove import ends
 from chkpt.prove.setup import Setup

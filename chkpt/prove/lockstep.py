@@ -8,7 +8,7 @@ from typing import Final
 
 from chkpt.errors import ChkptError, HalfLoadedError
 from chkpt.grammar import Step, Wait
-from chkpt.machine.irq import INTR
+from chkpt.machine.board.lines import INTR
 from chkpt.prove.attributes import Attribute, differences
 from chkpt.prove.bench import A20, Bench
 from chkpt.prove.setup import Setup

@@ -30,7 +30,7 @@ from chkpt.grammar import (
     Wrmsr,
 )
 from chkpt.machine import Machine
-from chkpt.machine.irq import LINES
+from chkpt.machine.board.lines import LINES
 from chkpt.manager import DeviceEntry, Resource
 
 Opening = Callable[[Random], Phrase]

@@ -9,9 +9,9 @@ used. `docs/decisions/` tells where signatures are (0021), and who checks them a
 
 from chkpt.seal.age import generate_identity
 from chkpt.seal.keys import PublicKey, TrustedKeys, generate_key, trusted_keys
-from chkpt.seal.opening import open_snapshot
-from chkpt.seal.saving import Sealing, sealing
-from chkpt.seal.signing import Signer, Verdict, require, sign_beside, sign_file, signer, signers
+from chkpt.seal.open import open_snapshot
+from chkpt.seal.sign import Signer, Verdict, require, sign_beside, sign_file, signer, signers
+from chkpt.seal.wrap import Sealing, sealing
 
 __all__ = [
     "PublicKey",

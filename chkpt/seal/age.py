@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from chkpt.errors import CorruptError, KeyFileError, LimitError, RefusedError, SealedError
-from chkpt.seal.files import missing, read_public, read_secret
-from chkpt.seal.pairs import write_pair
+from chkpt.seal.key_files import missing, read_public, read_secret
+from chkpt.seal.key_pairs import write_pair
 from chkpt.snapshot import Source, Writable
 
 Recipient: TypeAlias = Any  # pyrage ships no types

@@ -10,8 +10,8 @@ from blake3 import blake3
 
 from chkpt.errors import KeyFileError, StorageError
 from chkpt.seal import curve
-from chkpt.seal.files import missing, read_public, read_secret
-from chkpt.seal.pairs import write_pair
+from chkpt.seal.key_files import missing, read_public, read_secret
+from chkpt.seal.key_pairs import write_pair
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

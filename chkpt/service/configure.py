@@ -6,6 +6,7 @@ trusted: a snapshot from elsewhere must not choose which files and sockets are o
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from chkpt.errors import ConfigError, StateError, UsageError
@@ -91,3 +92,22 @@ def _of_snapshot(reader: Reader, given: Mapping[str, Table | None], *, trust: bo
             frontend,
         )
     return config
+
+
+def seconds_since(reader: Reader) -> int:
+    """Return the whole seconds since the snapshot was created; 0 where that is in the future.
+
+    Raises:
+        StateError: the header's `created` is no date.
+    """
+    created = str(reader.header["created"])
+    try:
+        then = datetime.fromisoformat(created)
+        since = (datetime.now(UTC) - then).total_seconds()
+    except (ValueError, TypeError, OverflowError) as exc:  # TypeError: without a zone
+        raise StateError(
+            f"{reader.name}: it was created at {created!r}, which is no date; load it with --time freeze"
+        ) from exc
+    if since < 0:
+        log.warning("%s: it was created at %s, which is in the future: its dates stay", reader.name, created)
+    return max(int(since), 0)

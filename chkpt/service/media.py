@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 from chkpt.device import BlockBackend, FrontendKind, RemovableFrontend
 from chkpt.machine import Machine
-from chkpt.machine.media import Medium, change, open_image, removable
+from chkpt.machine.drives import change, open_image
+from chkpt.machine.media import Medium, removable
 from chkpt.service import paths
-from chkpt.service.messages import DriveInfo, MediumInfo
+from chkpt.service.api.messages import DriveInfo, MediumInfo
 
 
 def drives(machine: Machine) -> list[DriveInfo]:

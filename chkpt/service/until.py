@@ -13,14 +13,14 @@ from typing import Final
 
 from chkpt.errors import StorageError
 from chkpt.machine import Machine
-from chkpt.machine.execution import Outcome
-from chkpt.machine.goal import Goal
-from chkpt.service.messages import SaveReply
-from chkpt.service.requests import SaveRequest
-from chkpt.service.running import RunningMachine
-from chkpt.service.saving import Destination, destination
-from chkpt.service.serial_ports import meant
-from chkpt.service.tap import Tap
+from chkpt.machine.cpu.execution import Outcome
+from chkpt.machine.run.goal import Goal
+from chkpt.service.api.messages import SaveReply
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.control import RunningMachine
+from chkpt.service.save import Destination, destination
+from chkpt.service.serial import find_port
+from chkpt.service.serial.tap import Tap
 
 MAX_UNWRITTEN: Final = 1 << 20
 """Bytes of output that wait for a reader; the machine waits for him beyond that."""
@@ -257,4 +257,4 @@ def _tap(machine: str, taps: dict[str, Tap], until: Until) -> Tap | None:
     """Return the serial port to listen to; None where there is none and none is needed."""
     if until.port is None and until.text is None and len(taps) != 1 and "com1" not in taps:
         return None
-    return taps[meant(machine, [*taps], until.port)]
+    return taps[find_port(machine, [*taps], until.port)]

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from chkpt.context import Checkpoint
 from chkpt.errors import StorageError
-from chkpt.snapshot.layout import FORMAT, SectionEntry
+from chkpt.snapshot.frames import FORMAT, SectionEntry
 from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob, is_snapshot
 from chkpt.snapshot.signatures import Signature
 from chkpt.snapshot.source import Source

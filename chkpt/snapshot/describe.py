@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from chkpt.context import MAX_PIECE_SIZE, Blob, Context, Value
 from chkpt.errors import NotFoundError, UsageError
 from chkpt.snapshot.codec import encode_value, frame_content
-from chkpt.snapshot.layout import DEVICES, Path, blob_name
+from chkpt.snapshot.frames import DEVICES, Path, blob_name
 from chkpt.snapshot.reader import Reader, StoredBlob
 from chkpt.snapshot.section import encode_section
 

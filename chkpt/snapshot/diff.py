@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
 from chkpt.context import Blob, Checkpoint, Context, Value
-from chkpt.snapshot.layout import Path
+from chkpt.snapshot.frames import Path
 from chkpt.snapshot.ranges import PieceComparison, Range, Ranges
 
 WRITING: Final = frozenset({"chkpt", "generator", "created", "schemas"})

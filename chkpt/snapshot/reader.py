@@ -32,7 +32,7 @@ from chkpt.snapshot.codec import (
     frame_content,
 )
 from chkpt.snapshot.cores import on_all_cores
-from chkpt.snapshot.layout import (
+from chkpt.snapshot.frames import (
     DEVICES,
     FORMAT,
     MAGIC,

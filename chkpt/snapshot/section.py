@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from chkpt.context import Blob, Context
 from chkpt.errors import CorruptError, LimitError, StateError
 from chkpt.snapshot.codec import MAX_DEPTH, Plain, check_map
-from chkpt.snapshot.layout import DEVICES, MAX_VERSION, Path, SectionEntry, blob_name, check_name, check_text
+from chkpt.snapshot.frames import DEVICES, MAX_VERSION, Path, SectionEntry, blob_name, check_name, check_text
 
 _KEYS: Final[dict[str, type]] = {"type": str, "version": int, "values": dict, "contexts": dict}
 _SHAPES: Final = {keys: tuple(_KEYS[key] for key in keys) for count in range(5) for keys in combinations(_KEYS, count)}

@@ -6,7 +6,7 @@ from io import FileIO
 from typing import NamedTuple, Protocol, Self
 
 from chkpt.errors import CorruptError, NotFoundError, StorageError
-from chkpt.regular import open_regular
+from chkpt.regular_file import open_regular
 
 
 class FileId(NamedTuple):

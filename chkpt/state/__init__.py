@@ -13,7 +13,7 @@ check per field. The same rules read a configuration table, where fields may be 
 """
 
 from chkpt.state.contexts import from_context, owned, schema, shift_times, to_context
-from chkpt.state.declared import declared, pack_schemas, unpack_schemas
+from chkpt.state.declarations import declared, pack_schemas, unpack_schemas
 from chkpt.state.kinds import printable
 from chkpt.state.tables import from_table, refuse_unknown
 

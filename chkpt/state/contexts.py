@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from chkpt.context import Blob, Context, Value, owned_blob
 from chkpt.device import Plain, Upgrade
 from chkpt.errors import StateError, VersionError
-from chkpt.state.compiled import functions_of
+from chkpt.state.compile import functions_of
 from chkpt.state.kinds import Kind, printable, shown
 from chkpt.state.layout import layout_of
 

@@ -22,7 +22,7 @@ Shape: TypeAlias = "Sequence[str | int | Shape]"
 class Kind:
     """What a field may hold. `check` gives the field's value from a tag's, or raises StateError without a path.
 
-    `test` asks the same as `check` where a value is its own encoding, in the terms of `chkpt.state.compiled`.
+    `test` asks the same as `check` where a value is its own encoding, in the terms of `chkpt.state.compile`.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Kind:
     optional: bool = False
     shift: Callable[[typing.Any, int], object] | None = None  # adds nanoseconds to the times in it; None: has none
     test: str | None = None  # a Python expression: whether `{0}` passes `check` and is the field's value itself
-    shape: "Shape" = ()  # the same in data, see `chkpt.state.declared`; of a context, its own dataclass says it
+    shape: "Shape" = ()  # the same in data, see `chkpt.state.declarations`; of a context, its own dataclass says it
 
     @property
     def is_branch(self) -> bool:

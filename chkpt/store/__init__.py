@@ -3,7 +3,7 @@
 from chkpt.store.contract import MAX_NAME_SIZE, Listing, Store, Write, check_name, is_name
 from chkpt.store.files import Leavings
 from chkpt.store.local import LocalStore
-from chkpt.store.replacing import publishing
+from chkpt.store.publish import publishing
 
 __all__ = [
     "MAX_NAME_SIZE",

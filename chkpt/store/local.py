@@ -10,7 +10,7 @@ from chkpt.errors import NotFoundError, RefusedError, StorageError
 from chkpt.snapshot import Reader, Summary, dump
 from chkpt.store.contract import Listing, Write, check_name, is_name
 from chkpt.store.files import Leavings, clean, make_directory, reporting
-from chkpt.store.replacing import ENCRYPTED, SUFFIX, publishing, remove_snapshot
+from chkpt.store.publish import ENCRYPTED, SUFFIX, publishing, remove_snapshot
 
 __all__ = ["SUFFIX", "LocalStore"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chkpt.errors import RefusedError
-from chkpt.service.client import find
+from chkpt.service.http.client import find
 from tests.attacks.all import ATTACKS, Level, level_of
 from tests.attacks.entrances import CPU, ENTRANCES, MEMORY, TRIES, cost, second, sees, write
 from tests.attacks.parts import Attack

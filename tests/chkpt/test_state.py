@@ -40,7 +40,7 @@ from chkpt.state import (
     shift_times,
     to_context,
 )
-from chkpt.state.compiled import functions_of
+from chkpt.state.compile import functions_of
 from chkpt.state.contexts import _looked_at
 
 

@@ -7,7 +7,7 @@ there, or, with `withdraws`, as long as the input is high, as the datasheet has 
 
 from dataclasses import dataclass, field
 
-from devices.pic import Awaited, ChipState, PicState
+from chkpt_devices.pic.chip import Awaited, ChipState, PicState
 
 
 def bits(value: int) -> list[bool]:

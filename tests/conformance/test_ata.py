@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from chkpt.context import blob_bytes
-from devices.ide.registers import Command
+from chkpt_devices.ide.registers import Command
 from tests.conformance.ata_rows import ANY, ROWS, SMART, Disk, Protocol, Regs, Row, lba28, lba48
 from tests.support.ide_bench import (
     COMMAND,

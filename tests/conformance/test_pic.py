@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chkpt.snapshot import dumps, loads
-from devices.pic import Awaited, ChipState, EdgeRequest, PicState
+from chkpt_devices.pic import EdgeRequest
+from chkpt_devices.pic.chip import Awaited, ChipState, PicState
 from tests.conformance.chip_8259 import Chip8259, Pair8259
 from tests.support.pic_bench import (
     EOI,

@@ -4,8 +4,8 @@ from typing import cast
 
 from chkpt.device import LineError, ModemLine
 from chkpt.snapshot import dumps, loads
-from devices.backends.char import Memory, MemoryConfig
-from devices.serial import Serial
+from chkpt_devices.backends.char import Memory, MemoryConfig
+from chkpt_devices.serial.chip import Serial
 from tests.conformance.ns16550 import DLAB, DLL, DLM, LCR
 from tests.support.rig import rig, saved
 

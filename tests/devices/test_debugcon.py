@@ -6,8 +6,8 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.testing import DeviceContract
-from devices.backends.char import Memory, MemoryConfig
-from devices.debugcon import ROOM, Debugcon
+from chkpt_devices.backends.char import Memory, MemoryConfig
+from chkpt_devices.debugcon import ROOM, Debugcon
 from tests.support.rig import rig, saved
 
 TABLE = {"type": "debugcon"}

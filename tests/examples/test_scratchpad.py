@@ -7,7 +7,7 @@ from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.manager import DeviceTypes
 from chkpt.testing import DeviceContract
-from devices.pic import PIC
+from chkpt_devices.pic import PIC
 from examples.scratchpad import SCRATCHPAD
 
 ROOT = Path(__file__).parents[2]

@@ -9,13 +9,13 @@ from typing import Any
 
 from chkpt.machine import Machine
 from chkpt.machine.config import parse, read, with_backends
+from chkpt.machine.cpu.execution import Execution, Outcome
 from chkpt.machine.cpu.power_on import power_on
-from chkpt.machine.execution import Execution, Outcome
 from chkpt.snapshot import Reader, dumps
 from tests.support.rig import saved
 
 HERE = Path(__file__).parent
-DEMO = HERE.parents[1] / "chkpt" / "cli" / "demo.toml"
+DEMO = HERE.parents[1] / "chkpt" / "cli" / "demo" / "demo.toml"
 START = 0x8000
 LOG = 0x50000
 SECOND = 1_000_000_000

@@ -17,7 +17,7 @@ from typing import Any, Final
 from chkpt.context import Context
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from chkpt.service.configure import configuration
 from chkpt.snapshot import Reader
 from tests.guests import execution

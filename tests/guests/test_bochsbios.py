@@ -6,7 +6,7 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from tests.guests.board import SECOND, plain, said
 from tests.guests.media import boot_cdrom, boot_disk
 from tests.guests.packages import package

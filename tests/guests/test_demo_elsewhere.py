@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.guests import HERE
+from chkpt_devices.guests import HERE
 from tests.guests import asked, key, output
 from tests.guests.board import board, line, run_until, said
 

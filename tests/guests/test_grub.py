@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from chkpt.machine import Machine
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from chkpt.snapshot import dumps, loads
 from tests.guests import execution
 from tests.guests.board import (

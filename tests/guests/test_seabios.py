@@ -7,7 +7,7 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.machine.config import read
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from tests.guests import execution
 from tests.guests.board import ROOT, SECOND, bios, board, end_of, plain, run_until, said
 from tests.guests.media import boot_cdrom, boot_disk

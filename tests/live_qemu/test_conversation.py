@@ -8,13 +8,13 @@ from random import Random
 import pytest
 
 from chkpt.interop.trace import Difference, Player, parse
-from oracle import ours
-from oracle.command import parsed
-from oracle.lines import Lines, edges
-from oracle.phrases import DEVICES, INTERCEPTS, KINDS, speech
-from oracle.qemu import plain_commands
-from oracle.run import as_trace, commands_of
-from oracle.shrink import shortest
+from tests.lab.oracle import ours
+from tests.lab.oracle.command import parsed
+from tests.lab.oracle.lines import Lines, edges
+from tests.lab.oracle.phrases import DEVICES, INTERCEPTS, KINDS, speech
+from tests.lab.oracle.qemu import plain_commands
+from tests.lab.oracle.run import as_trace, commands_of
+from tests.lab.oracle.shrink import shortest
 from tests.live_qemu.twins import hold
 
 READY = "await_ready 0x3f6"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from oracle.ground import LIMITS
-from oracle.phrases import LINE_0_AT_REST
+from tests.lab.oracle.ground import LIMITS
+from tests.lab.oracle.phrases import LINE_0_AT_REST
 from tests.live_qemu.twins import ALL, hold
 
 READY = "await_ready 0x3f6"

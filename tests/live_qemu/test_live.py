@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from oracle import qemu
-from oracle.phrases import KINDS
-from oracle.run import Bench, tally
-from oracle.tools import PACKAGES, MissingToolsError, build, find_tools
+from tests.lab.oracle import qemu
+from tests.lab.oracle.phrases import KINDS
+from tests.lab.oracle.run import Bench, tally
+from tests.lab.oracle.tools import PACKAGES, MissingToolsError, build, find_tools
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def test_qemu_answers_as_we_do_but_for_the_rules(kind: str, bench: Bench) -> Non
 
 
 def test_a_difference_in_qemu_is_found_and_shortened(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oracle.rules.RULES", ())
+    monkeypatch.setattr("tests.lab.oracle.rules.RULES", ())
     told: list[str] = []
     result = tally(bench, "serial", "tests", 400, told.append)
     assert len(told) == 1
@@ -69,7 +69,7 @@ def test_another_qemu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(("arguments", "status", "begin"), [(["--allow-skip"], 0, "skipped: "), ([], 1, "no oracle: ")])
 def test_without_tools_it_fails_unless_it_may_skip(arguments: list[str], status: int, begin: str) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "oracle", *arguments],
+        [sys.executable, "-m", "tests.lab.oracle", *arguments],
         cwd=ROOT,
         env={"PATH": "/nowhere"},
         capture_output=True,

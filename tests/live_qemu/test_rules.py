@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from oracle.phrases import LINE_0_AT_REST
-from oracle.rules import RULES
+from tests.lab.oracle.phrases import LINE_0_AT_REST
+from tests.lab.oracle.rules import RULES
 from tests.live_qemu.twins import ALL, Answer, hold
 
 IN_PIC0 = "irq_intercept_in pic0"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from oracle import ours
-from oracle.conversation import Conversation, Outcome
+from tests.lab.oracle import ours
+from tests.lab.oracle.conversation import Conversation, Outcome
 
 Answer = str | Callable[[str], str]
 """The answer's lines with ` | ` between them, or what makes it of the last line of the right one."""

@@ -9,8 +9,8 @@ from chkpt.device import DiskState
 from chkpt.errors import StateError
 from chkpt.machine import Machine
 from chkpt.manager import BackendTypes
-from devices.backends.block import SCRATCH, CowDisk
-from devices.ide import Channel, DriveState, IdeState, TransferKind, TransferState
+from chkpt_devices.backends.block import SCRATCH, CowDisk
+from chkpt_devices.ide import Channel, DriveState, IdeState, TransferKind, TransferState
 from tests.support.rig import rig
 
 PORT, CONTROL, IRQ = 0x1F0, 0x3F6, 14

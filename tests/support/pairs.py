@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: TID253  the 
 
 from chkpt.context import Checkpoint
 from chkpt.seal.keys import PublicKey
-from chkpt.seal.signing import signer
+from chkpt.seal.sign import signer
 from chkpt.snapshot import dumps
 from tests.support.checkpoints import small
 
@@ -51,7 +51,7 @@ def public_pem(raw: bytes) -> bytes:
 
 def signed(path: Path, *keys: Pair, checkpoint: Checkpoint | None = None) -> Path:
     """Write a snapshot that the first key has signed, the others after it."""
-    from chkpt.seal.signing import sign_file
+    from chkpt.seal.sign import sign_file
 
     first, *others = keys
     path.write_bytes(dumps(small() if checkpoint is None else checkpoint, sign=signer(first.secret)[1]))

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from devices.pic import ChipState, Pic
+from chkpt_devices.pic.chip import ChipState, Pic
 from tests.support.rig import rig
 
 MASTER, SLAVE, MASTER_DATA, SLAVE_DATA, ELCR1, ELCR2 = 0x20, 0xA0, 0x21, 0xA1, 0x4D0, 0x4D1

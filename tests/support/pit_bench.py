@@ -3,7 +3,7 @@
 from typing import cast
 
 from chkpt.machine import Machine
-from devices.pit import Pit
+from chkpt_devices.pit.chip import Pit
 from tests.support.rig import rig, saved
 
 HZ = 1_193_182

@@ -9,17 +9,17 @@ from chkpt.machine.config import parse
 from chkpt.manager import BackendTypes, DeviceTypes
 
 DEVICE_TYPES = {
-    "pit": "devices.pit:PIT",
-    "pic": "devices.pic:PIC",
-    "serial": "devices.serial:SERIAL",
-    "ide": "devices.ide:IDE",
-    "cmos": "devices.cmos:CMOS",
-    "i8042": "devices.i8042:KEYBOARD_CONTROLLER",
-    "port92": "devices.port92:PORT92",
-    "reset_control": "devices.reset_control:RESET_CONTROL",
-    "dma_page": "devices.dma_page:DMA_PAGE",
-    "debugcon": "devices.debugcon:DEBUGCON",
-    "isa_debug_exit": "devices.isa_debug_exit:ISA_DEBUG_EXIT",
+    "pit": "chkpt_devices.pit:PIT",
+    "pic": "chkpt_devices.pic:PIC",
+    "serial": "chkpt_devices.serial:SERIAL",
+    "ide": "chkpt_devices.ide:IDE",
+    "cmos": "chkpt_devices.cmos:CMOS",
+    "i8042": "chkpt_devices.i8042:KEYBOARD_CONTROLLER",
+    "port92": "chkpt_devices.port92:PORT92",
+    "reset_control": "chkpt_devices.reset_control:RESET_CONTROL",
+    "dma_page": "chkpt_devices.dma_page:DMA_PAGE",
+    "debugcon": "chkpt_devices.debugcon:DEBUGCON",
+    "isa_debug_exit": "chkpt_devices.isa_debug_exit:ISA_DEBUG_EXIT",
 }
 
 

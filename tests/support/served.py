@@ -12,11 +12,11 @@ from typing import Any
 from chkpt import sockets
 from chkpt.errors import NoMachineError
 from chkpt.machine.config import default, parse
-from chkpt.service.client import MachineClient, find
-from chkpt.service.server import Launch, serve
+from chkpt.service.http.client import MachineClient, find
+from chkpt.service.launch import Launch, serve
 from chkpt.snapshot import Reader
 
-OPENAPI: dict[str, Any] = json.loads((files("chkpt.service") / "openapi.json").read_text())
+OPENAPI: dict[str, Any] = json.loads((files("chkpt.service.api") / "openapi.json").read_text())
 
 
 def table(*devices: Mapping[str, object], name: str = "m") -> dict[str, object]:

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from devices.backends import image as image_module
-from devices.backends.identity import Kind, identity_of
+from chkpt_devices.backends import image as image_module
+from chkpt_devices.backends.identity import Kind, identity_of
 
 GIB: Final = 1 << 30
 

@@ -13,7 +13,7 @@ from chkpt.extras import UNICORN, install
 from chkpt.machine.cpu.contract import Bus, Cpu, CpuState
 
 if TYPE_CHECKING:
-    from chkpt.machine.memory import Memory
+    from chkpt.machine.board.memory import Memory
 
 __all__ = ["MODELS", "Bus", "Cpu", "CpuState", "missing_extra", "new_cpu"]
 

@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from chkpt.errors import StateError
 from chkpt.machine.cpu.contract import Activity, CpuState, SegmentState, TableState
+from chkpt.machine.cpu.registers import LMA, PG
 
 _PAT: Final = 0x277
 _MCG_STATUS, _MCG_CTL, _MC0_CTL = 0x17A, 0x17B, 0x400
@@ -45,3 +47,14 @@ def power_on(ticks: int, *, a20: bool) -> CpuState:
         fxsave=_FXSAVE.ljust(512, b"\0"), fcs=0, fds=0,
         msrs=tuple((msr, _POWER_ON.get(msr, 0)) for msr in MSRS),
     )  # fmt: skip
+
+
+def check_state(state: CpuState) -> None:
+    """Raise StateError if no processor can be in `state`."""
+    strange = next((msr for msr, _ in state.msrs if msr not in MSRS), None)
+    if strange is not None:
+        raise StateError(f"cpu.msrs has {strange:#x}, which this processor does not have")
+    if bool(state.efer & LMA) and not state.cr0 & PG:
+        raise StateError("cpu.efer has long mode active, but cpu.cr0 has no paging")
+    if state.cr8 > 15:
+        raise StateError(f"cpu.cr8 is {state.cr8}, not a priority of 0 to 15")

@@ -9,9 +9,9 @@ fault; an index that wraps; a write over the instruction itself; single steps; a
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from chkpt.machine.board.memory import PAGE_SIZE
 from chkpt.machine.cpu.paging import FaultError, Linear
 from chkpt.machine.cpu.registers import CS, CX, DI, DS, ES, SI, TF, Registers
-from chkpt.machine.memory import PAGE_SIZE
 
 INS: Final = 0x6D
 OUTS: Final = 0x6F

@@ -33,20 +33,19 @@ from unicorn.unicorn_const import (  # noqa: TID253
 from unicorn.unicorn_py3 import unicorn as binding  # noqa: TID253
 from unicorn.unicorn_py3.arch.intel import HOOK_INSN_CPUID_CFUNC  # noqa: TID253
 
+from chkpt.machine.board.memory import PAGE_SIZE, Memory
 from chkpt.machine.cpu.budget import Budget
-from chkpt.machine.cpu.checking import check_state
 from chkpt.machine.cpu.contract import Activity, Bus, CpuState
 from chkpt.machine.cpu.cpuid import ADDRESS_BITS, cpuid
 from chkpt.machine.cpu.delivery import UD, WITH_ERROR, Cause, Delivery, Event, TripleFaultError
 from chkpt.machine.cpu.fxsave import fxrstor, fxsave
-from chkpt.machine.cpu.layout import HEADER, buffer_of, discover
 from chkpt.machine.cpu.paging import Linear
-from chkpt.machine.cpu.power_on import MSRS, power_on
+from chkpt.machine.cpu.power_on import MSRS, check_state, power_on
 from chkpt.machine.cpu.registers import AX, BX, CS, CX, DX, IF, Registers, Segment
 from chkpt.machine.cpu.strings import INS, OUTS, Repeat, Strings
 from chkpt.machine.cpu.system_calls import enter_syscall, enter_sysenter
+from chkpt.machine.cpu.unicorn_context import HEADER, buffer_of, discover
 from chkpt.machine.cpu.words import registers_into_state, state_into_registers
-from chkpt.machine.memory import PAGE_SIZE, Memory
 
 _EFLAGS: Final = x86_const.UC_X86_REG_EFLAGS
 _MSR: Final = x86_const.UC_X86_REG_MSR

@@ -17,7 +17,7 @@ from chkpt.machine.kernel import elf
 from chkpt.machine.kernel.bzimage import ENTRY_64, BzImage, parse
 from chkpt.machine.kernel.handover import CMDLINE_AT, CMDLINE_MAX, MIB, PARAMETERS_AT, low_memory, parameters, start
 from chkpt.machine.kernel.payload import unpacked
-from chkpt.regular import TooLongError, read_regular
+from chkpt.regular_file import TooLongError, read_regular
 
 __all__ = ["Kernel", "KernelState", "Prepared", "start"]
 

@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 
 import pytest
 
-from chkpt.cli import main, stage
-from chkpt.cli.stage import MachineProcess
+from chkpt.cli import main
+from chkpt.cli.demo import stage
+from chkpt.cli.demo.stage import MachineProcess
 from chkpt.context import Checkpoint
 from chkpt.snapshot import Reader, dumps
 from tests.support.checkpoints import small

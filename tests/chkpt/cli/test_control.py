@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chkpt.service import client, directory
+from chkpt.service import directory
+from chkpt.service.http import client
 from tests.support.processes import chkpt, refused
 from tests.support.served import launch, serving
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from chkpt.machine import Machine
-from chkpt.service import running
-from chkpt.service.requests import SaveRequest
+from chkpt.service import control as running
+from chkpt.service.api.requests import SaveRequest
 from tests.chkpt.cli.terminals import Launcher
 from tests.support.processes import PATIENCE, line, spawn
 from tests.support.served import launch, serving

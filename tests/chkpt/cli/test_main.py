@@ -16,7 +16,7 @@ from chkpt.cli import COMMANDS
 from chkpt.context import Checkpoint
 from chkpt.errors import ChkptError, CorruptError, NoMachineError, NotFoundError, UsageError
 from chkpt.service import directory
-from chkpt.service.client import find
+from chkpt.service.http.client import find
 from chkpt.snapshot import Reader, dumps
 from tests.support.processes import chkpt, refused, spawn
 from tests.support.served import launch, serving
@@ -113,10 +113,11 @@ def test_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_table_of_commands_names_what_is_there() -> None:
-    folder = Path(cli.__file__).parent
+    folder = Path(cli.__file__).parent / "commands"
     for command, name in COMMANDS.items():
-        assert (folder / f"{name.removeprefix('chkpt.cli.')}.py").is_file()
-        assert name in {f"chkpt.cli.{command}", f"chkpt.cli.{command}_"}
+        assert (folder / f"{name.removeprefix('chkpt.cli.commands.')}.py").is_file()
+        assert name in {f"chkpt.cli.commands.{command}", f"chkpt.cli.commands.{command}_"}
+    assert {path.stem.rstrip("_") for path in folder.glob("[a-z]*.py")} == set(COMMANDS)
 
 
 IMPORTS = """
@@ -143,13 +144,13 @@ def test_clients_import_nothing_heavy(home: Path) -> None:
             status, modules = imported(*args)
             assert status == 0
             assert not set(HEAVY) & set(modules), args
-            assert "chkpt.service.openapi" not in modules
+            assert "chkpt.service.api.openapi" not in modules
             if args[0] == "save":
-                assert "chkpt.cli.load" not in modules
+                assert "chkpt.cli.commands.load" not in modules
                 assert "chkpt.machine" not in modules
                 assert "msgpack" not in modules
             if args[0] == "--help":
-                assert not {"chkpt.service.client", "chkpt.service.operations", "http.client"} & set(modules)
+                assert not {"chkpt.service.http.client", "chkpt.service.api.operations", "http.client"} & set(modules)
 
 
 def test_log_goes_to_stderr_and_results_to_stdout(home: Path) -> None:

@@ -17,9 +17,9 @@ from chkpt.cli.progress import watched
 from chkpt.context import Checkpoint
 from chkpt.errors import NoMachineError
 from chkpt.machine import Machine
-from chkpt.service.client import MachineClient, find
-from chkpt.service.messages import MachineInfo
-from chkpt.service.requests import SaveRequest
+from chkpt.service.api.messages import MachineInfo
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import MachineClient, find
 from chkpt.snapshot import dumps
 from tests.support.processes import PATIENCE, chkpt
 from tests.support.served import COM1, launch, serving

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chkpt.service.client import find
+from chkpt.service.http.client import find
 from tests.chkpt.cli.terminals import Launcher
 from tests.support.processes import PATIENCE, chkpt, refused, spawn
 

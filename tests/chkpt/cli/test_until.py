@@ -8,7 +8,7 @@ import pytest
 from chkpt.cli.until import parse
 from chkpt.errors import UsageError
 from chkpt.seal import generate_identity, open_snapshot, trusted_keys
-from chkpt.service.requests import SaveRequest
+from chkpt.service.api.requests import SaveRequest
 from chkpt.service.until import Until
 from tests.guests import HERE
 from tests.support.pairs import pair
@@ -25,7 +25,7 @@ def run(*args: object, typed: bytes = b"") -> Outcome:
     return Outcome(process.returncode, out.decode(), err.decode())
 
 
-def meant(goal: str, **options: object) -> Until | None:
+def find_port(goal: str, **options: object) -> Until | None:
     given = {"port": None, "timeout": None, "save": None, "force": False, **options}
     return parse(goal, **given)  # type: ignore[arg-type]  # options of any kind
 
@@ -45,12 +45,12 @@ def meant(goal: str, **options: object) -> Until | None:
     ],
 )
 def test_what_is_waited_for(goal: str, until: Until) -> None:
-    assert meant(goal) == until
+    assert find_port(goal) == until
 
 
 def test_what_is_to_be_saved_is_handed_on() -> None:
     request = SaveRequest("/a", force=True, sign="/key", recipients=("r",))
-    assert meant("5", save=request, force=True) == Until(ticks=5, save=request)
+    assert find_port("5", save=request, force=True) == Until(ticks=5, save=request)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_is_to_be_saved_is_handed_on() -> None:
 )
 def test_what_means_nothing_is_refused(goal: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        meant(goal, **options)
+        find_port(goal, **options)
 
 
 @pytest.mark.parametrize("option", [["--timeout", "1"], ["--save", "a"], ["--force"]])

@@ -15,7 +15,7 @@ from chkpt.errors import StorageError, UsageError
 from chkpt.interop import chardev
 from chkpt.interop.chardev import Chardev, QtestChannel, parse
 from chkpt.machine import Machine
-from chkpt.machine.loop import RunLoop
+from chkpt.machine.run.loop import RunLoop
 from tests.support.small import cell, machine
 
 # -- syntax -----------------------------------------------------------------------------------------------------------

@@ -17,11 +17,11 @@ from chkpt.errors import LoadError, StateError
 from chkpt.machine import Machine
 from chkpt.machine import machine as machine_module
 from chkpt.machine.config import parse
-from chkpt.machine.media import open_image
+from chkpt.machine.drives import open_image
 from chkpt.manager import Action, Transaction
 from chkpt.manager.names import pack_names
 from chkpt.snapshot import dumps
-from reliability.pair import DEVICES, MADE, stir
+from tests.lab.reliability.pair import DEVICES, MADE, stir
 from tests.support.descriptors import open_descriptors
 from tests.support.rig import saved
 

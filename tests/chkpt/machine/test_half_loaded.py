@@ -7,7 +7,7 @@ import pytest
 from chkpt.context import Checkpoint
 from chkpt.errors import HalfLoadedError, LoadError, SaveError
 from chkpt.machine import Machine
-from chkpt.machine.loop import RunLoop
+from chkpt.machine.run.loop import RunLoop
 from tests.support.rig import saved
 from tests.support.small import cell, machine
 

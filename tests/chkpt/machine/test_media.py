@@ -10,7 +10,8 @@ from chkpt.errors import ConflictError, HalfLoadedError, LoadError, NotFoundErro
 from chkpt.machine import Machine
 from chkpt.machine import media as machine_media
 from chkpt.machine.config import parse
-from chkpt.machine.media import Medium, change, leaving_out, open_image
+from chkpt.machine.drives import change, leaving_out, open_image
+from chkpt.machine.media import Medium
 from chkpt.snapshot.describe import json_context
 from tests.support.descriptors import open_descriptors
 

@@ -211,6 +211,6 @@ def test_what_a_table_leaves_out_is_filled_in_with_what_the_machine_knows() -> N
 
 
 def test_a_package_that_is_installed_twice_offers_its_types_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    twice = [EntryPoint("pit", "devices.pit:PIT", "chkpt.devices") for _ in range(2)]
+    twice = [EntryPoint("pit", "chkpt_devices.pit:PIT", "chkpt.devices") for _ in range(2)]
     monkeypatch.setattr("chkpt.manager.types.entry_points", lambda *, group: twice)
     assert [each.name for each in installed_device_types()] == ["pit"]

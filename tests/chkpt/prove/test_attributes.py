@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chkpt.machine.clock import MachineClock
+from chkpt.machine.board.clock import MachineClock
 from chkpt.prove.attributes import differences, own_objects
 
 

@@ -27,8 +27,8 @@ from chkpt.machine.config import parse
 from chkpt.prove import setups_of
 from chkpt.prove.bench import FAULT, Bench
 from chkpt.prove.ends import Medium as MediumEnd
-from devices.ide import IDE
-from devices.serial import SERIAL
+from chkpt_devices.ide import IDE
+from chkpt_devices.serial import SERIAL
 from tests.chkpt.prove import faulty
 from tests.chkpt.prove.faulty import relay_type
 

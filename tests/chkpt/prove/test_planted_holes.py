@@ -10,16 +10,16 @@ import pytest
 
 from chkpt.device import DeviceType
 from chkpt.prove import Finding, prove
-from devices.cmos import CMOS
-from devices.debugcon import DEBUGCON
-from devices.dma_page import DMA_PAGE
-from devices.i8042 import KEYBOARD_CONTROLLER
-from devices.ide import IDE
-from devices.pic import PIC
-from devices.pit import PIT
-from devices.port92 import PORT92
-from devices.reset_control import RESET_CONTROL
-from devices.serial import SERIAL
+from chkpt_devices.cmos import CMOS
+from chkpt_devices.debugcon import DEBUGCON
+from chkpt_devices.dma_page import DMA_PAGE
+from chkpt_devices.i8042 import KEYBOARD_CONTROLLER
+from chkpt_devices.ide import IDE
+from chkpt_devices.pic import PIC
+from chkpt_devices.pit import PIT
+from chkpt_devices.port92 import PORT92
+from chkpt_devices.reset_control import RESET_CONTROL
+from chkpt_devices.serial import SERIAL
 from tests.chkpt.prove.forgetful import fields, setups
 from tests.support.unnoticeable import UNNOTICEABLE
 

@@ -16,18 +16,18 @@ from chkpt.prove.lockstep import Way
 from chkpt.snapshot import Reader, dumps
 from chkpt.state import shift_times
 from chkpt.state.layout import layout_of
-from devices.backends.block import CowDisk
-from devices.cmos import CMOS
-from devices.debugcon import DEBUGCON
-from devices.dma_page import DMA_PAGE
-from devices.i8042 import KEYBOARD_CONTROLLER
-from devices.ide import IDE
-from devices.ide.state import TransferKind
-from devices.pic import PIC
-from devices.pit import PIT
-from devices.port92 import PORT92
-from devices.reset_control import RESET_CONTROL
-from devices.serial import SERIAL
+from chkpt_devices.backends.block import CowDisk
+from chkpt_devices.cmos import CMOS
+from chkpt_devices.debugcon import DEBUGCON
+from chkpt_devices.dma_page import DMA_PAGE
+from chkpt_devices.i8042 import KEYBOARD_CONTROLLER
+from chkpt_devices.ide import IDE
+from chkpt_devices.ide.state import TransferKind
+from chkpt_devices.pic import PIC
+from chkpt_devices.pit import PIT
+from chkpt_devices.port92 import PORT92
+from chkpt_devices.reset_control import RESET_CONTROL
+from chkpt_devices.serial import SERIAL
 from examples.scratchpad import SCRATCHPAD
 
 SECONDS: Final = 60
@@ -83,7 +83,7 @@ def test_a_time_that_is_not_shifted_is_caught_by_a_partial_load(device_type: Dev
         shifted = shift_times(state, delta)
         return _with(shifted, state, field.split(".")) if isinstance(state, device_type.state or ()) else shifted
 
-    with mock.patch("chkpt.manager.loading.shift_times", forget):
+    with mock.patch("chkpt.manager.load.shift_times", forget):
         finding = found(setups_of(device_type))
     assert finding.experiment.way is Way.PARTIAL
     assert f"# cut, and a partial load at another time: ns ahead: {finding.experiment.ahead}\n" in finding.transcript
@@ -210,7 +210,7 @@ def test_a_load_of_a_device_that_saves_views_of_its_memory_is_taken_back() -> No
 
 
 def test_an_undo_state_that_is_a_view_of_live_memory_is_caught() -> None:
-    with mock.patch("chkpt.manager.loading.owned", lambda state: state):
+    with mock.patch("chkpt.manager.load.owned", lambda state: state):
         assert found(setups_of(SLATE)).experiment.way is Way.UNDONE
 
 

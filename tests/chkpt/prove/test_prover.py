@@ -12,8 +12,8 @@ from chkpt.grammar import Acknowledge, Grammar, In, Out, Phrase
 from chkpt.manager import BackendTypes, DeviceTypes
 from chkpt.prove import Proof, What, assert_invisible, prove, report, setups_of
 from chkpt.prove.lockstep import Way
-from devices.ide import IDE
-from devices.pic import PIC
+from chkpt_devices.ide import IDE
+from chkpt_devices.pic import PIC
 from examples.mailbox import MAILBOX
 from examples.scratchpad import SCRATCHPAD
 from tests.chkpt.prove import faulty

@@ -10,8 +10,9 @@ from chkpt.prove import DeviceReach, setups_of
 from chkpt.prove.bench import Bench
 from chkpt.prove.reach import MEASURED, Reach, fields_of
 from chkpt.state import schema
-from devices.ide.state import IdeState
-from devices.pit import PIT, PitState
+from chkpt_devices.ide.state import IdeState
+from chkpt_devices.pit import PIT
+from chkpt_devices.pit.chip import PitState
 from tests.chkpt.prove import faulty
 from tests.chkpt.prove.faulty import relay_type
 
@@ -110,5 +111,5 @@ def test_the_files_of_a_device_are_its_own_and_its_neighbours() -> None:
     reach = Reach()
     reach.add_machine(setup.machine())
     files = {file.rpartition("/")[2] for file in reach.files["pit"]}
-    assert {"pit.py", "pit_counter.py", "pit_waveform.py"} <= files
+    assert {"chip.py", "counter.py", "waveform.py"} <= files
     assert not {"clock.py", "device.py", "pic.py"} & files

@@ -30,7 +30,7 @@ from chkpt.grammar import (
 from chkpt.prove import setups_of
 from chkpt.prove.bench import Bench
 from chkpt.prove.talk import conversation
-from devices.ide import IDE
+from chkpt_devices.ide import IDE
 from tests.chkpt.prove import faulty
 from tests.chkpt.prove.faulty import relay_type
 

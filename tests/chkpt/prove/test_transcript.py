@@ -33,7 +33,7 @@ from chkpt.grammar import (
 from chkpt.prove import Experiment, prove, replay, setups_of
 from chkpt.prove.lockstep import Way
 from chkpt.prove.transcript import command, machine_of, parse_command, read, write
-from devices.serial import SERIAL
+from chkpt_devices.serial import SERIAL
 from tests.chkpt.prove.forgetful import setups
 
 PORTS = st.integers(0, 0xFFFF)

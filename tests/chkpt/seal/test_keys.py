@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: TID253
 
 from chkpt.errors import ChkptError, ExistsError, KeyFileError, NotFoundError
 from chkpt.seal import generate_identity, generate_key, trusted_keys
-from chkpt.seal.files import MAX_KEY_FILE
+from chkpt.seal.key_files import MAX_KEY_FILE
 from chkpt.seal.keys import secret_key
 from tests.support.pairs import pair, public_pem
 

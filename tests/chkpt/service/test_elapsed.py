@@ -9,9 +9,9 @@ import pytest
 from chkpt.context import Checkpoint
 from chkpt.errors import StateError
 from chkpt.machine.config import parse
-from chkpt.service.elapsed import seconds_since
-from chkpt.service.requests import SaveRequest
-from chkpt.service.server import Launch
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.configure import seconds_since
+from chkpt.service.launch import Launch
 from chkpt.snapshot import Reader, dumps
 from tests.support.rig import rig, saved
 from tests.support.served import ask, serving, table

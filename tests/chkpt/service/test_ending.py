@@ -16,8 +16,8 @@ import pytest
 from chkpt import sockets
 from chkpt.errors import ChkptError
 from chkpt.service import directory
-from chkpt.service.client import MachineClient
-from chkpt.service.requests import SaveRequest
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import MachineClient
 from chkpt.snapshot import Reader
 
 CHKPT = Path(sys.executable).parent / "chkpt"

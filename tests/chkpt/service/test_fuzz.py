@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chkpt.service import app, server
-from chkpt.service.client import MachineClient
-from chkpt.service.requests import SaveRequest
+from chkpt.service import launch as server
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http import app
+from chkpt.service.http.client import MachineClient
 from tests.chkpt.service.fuzzing import ON_CONDITION, OPERATIONS, fuzz
 from tests.support.served import launch, serving
 

@@ -12,9 +12,9 @@ import pytest
 from chkpt.errors import ChkptError
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.service.client import MachineClient
-from chkpt.service.requests import SaveRequest
-from chkpt.service.server import Launch
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import MachineClient
+from chkpt.service.launch import Launch
 from chkpt.snapshot import dumps
 from tests.support.rig import saved
 from tests.support.served import COM1, serving, table
@@ -109,8 +109,8 @@ def test_a_signal_ends_a_machine_that_is_loaded_while_its_image_is_hashed(
     size = image.stat().st_size
     script = (
         "import sys\n"
-        "from devices.backends.identity import Kind\n"
-        "from devices.backends import image\n"
+        "from chkpt_devices.backends.identity import Kind\n"
+        "from chkpt_devices.backends import image\n"
         "real = image.identity_of\n"
         "def told(kind, *rest):\n"
         "    print(kind, flush=True) if kind is Kind.WHOLE else None\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from chkpt.errors import ConfigError, ExistsError, NotFoundError, RefusedError, StorageError, UsageError
-from chkpt.service.client import MachineClient
-from chkpt.service.messages import DriveInfo
-from chkpt.service.requests import LoadRequest, MediaRequest, SaveRequest, parse
+from chkpt.service.api.messages import DriveInfo
+from chkpt.service.api.requests import LoadRequest, MediaRequest, SaveRequest, parse
+from chkpt.service.http.client import MachineClient
 from tests.support.served import launch, serving
 
 HD, CD = "ide0.0", "ide0.1"

@@ -10,7 +10,7 @@ import pytest
 
 from chkpt.errors import ChkptError, ExistsError, NotFoundError, StorageError, UsageError
 from chkpt.service import directory, paths
-from chkpt.service.requests import SaveRequest
+from chkpt.service.api.requests import SaveRequest
 from tests.support.served import COM1, launch, serving
 
 

@@ -9,15 +9,15 @@ import pytest
 from chkpt.context import Checkpoint
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.service import running as running_module
-from chkpt.service.client import MachineClient, find
-from chkpt.service.messages import WorkInfo
-from chkpt.service.requests import SaveRequest
-from chkpt.service.server import Launch, serve
+from chkpt.service import control as running_module
+from chkpt.service.api.messages import WorkInfo
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import MachineClient, find
+from chkpt.service.launch import Launch, serve
 from chkpt.service.until import Until
 from chkpt.snapshot import Reader, dump, dumps
-from reliability import counting
 from tests.guests import busy, execution, output
+from tests.lab.reliability import counting
 from tests.support.rig import saved
 from tests.support.served import COM1, launch, serving
 

@@ -9,10 +9,10 @@ import pytest
 
 from chkpt.errors import ConfigError, UsageError
 from chkpt.machine.config import parse
-from chkpt.service.client import MachineClient
-from chkpt.service.messages import CpuInfo, MachineInfo
-from chkpt.service.requests import SaveRequest
-from chkpt.service.server import Launch
+from chkpt.service.api.messages import CpuInfo, MachineInfo
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import MachineClient
+from chkpt.service.launch import Launch
 from chkpt.snapshot import Reader, dumps
 from tests.guests import busy, execution, shell_table
 from tests.support.rig import saved

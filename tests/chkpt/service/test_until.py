@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from chkpt.errors import ConfigError, ExistsError, NotFoundError, StorageError
+from chkpt.machine.board.requests import Requests
 from chkpt.machine.config import parse
-from chkpt.machine.requests import Requests
 from chkpt.service import until as until_module
-from chkpt.service.client import find
-from chkpt.service.requests import SaveRequest
-from chkpt.service.server import Launch, serve
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import find
+from chkpt.service.launch import Launch, serve
 from chkpt.service.until import End, Output, Until
 from chkpt.snapshot import Reader, dumps
 from tests.guests import busy, execution, shell_table

@@ -10,10 +10,10 @@ import pytest
 from chkpt.errors import ChkptError, ConflictError
 from chkpt.machine.config import parse
 from chkpt.service import directory
-from chkpt.service.client import MachineClient
-from chkpt.service.messages import MachineInfo
-from chkpt.service.requests import SaveRequest
-from chkpt.service.server import Launch, serve
+from chkpt.service.api.messages import MachineInfo
+from chkpt.service.api.requests import SaveRequest
+from chkpt.service.http.client import MachineClient
+from chkpt.service.launch import Launch, serve
 from chkpt.service.until import End, Until
 from chkpt.snapshot import Reader
 from chkpt.snapshot.diff import compare

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chkpt.errors import ChkptError, CorruptError, LimitError, RefusedError, VersionError
 from chkpt.snapshot import Reader, dumps
-from chkpt.snapshot.layout import TRAILER_SIZE
+from chkpt.snapshot.frames import TRAILER_SIZE
 from chkpt.snapshot.signatures import (
     MAX_FRAME,
     MAX_SIGNATURES,

@@ -23,7 +23,7 @@ from chkpt.errors import CorruptError, ExistsError, NotFoundError, StorageError,
 from chkpt.snapshot import Reader, Summary, Writable, dump, dumps
 from chkpt.store.files import AHEAD, Leavings, make_directory, new_file, write_file
 from chkpt.store.local import LocalStore
-from chkpt.store.replacing import publishing
+from chkpt.store.publish import publishing
 from chkpt.testing import StoreContract
 from chkpt.testing.store import RACERS, checkpoint
 from tests.support.descriptors import none_left

@@ -16,7 +16,7 @@ from chkpt.device import DiskState, FrontendKind
 from chkpt.errors import ConfigError, StateError, StorageError
 from chkpt.snapshot import dumps, loads
 from chkpt.state import from_context, from_table, to_context
-from devices.backends.block import (
+from chkpt_devices.backends.block import (
     BLOCK_SIZE,
     IMAGE,
     MAX_SIZE,
@@ -28,7 +28,7 @@ from devices.backends.block import (
     open_image,
     open_scratch,
 )
-from devices.backends.block_map import MAP_PIECE
+from chkpt_devices.backends.block_map import MAP_PIECE
 from tests.support.descriptors import none_left
 
 SIZE = 3 * PIECE_SIZE + BLOCK_SIZE + 512

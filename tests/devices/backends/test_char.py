@@ -10,8 +10,8 @@ from chkpt.device import BackendType, CharBackend, FrontendKind
 from chkpt.machine import Machine
 from chkpt.manager import BackendTypes
 from chkpt.state import from_table
-from devices.backends.char import FILE, MEMORY, NULL, PTY, SOCKET, STDIO, Memory, MemoryConfig, Null, NullConfig
-from devices.serial import Serial
+from chkpt_devices.backends.char import FILE, MEMORY, NULL, PTY, SOCKET, STDIO, Memory, MemoryConfig, Null, NullConfig
+from chkpt_devices.serial.chip import Serial
 from tests.devices.backends.terminal import Terminal, is_awake, run, settle
 from tests.support.descriptors import none_left
 from tests.support.rig import rig

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chkpt.errors import StorageError
-from devices.backends.char_pty import Pty, PtyConfig
+from chkpt_devices.backends.char_pty import Pty, PtyConfig
 from tests.devices.backends.terminal import Terminal, is_awake, read_exactly, run, settle
 from tests.support.descriptors import none_left
 

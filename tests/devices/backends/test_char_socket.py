@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chkpt.errors import ConfigError, StorageError
-from devices.backends.char_socket import HELD_SIZE, Socket, SocketConfig
+from chkpt_devices.backends.char_socket import HELD_SIZE, Socket, SocketConfig
 from tests.devices.backends.terminal import Terminal, is_awake, run, settle
 from tests.support.descriptors import few_descriptors, none_left
 

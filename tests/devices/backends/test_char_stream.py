@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chkpt.errors import StorageError
-from devices.backends.char_stream import FileConfig, StdioConfig, Stream, open_file, open_stdio
+from chkpt_devices.backends.char_stream import FileConfig, StdioConfig, Stream, open_file, open_stdio
 from tests.devices.backends.terminal import Terminal, is_awake, read_exactly, run, settle
 from tests.support.descriptors import none_left
 
@@ -194,7 +194,9 @@ def test_closed_standard_output_is_refused() -> None:
 def test_descriptors_that_are_not_ready_after_all_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     source, typed = os.pipe2(os.O_NONBLOCK)
     shown, sink = os.pipe2(os.O_NONBLOCK)
-    monkeypatch.setattr("devices.backends.char_stream.is_ready", lambda *_: True)  # as when another reads before us
+    monkeypatch.setattr(
+        "chkpt_devices.backends.char_stream.is_ready", lambda *_: True
+    )  # as when another reads before us
     stream = open_stdio(StdioConfig(), source, sink)
     terminal = Terminal(stream)
     stream.poll()

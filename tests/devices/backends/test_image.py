@@ -9,9 +9,9 @@ import pytest
 from blake3 import blake3
 
 from chkpt.errors import StateError, StorageError
-from devices.backends.block import ImageConfig, open_image
-from devices.backends.identity import IDENTITY_PIECE, Kind
-from devices.backends.image import Image
+from chkpt_devices.backends.block import ImageConfig, open_image
+from chkpt_devices.backends.identity import IDENTITY_PIECE, Kind
+from chkpt_devices.backends.image import Image
 from tests.support.slow import Gate, sparse
 
 
@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files that were just made be taken for old ones."""
-    monkeypatch.setattr("devices.backends.identity_cache._SETTLED", -1 << 62)
+    monkeypatch.setattr("chkpt_devices.backends.identity_cache._SETTLED", -1 << 62)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_damaged_cache_is_as_good_as_none(damage: Callable[[Path], object], tm
 
 @pytest.mark.usefixtures("settled")
 def test_the_cache_is_bounded(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devices.backends.identity_cache.MAX_FILES", 3)
+    monkeypatch.setattr("chkpt_devices.backends.identity_cache.MAX_FILES", 3)
     for number in range(5):
         disk = open_image(ImageConfig(str(sparse(tmp_path / f"{number}"))))
         disk.save()

@@ -13,8 +13,8 @@ import pytest
 import zstandard
 
 from chkpt.errors import ConfigError
-from devices.backends.block import ImageConfig, ImageFormat, open_image
-from devices.backends.image_formats import _BEGINNINGS, _ENDINGS, HEAD_SIZE, recognised
+from chkpt_devices.backends.block import ImageConfig, ImageFormat, open_image
+from chkpt_devices.backends.image_formats import _BEGINNINGS, _ENDINGS, HEAD_SIZE, recognised
 
 CONTENT = b"\x55\xaa" * 4096
 

@@ -10,11 +10,11 @@ from chkpt.device import SECTOR_SIZE, BlockBackend
 from chkpt.errors import ConfigError, NotFoundError
 from chkpt.machine import Machine
 from chkpt.machine.config import parse, read, with_backends
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from chkpt.snapshot import dumps, loads
-from devices.backends.identity import Kind, identity_of
-from devices.guests import BOOT, GUEST, HERE, GuestConfig, open_guest
-from devices.pic import EdgeRequest
+from chkpt_devices.backends.identity import Kind, identity_of
+from chkpt_devices.guests import BOOT, GUEST, HERE, GuestConfig, open_guest
+from chkpt_devices.pic import EdgeRequest
 from tests.guests import DEMO, asked, begin, demo, differences, everything, execution, key, output
 from tests.support.rig import saved
 
@@ -214,7 +214,7 @@ def test_the_disk_of_a_guest_is_identified_once_however_often_it_is_saved_and_lo
         asked.append(kind)
         return identity_of(kind, *rest)
 
-    monkeypatch.setattr("devices.guests.identity_of", counted)
+    monkeypatch.setattr("chkpt_devices.guests.identity_of", counted)
     machine = demo()
     checkpoint = saved(machine)
     for _ in range(2):

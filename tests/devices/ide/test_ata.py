@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from chkpt.context import blob_bytes
-from devices.ide import MaxQuery, PowerMode
+from chkpt_devices.ide import MaxQuery, PowerMode
 from tests.support.ide_bench import (
     BUSY,
     COMMAND,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from devices.ide import Attention, MediaEvent
+from chkpt_devices.ide import Attention, MediaEvent
 from tests.support.ide_bench import (
     BUSY,
     CD_SECTORS,

@@ -3,10 +3,10 @@
 import pytest
 
 from chkpt.manager import BackendTypes
-from devices.backends.block import SCRATCH
-from devices.ide import DriveConfig, Media
-from devices.ide.address import default_geometry
-from devices.ide.identify import identify_disk
+from chkpt_devices.backends.block import SCRATCH
+from chkpt_devices.ide import DriveConfig, Media
+from chkpt_devices.ide.address import default_geometry
+from chkpt_devices.ide.identify import identify_disk
 from tests.support.ide_bench import DEVICE, IDLE, SECTORS, STATUS, Bench, words
 from tests.support.rig import rig
 

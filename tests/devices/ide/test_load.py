@@ -12,8 +12,8 @@ from chkpt.errors import CorruptError, StateError
 from chkpt.machine import Machine
 from chkpt.state import from_context, to_context
 from chkpt.testing import DeviceContract
-from devices.backends.block import ScratchConfig, open_scratch
-from devices.ide import (
+from chkpt_devices.backends.block import ScratchConfig, open_scratch
+from chkpt_devices.ide import (
     AtapiState,
     AtaState,
     Attention,

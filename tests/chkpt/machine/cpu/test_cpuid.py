@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from chkpt.machine.cpu.cpuid import cpuid
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from tests.chkpt.machine.cpu.string_guests import guest, state
 from tests.guests import SECOND, START, execution
 

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from tests.guests import LOG, begin, computer, execution, guest, log_of
 from tests.guests.build import assembled, sources
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from chkpt.prove.cpu.program import LIMIT, Program, new_machine, put
 from chkpt.snapshot import dumps, loads
 from tests.guests import HERE, begin, busy, computer, differences, digest, everything, execution, finish, output

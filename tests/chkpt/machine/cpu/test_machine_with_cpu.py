@@ -16,9 +16,10 @@ from chkpt.context import Checkpoint, Value
 from chkpt.errors import ConfigError, StateError
 from chkpt.machine import Machine
 from chkpt.machine.config import parse, without_host
-from chkpt.machine.cpu import MODELS, layout
-from chkpt.machine.execution import Outcome
-from chkpt.machine.loop import RunLoop
+from chkpt.machine.cpu import MODELS
+from chkpt.machine.cpu import unicorn_context as layout
+from chkpt.machine.cpu.execution import Outcome
+from chkpt.machine.run.loop import RunLoop
 from chkpt.state import from_context
 from tests.guests import SECOND, begin, busy, computer, demo, differences, everything, execution, finish, output
 from tests.support.rig import saved

@@ -8,7 +8,7 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from chkpt.snapshot import dumps, loads
 from tests.guests import HERE, differences, everything, execution, finish
 from tests.support.rig import saved

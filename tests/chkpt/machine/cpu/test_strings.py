@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chkpt.machine import Machine
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from tests.chkpt.machine.cpu.string_guests import (
     BASE,
     DATA,

@@ -18,7 +18,7 @@ from chkpt.errors import ConfigError, NotFoundError, StorageError
 from chkpt.machine import Machine
 from chkpt.machine.config import KernelConfig, Unpack, parse, without_host
 from chkpt.machine.cpu.contract import Activity
-from chkpt.machine.execution import Outcome
+from chkpt.machine.cpu.execution import Outcome
 from chkpt.machine.kernel import Kernel
 from chkpt.machine.kernel.bzimage import parse as parse_image
 from chkpt.machine.kernel.handover import PARAMETERS_AT

@@ -1,0 +1,30 @@
+"""Check a whole snapshot without loading it, for the commands that say whether it is good."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from chkpt.errors import CorruptError
+
+if TYPE_CHECKING:
+    from chkpt.snapshot import Reader
+
+
+def check_snapshot(reader: "Reader", progress: Callable[[int, int], None] | None = None) -> None:
+    """Read and check every byte of a snapshot, and the table of its devices' names as a load does.
+
+    No device type needs to be installed. What remains to a load is whether the machine fits, and each state.
+    `progress` is called as by `Reader.verify`.
+
+    Raises:
+        CorruptError: a part is not what was written, or the table of names is not one; the message names the part.
+        LimitError: a part holds more than chkpt writes.
+        StorageError: the file cannot be read.
+    """
+    from chkpt.manager import device_names
+
+    reader.verify(progress)
+    contexts = reader.checkpoint().contexts
+    try:
+        device_names(contexts)
+    except CorruptError as exc:
+        raise CorruptError(f"{reader.name}: {exc}; restore it from a copy") from exc

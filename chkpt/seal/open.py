@@ -1,0 +1,71 @@
+"""Opens a snapshot that may be encrypted and must perhaps be signed."""
+
+import os
+from pathlib import Path
+
+from chkpt.errors import StorageError
+from chkpt.seal.age import decrypt
+from chkpt.seal.keys import TrustedKeys
+from chkpt.seal.sign import require
+from chkpt.snapshot import Reader
+from chkpt.snapshot.reader import is_encrypted
+from chkpt.snapshot.source import FileSource, Source
+
+
+class Plaintext:
+    """What was in an encrypted file, in memory until it is closed. A `chkpt.snapshot.Source`."""
+
+    __slots__ = ("_data", "file_id", "name", "size")
+
+    def __init__(self, data: memoryview, file: FileSource) -> None:
+        self._data: memoryview | None = data
+        self.file_id = file.file_id
+        self.name = file.name
+        self.size = len(data)
+
+    def read(self, offset: int, size: int, /) -> memoryview:
+        """Return a view. Raise StorageError after `close`."""
+        if self._data is None:
+            raise StorageError("the snapshot has been closed", where=self.name)
+        return self._data[offset : offset + size]
+
+    def close(self) -> None:
+        """Let the memory go, once nothing that was read of it is in use."""
+        self._data = None
+
+
+def open_snapshot(
+    path: str | os.PathLike[str], *, identity: Path | None = None, trusted: TrustedKeys | None = None
+) -> Reader:
+    """Open the snapshot at `path`, and let nothing be read of it that the caller does not trust.
+
+    The file is opened once: what has been verified is what the reader yields, also where another file has taken the
+    path by then. A plaintext is in memory until the reader is closed.
+
+    Args:
+        path: where the file is.
+        identity: the file with the identity that opens it where it is encrypted; not looked at where it is not.
+        trusted: the keys of which one must have signed it; None to ask for no signature.
+
+    Raises:
+        NotFoundError: there is no such file.
+        SealedError: it is encrypted, and `identity` is missing or another one's.
+        SignatureError: see `chkpt.seal.sign.require`.
+        RefusedError: see `Reader`.
+        KeyFileError: `identity` cannot be used.
+        StorageError: a file cannot be read.
+        ChkptError: an extra that this needs is not installed.
+    """
+    file = FileSource(path)
+    try:
+        source: Source = file
+        if identity is not None and is_encrypted(file):
+            source = Plaintext(decrypt(file, identity), file)
+            file.close()
+        reader = Reader(source)
+        if trusted is not None:
+            require(reader, trusted)
+    except BaseException:
+        file.close()
+        raise
+    return reader

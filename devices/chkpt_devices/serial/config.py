@@ -1,0 +1,14 @@
+"""What a serial port is configured with."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from chkpt.device import U4, Range
+
+
+@dataclass(frozen=True, slots=True)
+class SerialConfig:
+    """Where the UART sits: the first of its eight ports, and its interrupt line."""
+
+    port: Annotated[int, Range(0, 0xFFF8)] = 0x3F8
+    irq: U4 = 4

@@ -112,4 +112,4 @@ def test_the_files_of_a_device_are_its_own_and_its_neighbours() -> None:
     reach.add_machine(setup.machine())
     files = {file.rpartition("/")[2] for file in reach.files["pit"]}
     assert {"chip.py", "counter.py", "waveform.py"} <= files
-    assert not {"clock.py", "device.py", "pic.py"} & files
+    assert not {"clock.py", "device.py", "keyboard.py"} & files

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 FUZZ_SECONDS ?= 1800
 
-.PHONY: demo quick test test-long oracle reliability fuzz check bench coverage mutants format openapi clean help
+.PHONY: demo quick test test-long oracle reliability fuzz check bench coverage mutants format openapi messages clean help
 
 help:
 	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench      print times beside their baselines"
 	@echo "make coverage   run the tests and tell what they do not reach"
 	@echo "make openapi    write the description of the API again, after a change of an operation or a field"
+	@echo "make messages   write the golden files of all messages again, after a change of wording"
 	@echo "make mutants    break the devices in thousands of ways and tell which the tests do not notice; takes an hour;"
 	@echo "                FILES=devices/chkpt_devices/pic/chip.py for some files, WORKERS=1 for one at a time"
 
@@ -64,6 +65,9 @@ bench: $(READY)
 
 coverage: $(READY)
 	$(BIN)/pytest -n 2 -m "not long" --cov --cov-report term-missing:skip-covered
+
+messages: $(READY)
+	$(BIN)/python -m tests.support.wording
 
 mutants: $(READY)
 	$(BIN)/python -m tests.lab.mutation --workers $(WORKERS) $(FILES)

@@ -42,13 +42,8 @@ def messages(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not node.args:
             continue
-        kind = ""
-        if isinstance(node.func, ast.Name) and node.func.id in ERRORS:
-            kind = node.func.id
-        elif (
-            isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "log" and node.func.attr in LEVELS
-        ):
-            kind = f"log {node.func.attr}"
+        name = ast.unparse(node.func)
+        kind = name if name in ERRORS else f"log {name[4:]}" if name in LEVELS else ""
         text = text_of(node.args[0])
         if kind and text is not None:
             yield f"{kind}: {text}"

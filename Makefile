@@ -7,7 +7,12 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 FUZZ_SECONDS ?= 1800
 
-.PHONY: demo quick test test-long oracle reliability fuzz check bench coverage mutants format openapi messages clean help
+# The modules of the API reference: what an embedder, the author of a device or a store, or a client imports.
+DOCUMENTED := chkpt chkpt.context chkpt.device chkpt.errors chkpt.grammar chkpt.machine.board chkpt.machine.config \
+    chkpt.machine.run.loop chkpt.manager chkpt.prove chkpt.seal chkpt.service.http.client chkpt.snapshot chkpt.state \
+    chkpt.store chkpt.testing
+
+.PHONY: demo quick test test-long oracle reliability fuzz check bench coverage mutants format openapi messages cli-docs docs clean help
 
 help:
 	@echo "make demo       save a guest in mid-sector while it runs, kill it, load it in a new process, compare"
@@ -22,6 +27,8 @@ help:
 	@echo "make bench      print times beside their baselines"
 	@echo "make coverage   run the tests and tell what they do not reach"
 	@echo "make openapi    write the description of the API again, after a change of an operation or a field"
+	@echo "make cli-docs   write docs/CLI.md again, after a change of a command or an option"
+	@echo "make docs       build the API reference from the docstrings, into build/docs"
 	@echo "make messages   write the golden files of all messages again, after a change of wording"
 	@echo "make mutants    break the devices in thousands of ways and tell which the tests do not notice; takes an hour;"
 	@echo "                FILES=devices/chkpt_devices/pic/chip.py for some files, WORKERS=1 for one at a time"
@@ -76,8 +83,16 @@ format: $(READY)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+cli-docs: $(READY)
+	$(BIN)/python -m chkpt.cli.reference
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python -W error -m pdoc --docformat google --output-directory build/docs $(DOCUMENTED)
+	@echo "the API reference is build/docs/index.html"
+
 openapi: $(READY)
 	$(BIN)/python -m chkpt.service.api.openapi
 
 clean:
-	rm -rf $(VENV) .guests .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants
+	rm -rf $(VENV) .guests .oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis mutants build/docs

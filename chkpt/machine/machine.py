@@ -61,8 +61,35 @@ class Machine:
         machine.step(1_000_000)                   # one millisecond
         machine.save(checkpoint)
 
-    Not safe for use by two threads at once; `chkpt.machine.run.loop.RunLoop` holds a lock around it.
+    Not safe for use by two threads at once: `chkpt.machine.run.loop.RunLoop` lets one thread do all that is done to it.
     """
+
+    config: MachineConfig
+    """What the machine is made of. A load that brings media changes the backends in it."""
+    clock: MachineClock
+    """The machine's virtual time in nanoseconds, and the timers that are due at some time of it."""
+    requests: Requests
+    """What the guest asks of the machine, a reset or its end, until the present access is over."""
+    ports: PortBus
+    """The I/O ports: `ports.inb(0x3F8)`, `ports.outb(0x43, 0x34)`, and words and long words."""
+    msrs: MsrBus
+    """The model-specific registers of devices, for a processor of the embedder's own."""
+    memory: Memory
+    """The physical memory: RAM from address 0, ROM, and what devices have claimed of it."""
+    irq: IrqLines
+    """The levels of the interrupt lines 0 to 15 and of the processor's INTR pin, and who watches them."""
+    a20: A20Gate
+    """The gate of address line 20: whether any device enables it."""
+    devices: DeviceManager
+    """The devices by name, and the frontends that backends are connected to."""
+    execution: Execution | None
+    """The processor at work; None if the machine has none."""
+    firmware: Firmware | None
+    """The BIOS or ROM that the processor begins with; None if the machine has none."""
+    kernel: Kernel | None
+    """The kernel that the machine boots without firmware; None if it has none."""
+    half_loaded: bool
+    """Whether a load has failed in a way that could not be undone. Such a machine can only be closed."""
 
     def __init__(
         self,
@@ -110,10 +137,9 @@ class Machine:
         self._backend_types = backend_types
         self._opened: list[tuple[BackendConfig, Any]] = []  # backends that wait for their device to be made
         self.half_loaded = False
-        """Whether a load has failed in a way that could not be undone: the machine is good for nothing but its end."""
-        self.execution: Execution | None = None
-        self.firmware: Firmware | None = None
-        self.kernel: Kernel | None = None
+        self.execution = None
+        self.firmware = None
+        self.kernel = None
         try:
             if self.config.firmware is not None:
                 self.firmware = open_firmware(self.config.firmware, self.memory)

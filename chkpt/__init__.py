@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from chkpt.machine import Machine, MachineConfig
     from chkpt.manager import DeviceManager, DeviceTypes, LoadReport, SaveReport, Skip
-    from chkpt.snapshot import Reader, dump, dumps, loads
+    from chkpt.snapshot import Reader, dump, dumps, load, loads
     from chkpt.store import LocalStore, Store
     from chkpt.version import __version__ as __version__
 
@@ -70,7 +70,7 @@ _HOMES = {
     ),
     "chkpt.machine": ("Machine", "MachineConfig"),
     "chkpt.manager": ("DeviceManager", "DeviceTypes", "LoadReport", "SaveReport", "Skip"),
-    "chkpt.snapshot": ("Reader", "dump", "dumps", "loads"),
+    "chkpt.snapshot": ("Reader", "dump", "dumps", "load", "loads"),
     "chkpt.store": ("LocalStore", "Store"),
     "chkpt.version": ("__version__",),
 }
@@ -114,6 +114,7 @@ __all__ = [
     "blob_bytes",
     "dump",
     "dumps",
+    "load",
     "loads",
 ]
 

@@ -6,6 +6,7 @@ it knows no device, no file and no encoding, so that it can be looked at when th
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -67,7 +68,7 @@ def blob_bytes(blob: Blob) -> bytes:
     return bytes(content)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Context:
     """One named node: tagged values, blobs, and contexts below it.
 
@@ -81,13 +82,39 @@ class Context:
     blobs: dict[str, Blob] = field(default_factory=dict)
     contexts: Mapping[str, "Context"] = field(default_factory=dict)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "Context":
+        """Return a copy whose blobs no live memory can change."""
+        return Context(
+            self.type,
+            self.version,
+            deepcopy(self.values, memo),
+            {tag: owned_blob(blob) for tag, blob in self.blobs.items()},
+            {name: deepcopy(context, memo) for name, context in self.contexts.items()},
+        )
 
-@dataclass(slots=True)
+    def __repr__(self) -> str:
+        kind = f" {self.type} version {self.version}" if self.type else ""
+        return f"<Context{kind}: {len(self.values)} values, {len(self.blobs)} blobs, {len(self.contexts)} contexts>"
+
+
+@dataclass(slots=True, repr=False)
 class Checkpoint:
     """All that one snapshot says: a header about the machine, and the contexts directly under the root."""
 
     header: dict[str, Value] = field(default_factory=dict)
     contexts: MutableMapping[str, Context] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint of {self.header.get('machine', 'no machine')}: {', '.join(self.contexts) or 'empty'}>"
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Checkpoint":
+        """Return a copy that needs no file and no machine: sections and blobs are read, live memory is copied.
+
+        Raises:
+            ChkptError: a part cannot be read.
+        """
+        contexts = {name: deepcopy(context, memo) for name, context in self.contexts.items()}
+        return Checkpoint(deepcopy(self.header, memo), contexts)
 
 
 def owned_blob(blob: Blob) -> Blob:

@@ -27,7 +27,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def build(image: Path) -> Iterator[Callable[[], Machine]]:
     """Give what builds the machine that the traces expect; all of them are closed in the end."""
-    backends = BackendTypes("backend type", [IMAGE])
+    backends = BackendTypes([IMAGE])
     built: list[Machine] = []
 
     def one_more() -> Machine:

@@ -1,12 +1,14 @@
 """A machine: assembled from its configuration, stepped by its owner, saved and loaded as a whole."""
 
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Self, cast
 
 from chkpt.context import Checkpoint, Value, owned_context
-from chkpt.device import Identifies, OfMachine
+from chkpt.device import FrontendKind, Identifies, OfMachine
 from chkpt.errors import ChkptError, ConfigError, RefusedError, SaveError
 from chkpt.machine import config as machine_config
 from chkpt.machine.board.a20 import A20Gate
@@ -113,7 +115,13 @@ class Machine:
             NotFoundError: an unknown type of device or backend.
             ConflictError: two devices claim the same.
             StorageError: an image or a backend cannot be opened.
+            TypeError: `config` is not a MachineConfig.
         """
+        if config is not None and not isinstance(config, MachineConfig):
+            raise TypeError(
+                f"a Machine is made of a MachineConfig, not {type(config).__name__}; "
+                "of a TOML file: Machine.from_toml(path)"
+            )
         self.config = machine_config.default() if config is None else config
         self.clock = MachineClock()
         self.requests = Requests(self._reset_by_guest)
@@ -174,6 +182,55 @@ class Machine:
             if isinstance(exc, ChkptError) and self.config.source:
                 raise exc.within(self.config.source) from exc
             raise
+
+    @classmethod
+    def from_toml(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        device_types: DeviceTypes | None = None,
+        backend_types: BackendTypes | None = None,
+        boot: bool = True,
+    ) -> Self:
+        """Assemble the machine that a TOML file describes. Relative paths in it count from its own directory.
+
+        Raises:
+            NotFoundError: there is no such file.
+            ChkptError: what `chkpt.machine.config.read` and the class itself raise.
+        """
+        config = machine_config.read(Path(path))
+        return cls(config, device_types=device_types, backend_types=backend_types, boot=boot)
+
+    def clone(self) -> Self:
+        """Return another machine in the same state: the two share no memory, and each goes on alone.
+
+        The clone opens the same images anew; what this guest has written to its disks is in the clone, too. It has no
+        character, network and console backends, as two machines cannot share a terminal: connect others.
+
+        Raises:
+            SaveError: a device cannot be saved.
+            ChkptError: an image cannot be opened once more, or is another one by now.
+        """
+        checkpoint = Checkpoint()
+        self.save(checkpoint, copy=True)
+        blocks = self.devices.frontends[FrontendKind.BLOCK]
+        gone = {
+            backend.frontend: None
+            for device in self.config.devices
+            for backend in device.backends
+            if backend.frontend not in blocks.names
+        }
+        config = machine_config.with_backends(self.config, gone)
+        twin = type(self)(config, device_types=self.devices.types, backend_types=self._backend_types, boot=False)
+        try:
+            twin.load(checkpoint, strict=True)
+        except BaseException:
+            twin.close()
+            raise
+        return twin
+
+    def __repr__(self) -> str:
+        return f"<Machine {self.name}: {len(self.devices)} devices, at {self.clock.now / 1e9:.6f} s>"
 
     def _facts(self) -> dict[OfMachine, object]:
         """Return what the configurations of devices leave to the machine. RAM lies in one piece from address 0."""
@@ -316,6 +373,7 @@ class Machine:
         Raises:
             SaveError: a device could not be saved, or the machine is half loaded; `checkpoint` is unchanged.
         """
+        check_checkpoint(checkpoint, "chkpt.Checkpoint() is an empty one; write it with chkpt.dumps or a store")
         if self.half_loaded:
             raise SaveError(f"machine {self.name} is half loaded, as a load has failed; it cannot be saved, so end it")
         whole = Checkpoint()
@@ -427,6 +485,7 @@ class Machine:
             HalfLoadedError: not everything could be put back, and `half_loaded` is set; without memory, MemoryError.
             StorageError: the host has no memory for the RAM. Nothing has changed.
         """
+        check_checkpoint(checkpoint, "chkpt.load(path), chkpt.loads(data) and store.load(name) return one")
         partial = bool(only) or any(name in self.devices for name in skip)
         devices = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename)
         parts = PartsPlan(self._parts(), checkpoint.contexts, partial=partial)
@@ -465,3 +524,9 @@ class Machine:
         if whole:
             self.requests.forget()
         self.half_loaded = before and not whole
+
+
+def check_checkpoint(value: object, cure: str) -> None:
+    """Raise TypeError, with the cure, if a value is not a checkpoint."""
+    if not isinstance(value, Checkpoint):
+        raise TypeError(f"a machine is saved to and loaded from a Checkpoint, not {type(value).__name__}: {cure}")

@@ -22,6 +22,7 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+C = TypeVar("C", bound="Types[Any]")
 
 # A table of types cannot know each one's configuration and state: whoever asks for one checks them at run time.
 AnyDeviceType = DeviceType[Any, Any]
@@ -31,16 +32,19 @@ AnyBackendType = BackendType[Any]
 class Types(Generic[T]):
     """Types of one sort, by name. A name is given once."""
 
-    def __init__(self, sort: str, types: Iterable[T] = ()) -> None:
-        """Begin with `types`; `sort` is what messages call them, such as "device type"."""
+    def __init__(self, sort: str, cls: type[Any], types: Iterable[T] = ()) -> None:
+        """Begin with `types`, each of the class `cls`; `sort` is what messages call them, such as "device type"."""
         self._sort = sort
+        self._cls = cls
         self._types: dict[str, T] = {}
         self._broken: dict[str, ChkptError] = {}
         for each in types:
             self.register(each)
 
     def register(self, new: T) -> None:
-        """Add a type. Raise ExistsError where its name is taken, ConfigError where it has none."""
+        """Add a type. Raise ExistsError if its name is taken, ConfigError if it has no name, TypeError for another."""
+        if not isinstance(new, self._cls):
+            raise TypeError(f"{new!r} is not a {self._sort}: give a {self._cls.__name__}, as the devices of chkpt are")
         if not new.name:
             raise ConfigError(f"a {self._sort} needs a name")
         if new.name in self._types:
@@ -70,10 +74,32 @@ class Types(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self._types.values())
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(sorted(self._types)) or 'none'}>"
 
-DeviceTypes = Types[AnyDeviceType]
-BackendTypes = Types[AnyBackendType]
-Roms = Types[Rom]
+
+class DeviceTypes(Types[AnyDeviceType]):
+    """Device types by name, such as `DeviceTypes([PIT, PIC])`. A name is given once."""
+
+    def __init__(self, types: Iterable[AnyDeviceType] = ()) -> None:
+        """Begin with these types. Raise TypeError for what is not a DeviceType."""
+        super().__init__("device type", DeviceType, types)
+
+
+class BackendTypes(Types[AnyBackendType]):
+    """Backend types by name."""
+
+    def __init__(self, types: Iterable[AnyBackendType] = ()) -> None:
+        """Begin with these types. Raise TypeError for what is not a BackendType."""
+        super().__init__("backend type", BackendType, types)
+
+
+class Roms(Types[Rom]):
+    """ROMs by name."""
+
+    def __init__(self, roms: Iterable[Rom] = ()) -> None:
+        """Begin with these ROMs. Raise TypeError for what is not a Rom."""
+        super().__init__("ROM", Rom, roms)
 
 
 def installed_device_types() -> DeviceTypes:
@@ -82,20 +108,20 @@ def installed_device_types() -> DeviceTypes:
     An entry point that is broken does not stop the others: the log warns of it, and `find` raises for its name. It is
     broken if it cannot be imported, if it is not a device type of its name, or if two packages offer the name.
     """
-    return _installed(DeviceTypes("device type"), "chkpt.devices", DeviceType)
+    return _installed(DeviceTypes(), "chkpt.devices", DeviceType)
 
 
 def installed_backend_types() -> BackendTypes:
     """Return the backend types of every installed package, from `chkpt.backends`; see `installed_device_types`."""
-    return _installed(BackendTypes("backend type"), "chkpt.backends", BackendType)
+    return _installed(BackendTypes(), "chkpt.backends", BackendType)
 
 
 def installed_roms() -> Roms:
     """Return the ROMs of every installed package, from `chkpt.roms`; see `installed_device_types`."""
-    return _installed(Roms("ROM"), "chkpt.roms", Rom)
+    return _installed(Roms(), "chkpt.roms", Rom)
 
 
-def _installed(types: Types[T], group: str, wanted: type[Any]) -> Types[T]:
+def _installed(types: C, group: str, wanted: type[Any]) -> C:
     packages: dict[str, list[EntryPoint]] = {}
     for entry in dict.fromkeys(entry_points(group=group)):  # two installations of one package offer each twice
         packages.setdefault(entry.name, []).append(entry)

@@ -56,7 +56,7 @@ def _on_the_bench(types: BackendTypes) -> BackendTypes:
             return lambda config: ends.Medium(cast("BlockBackend", each.open(config)))
         return lambda _: _ENDS[each.kind]()
 
-    return BackendTypes("backend type", [replace(each, open=opener(each)) for each in types])
+    return BackendTypes([replace(each, open=opener(each)) for each in types])
 
 
 def setups_of(
@@ -75,7 +75,7 @@ def setups_of(
     backends = installed_backend_types() if backend_types is None else backend_types
     if isinstance(what, MachineConfig):
         return [Setup(what, types, backends)]
-    known = DeviceTypes("device type", [what, *(each for each in types if each.name != what.name)])
+    known = DeviceTypes([what, *(each for each in types if each.name != what.name)])
     controllers = [{"type": each.name} for each in known if each.name == CONTROLLER != what.name]
     tables = ({},) if what.grammar is None else what.grammar.tables
     return [

@@ -8,7 +8,7 @@ from chkpt.errors import StorageError
 from chkpt.snapshot.frames import FORMAT, SectionEntry
 from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob, is_snapshot
 from chkpt.snapshot.signatures import Signature
-from chkpt.snapshot.source import Source
+from chkpt.snapshot.source import FileSource, Source
 from chkpt.snapshot.writer import Progress, Sign, Summary, Writable, check_header, dump, dumps
 
 __all__ = [
@@ -29,10 +29,11 @@ __all__ = [
     "is_snapshot",
     "load",
     "loads",
+    "open_reader",
 ]
 
 
-def load(file: str | os.PathLike[str] | BinaryIO) -> Reader:
+def open_reader(file: str | os.PathLike[str] | BinaryIO) -> Reader:
     """Open the snapshot at a path, or the one that a binary file holds from where it is to its end.
 
     A path is read by position, part by part; a file object (a pipe, say) is read into memory.
@@ -43,9 +44,12 @@ def load(file: str | os.PathLike[str] | BinaryIO) -> Reader:
         CorruptError: not a snapshot, cut short, or damaged in its trailer, index or header.
         VersionError: the format is newer than this.
         LimitError: the index or the header is longer than any that chkpt writes.
+        TypeError: `file` is neither a path nor a binary file.
     """
     if isinstance(file, str | os.PathLike):
         return Reader.open(file)
+    if not hasattr(file, "read"):
+        raise TypeError(f"this takes a path or a binary file, not {type(file).__name__}; for bytes use loads(data)")
     name = str(getattr(file, "name", "snapshot"))
     try:
         data = file.read()
@@ -54,6 +58,28 @@ def load(file: str | os.PathLike[str] | BinaryIO) -> Reader:
     return Reader(data, name)
 
 
+def load(file: str | os.PathLike[str] | BinaryIO) -> Checkpoint:
+    """Return the checkpoint in the snapshot at a path, or in a binary file from where it is to its end.
+
+    Its sections are decoded when they are looked up; the file of a path stays open as long as something refers to them.
+
+        checkpoint = chkpt.load("snapshots/boot.zst")
+
+    Raises as `open_reader` does.
+    """
+    if not isinstance(file, str | os.PathLike):
+        return open_reader(file).checkpoint()
+    source = FileSource(file)
+    source.close_when_unused()
+    return Reader(source).checkpoint()
+
+
 def loads(data: bytes) -> Checkpoint:
-    """Return the checkpoint in `data`; its sections are decoded when they are looked up. Raises as `load` does."""
+    """Return the checkpoint in `data`; its sections are decoded when they are looked up. Raises as `open_reader` does.
+
+    Raises:
+        TypeError: `data` is not bytes.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"loads takes the bytes of a snapshot, not {type(data).__name__}; for a file use load(path)")
     return Reader(data).checkpoint()

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from io import FileIO
 from typing import NamedTuple, Protocol, Self
+from weakref import finalize
 
 from chkpt.errors import CorruptError, NotFoundError, StorageError
 from chkpt.regular_file import open_regular
@@ -74,7 +75,7 @@ class MemorySource:
 class FileSource:
     """A regular file. It is read with pread, not mapped: a mapped file that shrinks kills the process."""
 
-    __slots__ = ("_file", "file_id", "name", "size")
+    __slots__ = ("__weakref__", "_file", "file_id", "name", "size")
 
     file_id: FileId | None
 
@@ -111,6 +112,10 @@ class FileSource:
                 f"the file no longer reaches to {offset + size}: something cut it short while it was read"
             )
         return data
+
+    def close_when_unused(self) -> None:
+        """Close the file when nothing refers to this source any more, for an owner that has nothing to close."""
+        finalize(self, self._file.close)
 
     def close(self) -> None:
         """Close the file. It was only read, so an error of that is nobody's concern."""

@@ -91,7 +91,9 @@ def dump(
         LimitError: the checkpoint is longer or deeper than a reader would take.
         CorruptError: a blob that comes from a file is not what was written there.
         StorageError: the file refused a write.
+        TypeError: `checkpoint` is something else.
     """
+    check_type(checkpoint)
 
     def write(data: bytes) -> None:
         try:
@@ -109,9 +111,19 @@ def dump(
 
 def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
     """Return `checkpoint` as the bytes of a snapshot file. Raises as `dump` does."""
+    check_type(checkpoint)
     frames: list[bytes] = []
     _Writer(frames.append).write(checkpoint, sign)
     return b"".join(frames)
+
+
+def check_type(checkpoint: object) -> None:
+    """Raise TypeError, with the cure, if something else than a checkpoint is to be written."""
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(
+            f"a snapshot is written of a Checkpoint, not of a {type(checkpoint).__name__}: "
+            "checkpoint = Checkpoint(); machine.save(checkpoint)"
+        )
 
 
 def check_header(header: dict[str, Value]) -> None:

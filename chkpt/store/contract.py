@@ -63,6 +63,7 @@ class Store(Protocol):
             ExistsError: the name is taken, also by another writer at the same time: exactly one of them succeeds. Or
                 by an encrypted snapshot: that is not replaced by a plain one, also with `force`.
             ChkptError: whatever `content` raises.
+            TypeError: `content` is neither.
         """
 
     def open(self, name: str) -> Reader:
@@ -71,6 +72,12 @@ class Store(Protocol):
         Raises:
             NotFoundError: there is none of that name. Nothing is created.
             RefusedError: it is there, but cannot be taken; see `Reader`.
+        """
+
+    def load(self, name: str) -> Checkpoint:
+        """Return the checkpoint in the snapshot `name`. Its sections are decoded when they are looked up.
+
+        Raises as `open` does.
         """
 
     def list(self) -> Sequence[Listing]:
@@ -90,6 +97,15 @@ class Store(Protocol):
             NotFoundError: there is none of that name.
             RefusedError: it is not what was written; the message says where.
         """
+
+
+def check_content(content: object) -> None:
+    """Raise TypeError if `content` is neither a checkpoint nor a function that writes one."""
+    if not isinstance(content, Checkpoint) and not callable(content):
+        raise TypeError(
+            f"a store takes a Checkpoint, not {type(content).__name__}: "
+            "checkpoint = Checkpoint(); machine.save(checkpoint); store.create(name, checkpoint)"
+        )
 
 
 def check_name(name: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from chkpt.context import Checkpoint
 from chkpt.errors import NotFoundError, RefusedError, StorageError
-from chkpt.snapshot import Reader, Summary, dump
-from chkpt.store.contract import Listing, Write, check_name, is_name
+from chkpt.snapshot import Reader, Summary, dump, load
+from chkpt.store.contract import Listing, Write, check_content, check_name, is_name
 from chkpt.store.files import Leavings, clean, make_directory, reporting
 from chkpt.store.publish import ENCRYPTED, SUFFIX, publishing, remove_snapshot
 
@@ -25,6 +25,9 @@ class LocalStore:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
 
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self.directory)!r})"
+
     def path(self, name: str) -> Path:
         """Return the path of the snapshot `name`, there or not. Raises UsageError where it can be no name."""
         check_name(name)
@@ -32,6 +35,7 @@ class LocalStore:
 
     def create(self, name: str, content: Checkpoint | Write, *, force: bool = False) -> Summary:
         """Store a snapshot; see `Store.create`."""
+        check_content(content)
         path = self.path(name)
         make_directory(self.directory)
         with publishing(path, force=force) as file:
@@ -43,7 +47,15 @@ class LocalStore:
         try:
             return Reader.open(path)
         except NotFoundError:
-            raise NotFoundError(f"there is no snapshot named {name!r}", where=str(self.directory)) from None
+            raise self._missing(name) from None
+
+    def load(self, name: str) -> Checkpoint:
+        """Return the checkpoint in a snapshot; see `Store.load`."""
+        path = self.path(name)
+        try:
+            return load(path)
+        except NotFoundError:
+            raise self._missing(name) from None
 
     def list(self) -> Sequence[Listing]:
         """Return all snapshots, by name; see `Store.list`."""
@@ -89,7 +101,10 @@ class LocalStore:
             try:
                 remove_snapshot(path)
             except (FileNotFoundError, NotADirectoryError):
-                raise NotFoundError(f"there is no snapshot named {name!r}", where=str(self.directory)) from None
+                raise self._missing(name) from None
+
+    def _missing(self, name: str) -> NotFoundError:
+        return NotFoundError(f"there is no snapshot named {name!r}", where=str(self.directory))
 
     def verify(self, name: str) -> None:
         """Check a snapshot; see `Store.verify`."""

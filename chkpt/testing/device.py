@@ -43,7 +43,7 @@ class DeviceContract:
         types = {each.name: each for each in (*installed_device_types(), *self.types)}
         others = [other for other in self.others if other["type"] != self.table["type"]]
         config = parse({"name": "contract", "device": [*others, self.table]})
-        return Machine(config, device_types=DeviceTypes("device type", types.values()))
+        return Machine(config, device_types=DeviceTypes(types.values()))
 
     @property
     def name(self) -> str:

@@ -78,6 +78,14 @@ class StoreContract:
 
     # -- to create and to open ----------------------------------------------------------------------------------------
 
+    def test_what_was_created_can_be_loaded(self, store: Store) -> None:
+        store.create("boot", checkpoint())
+        loaded = store.load("boot")
+        assert loaded.header["machine"] == "m"
+        assert list(loaded.contexts) == list(checkpoint().contexts)
+        with pytest.raises(NotFoundError):
+            store.load("other")
+
     def test_what_was_created_can_be_opened(self, store: Store) -> None:
         summary = store.create("boot", checkpoint())
         with store.open("boot") as reader:

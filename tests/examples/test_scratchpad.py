@@ -17,7 +17,7 @@ class TestScratchpad(DeviceContract):
     table = {"type": "scratchpad", "port": 0x2E0, "irq": 5}
 
     def machine(self) -> Machine:
-        types = DeviceTypes("device type", [PIC, SCRATCHPAD])
+        types = DeviceTypes([PIC, SCRATCHPAD])
         return Machine(parse({"device": [{"type": "pic"}, self.table]}), device_types=types)
 
     def stir(self, machine: Machine) -> None:

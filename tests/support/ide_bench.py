@@ -95,7 +95,7 @@ class Bench:
             if kind != "none"
         ]
         table = {"type": "ide", "name": "ide0", "drive": drives}
-        self.machine: Machine = rig(table, backends=BackendTypes("backend type", [SCRATCH]))
+        self.machine: Machine = rig(table, backends=BackendTypes([SCRATCH]))
         self.media: dict[int, Medium] = {}
         for unit, kind in enumerate(self.kinds):
             if kind in {"disk", "cdrom"}:

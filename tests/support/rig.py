@@ -25,7 +25,7 @@ DEVICE_TYPES = {
 
 def device_types(*names: str) -> DeviceTypes:
     """Return these built-in device types, without looking for installed ones."""
-    types = DeviceTypes("device type")
+    types = DeviceTypes()
     for name in names:
         module, _, attribute = DEVICE_TYPES[name].partition(":")
         types.register(getattr(import_module(module), attribute))

@@ -335,7 +335,7 @@ TYPES = (CELL, DEAF, MUTE, INERT, CONTROLLER, PANEL)
 
 def types(*more: DeviceType[Any, Any]) -> DeviceTypes:
     """Return the device types of this module, and more."""
-    return DeviceTypes("device type", (*TYPES, *more))
+    return DeviceTypes((*TYPES, *more))
 
 
 def machine(*names: str, memory: int = 0, backends: BackendTypes | None = None) -> Machine:

@@ -83,7 +83,7 @@ class Tap:
 
 def tapped(types: BackendTypes) -> BackendTypes:
     """Return the same types of backends, each character backend behind a tap."""
-    return BackendTypes("backend type", (_tapped(each) if each.kind is FrontendKind.CHAR else each for each in types))
+    return BackendTypes(_tapped(each) if each.kind is FrontendKind.CHAR else each for each in types)
 
 
 def _tapped(backend_type: AnyBackendType) -> AnyBackendType:

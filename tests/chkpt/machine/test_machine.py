@@ -81,7 +81,6 @@ class Shelf:
     def __init__(self) -> None:
         self.opened: list[Closable] = []
         self.types = BackendTypes(
-            "backend type",
             [
                 BackendType(FrontendKind.CHAR, "line", self._opens(Line), NoOptions),
                 BackendType(FrontendKind.BLOCK, "disk", self._opens(Disk), NoOptions),

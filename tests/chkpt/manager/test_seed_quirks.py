@@ -63,7 +63,7 @@ def test_row_1_no_key_is_missing_or_empty_and_case_matters() -> None:
 
 
 def test_row_2_a_duplicate_class_is_an_error_and_does_not_spoil_the_registry() -> None:
-    registry = DeviceTypes("device type", [CELL])
+    registry = DeviceTypes([CELL])
     with pytest.raises(ExistsError):
         registry.register(CELL)
     registry.register(DEAF)  # of the same module as the other: any number may be

@@ -50,18 +50,18 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_registered_type_is_found_by_its_name() -> None:
-    types = DeviceTypes("device type")
+    types = DeviceTypes()
     types.register(CELL)
     assert types.find("cell") is CELL
     assert list(types) == [CELL]
 
 
 def test_types_are_listed_in_order_of_registration() -> None:
-    assert [each.name for each in DeviceTypes("device type", [DEAF, CELL])] == ["deaf", "cell"]
+    assert [each.name for each in DeviceTypes([DEAF, CELL])] == ["deaf", "cell"]
 
 
 def test_a_second_type_of_a_name_is_refused_and_the_first_kept() -> None:
-    types = DeviceTypes("device type", [CELL])
+    types = DeviceTypes([CELL])
     with pytest.raises(ExistsError, match="there is a device type cell already"):
         types.register(DeviceType("cell", Cell, CellConfig, None))
     assert types.find("cell") is CELL
@@ -69,30 +69,30 @@ def test_a_second_type_of_a_name_is_refused_and_the_first_kept() -> None:
 
 def test_a_type_needs_a_name() -> None:
     with pytest.raises(ConfigError, match="a device type needs a name"):
-        DeviceTypes("device type", [DeviceType("", Cell, CellConfig, None)])
+        DeviceTypes([DeviceType("", Cell, CellConfig, None)])
 
 
 def test_an_unknown_type_names_the_nearest() -> None:
     with pytest.raises(NotFoundError, match=r"no device type cel; did you mean cell\?"):
-        DeviceTypes("device type", [CELL, DEAF]).find("cel")
+        DeviceTypes([CELL, DEAF]).find("cel")
 
 
 def test_an_unknown_type_near_to_none_names_all() -> None:
     with pytest.raises(NotFoundError, match=r"no device type zzz; there are: cell, deaf$"):
-        DeviceTypes("device type", [DEAF, CELL]).find("zzz")
+        DeviceTypes([DEAF, CELL]).find("zzz")
     with pytest.raises(NotFoundError, match=r"no backend type zzz; there are: none$"):
-        BackendTypes("backend type").find("zzz")
+        BackendTypes().find("zzz")
 
 
 def test_names_of_types_are_case_sensitive() -> None:
     with pytest.raises(NotFoundError):
-        DeviceTypes("device type", [CELL]).find("CELL")
+        DeviceTypes([CELL]).find("CELL")
 
 
 def test_two_tables_know_nothing_of_each_other() -> None:
-    DeviceTypes("device type", [CELL])
+    DeviceTypes([CELL])
     with pytest.raises(NotFoundError):
-        DeviceTypes("device type").find("cell")
+        DeviceTypes().find("cell")
 
 
 # -- entry points -----------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ def test_a_device_stands_beside_the_interrupt_controller_and_is_acknowledged() -
 
 
 def test_a_device_is_proved_where_no_controller_is_installed() -> None:
-    (setup,) = setups_of(MAILBOX, DeviceTypes("device type"), BackendTypes("backend type"))
+    (setup,) = setups_of(MAILBOX, DeviceTypes(), BackendTypes())
     proof = prove([setup], runs=2)
     assert proof.finding is not None
     assert Acknowledge() not in proof.finding.experiment.before

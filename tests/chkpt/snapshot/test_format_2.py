@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from chkpt.seal import Verdict, open_snapshot, signers, trusted_keys
-from chkpt.snapshot import Reader, load
+from chkpt.snapshot import Reader, open_reader
 from tests.snapshots.make_format_1 import PATH as FORMAT_1
 from tests.snapshots.make_format_1 import checkpoint
 from tests.snapshots.make_format_2 import ENCRYPTED, IDENTITY, KEYS, SIGNED
@@ -14,7 +14,7 @@ KEY_IDS = ["8e11c436ecad3d886b979c239ac8853e", "a6b3cf5ba36dd15de868fb93455ee216
 
 
 def test_the_kept_file_is_the_same_snapshot_as_that_of_format_1() -> None:
-    with load(SIGNED) as reader, load(FORMAT_1) as first:
+    with open_reader(SIGNED) as reader, open_reader(FORMAT_1) as first:
         reader.verify()
         assert (reader.format, first.format) == (2, 1)
         assert reader.header == first.header == {"chkpt": 1, **checkpoint().header}

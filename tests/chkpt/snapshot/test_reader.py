@@ -11,7 +11,7 @@ import pytest
 
 from chkpt.context import Checkpoint, Context, SparseBlob
 from chkpt.errors import CorruptError, NotFoundError, StorageError
-from chkpt.snapshot import Reader, dumps, load, loads
+from chkpt.snapshot import Reader, dumps, loads, open_reader
 from chkpt.snapshot.source import MemorySource
 from tests.support.checkpoints import plain, plain_blob, small
 from tests.support.descriptors import none_left
@@ -222,7 +222,7 @@ def test_many_threads_may_read_at_once() -> None:
 
 def test_a_file_is_opened_by_path(path: Path) -> None:
     for given in (path, str(path)):
-        with load(given) as reader:
+        with open_reader(given) as reader:
             assert reader.name == str(path)
             assert reader.size == path.stat().st_size
             assert plain(reader.checkpoint().contexts) == plain(small().contexts)
@@ -230,10 +230,10 @@ def test_a_file_is_opened_by_path(path: Path) -> None:
 
 def test_a_file_object_is_read_to_its_end(path: Path) -> None:
     with path.open("rb") as file:
-        reader = load(file)
+        reader = open_reader(file)
     assert reader.name == str(path)
     reader.verify()
-    assert load(io.BytesIO(path.read_bytes())).name == "snapshot"
+    assert open_reader(io.BytesIO(path.read_bytes())).name == "snapshot"
 
 
 def test_a_pipe_is_read_to_its_end(path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_pipe_is_read_to_its_end(path: Path) -> None:
     os.write(writing, path.read_bytes())
     os.close(writing)
     with os.fdopen(reading, "rb") as file:
-        load(file).verify()
+        open_reader(file).verify()
 
 
 def test_a_file_object_that_the_system_refuses_to_read_is_an_error(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_file_object_that_the_system_refuses_to_read_is_an_error(tmp_path: Pat
         with os.fdopen(os.open(tmp_path / "x", os.O_CREAT | os.O_RDONLY), "rb", buffering=0) as file:
             os.dup2(descriptor, file.fileno())
             with pytest.raises(StorageError, match=r"Is a directory"):
-                load(file)
+                open_reader(file)
     finally:
         os.close(descriptor)
 

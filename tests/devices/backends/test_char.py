@@ -131,7 +131,7 @@ def test_memory_keeps_what_is_fed_before_a_frontend_comes() -> None:
 
 def test_a_machine_opens_its_backends_from_their_tables() -> None:
     table = {"type": "serial", "backend": {"type": "memory", "capacity": 2}}
-    machine: Machine = rig(table, backends=BackendTypes("backend type", [MEMORY]))
+    machine: Machine = rig(table, backends=BackendTypes([MEMORY]))
     for byte in b"abcd":
         machine.ports.outb(0x3F8, byte)
     memory = cast("Memory", machine.devices.frontends["char"].backends["serial"])

@@ -31,7 +31,7 @@ def text(told: list[int], first: int, length: int) -> str:
 
 def test_a_16_mib_disk_says_what_qemus_says() -> None:
     drive = {"unit": 0, "model": "CHKPT TEST DISK", "serial": "testdisk", "firmware": "version", "size": "16M"}
-    machine = rig({"type": "ide", "drive": [drive]}, backends=BackendTypes("backend type", [SCRATCH]))
+    machine = rig({"type": "ide", "drive": [drive]}, backends=BackendTypes([SCRATCH]))
     machine.ports.outb(0x1F7, 0xEC)
     told = [machine.ports.inw(0x1F0) for _ in range(256)]
     assert {number: told[number] for number in QEMU} == QEMU

@@ -57,7 +57,7 @@ BUTTON = DeviceType("button", Button, ButtonConfig, ButtonState)
 
 
 def board() -> tuple[Machine, Button]:
-    types = DeviceTypes("device type", [BUTTON])
+    types = DeviceTypes([BUTTON])
     machine = Machine(parse({"device": [{"type": "button"}]}), device_types=types)
     return machine, cast("Button", machine.devices.find("button"))
 

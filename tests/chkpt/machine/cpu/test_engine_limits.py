@@ -106,7 +106,7 @@ class Register:
 
 
 def types() -> DeviceTypes:
-    return DeviceTypes("device type", [DeviceType("register", Register, NoConfig, None)])
+    return DeviceTypes([DeviceType("register", Register, NoConfig, None)])
 
 
 def test_a_device_with_registers_is_refused_beside_a_processor_that_would_not_reach_them() -> None:

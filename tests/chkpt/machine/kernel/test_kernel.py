@@ -190,7 +190,7 @@ class ClosedGate:
 
 
 def gated(ports: int) -> DeviceTypes:
-    return DeviceTypes("device type", [DeviceType("gate", lambda host, _: ClosedGate(host, ports), Nothing, None)])
+    return DeviceTypes([DeviceType("gate", lambda host, _: ClosedGate(host, ports), Nothing, None)])
 
 
 def test_address_line_20_is_enabled_by_port_0x92_or_the_kernel_is_refused(tmp_path: Path) -> None:

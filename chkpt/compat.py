@@ -4,8 +4,8 @@ Fields are compared as `chkpt.state.declarations` describes them, and with the v
 has no defaults: what it lacks of a version's fields is an error, and only an upgrade brings an older version up. What a
 load demands of the machine itself (which drives, which disks, how much RAM) is what the states declare as FIXED.
 
-What only the machine that loads can tell is left to it: whether the values of a device go together, which a state that
-was saved does, and whether every byte of the file is as it was, which `chkpt verify` tells.
+Two questions are left to the machine that loads: whether the values of a device go together, which those of a saved
+state do, and whether every byte of the file is as it was, which `chkpt verify` answers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ class Target:
     """What would load: states by type, and the machine, where it is known, as the contexts of one saved from it.
 
     `classes` are those of the states, where they are installed; `known` is what the installed ones declare, also where
-    another chkpt will load; `lacking` tells of parts that cannot be made here; `roms` are the ROMs that are here.
+    another chkpt will load; `lacking` names the parts that cannot be made here; `roms` are the ROMs that are here.
     """
 
     name: str
@@ -96,7 +96,7 @@ def _classes() -> dict[str, type]:
 
 
 def compare(old: Reader, new: Target) -> list[Finding]:
-    """Return what a load of `old` by `new` would refuse, lose, leave, or cannot be told of.
+    """Return what a load of `old` by `new` would refuse, lose or leave, and what cannot be known.
 
     Raises:
         RefusedError: a snapshot, or its schemas, cannot be read.
@@ -225,7 +225,7 @@ def _foreign_schemas(path: str) -> Iterator[None]:
 
 
 def _tried(context: Context, cls: type, path: str) -> Iterator[Finding]:
-    """Yield what the state itself says of the context: what no declaration tells, such as an upgrade that fails."""
+    """Yield what the state itself says of the context: what no declaration shows, such as an upgrade that fails."""
     try:
         state: object = from_context(context, cls, path)
         if isinstance(state, CpuState):
@@ -291,7 +291,7 @@ class _Walk:
                 yield Finding(
                     Outcome.FAILS, path, f"is version {context.version}, from which no upgrade leads to {version}"
                 )
-            return  # what an upgrade makes of it, only the class can tell
+            return  # only the class knows what an upgrade makes of it
         fields: Mapping[str, Sequence[Any]] = new["fields"]
         before: Mapping[str, Sequence[Any]] = {} if old is None else old["fields"]
         for name, shape in fields.items():

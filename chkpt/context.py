@@ -72,7 +72,7 @@ def blob_bytes(blob: Blob) -> bytes:
 class Context:
     """One named node: tagged values, blobs, and contexts below it.
 
-    `type` and `version` tell which state the values are (a device type's name and its state's VERSION);
+    `type` and `version` say which state the values are (a device type's name and its state's VERSION);
     a context that is only part of another one leaves them empty.
     """
 

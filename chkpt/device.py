@@ -128,7 +128,7 @@ class Port:
     `read_block(count, width)` does at once what up to `count` accesses of `width` bytes (2 or 4) would do one after the
     other: as many as only give data that waits, move no line, arm no timer, and ask nothing of a backend; it may give
     less, or nothing. `write_block(data, width)` does the same with writes and returns how many accesses it has taken.
-    Whoever uses them gets what the accesses would have given, sooner.
+    Their caller gets what the accesses would have given, sooner.
     """
 
     read: Callable[[], int] | None = None
@@ -236,7 +236,7 @@ class Host(Protocol):
         """
 
     def request_exit(self, status: int, /) -> None:
-        """Tell the machine's owner that the guest wants the machine to end with `status`."""
+        """Notify the machine's owner that the guest wants the machine to end with `status`."""
 
     def receive_irqs(self, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /) -> None:
         """Be the interrupt controller: `set_level(number, level)` at every change of a line, and for each after a load.
@@ -288,7 +288,7 @@ class DiskState:
 
     `changed` has one bit per block, bit i of byte j for block 8 * j + i; `blocks` is as long as the disk and holds the
     changed blocks at their own places. `identity` is what the base image is known by: empty for a scratch disk, whose
-    base is zeros, else of a kind that its backend can tell by the bytes.
+    base is zeros, else of a kind that its backend recognises by the bytes.
 
     In version 1 `changed` was a value, too long for one on a disk of more than 512 GiB, and `identity` was called
     `digest`: the BLAKE3-256 of the image.
@@ -346,7 +346,7 @@ class Identifies(Protocol):
     """
 
     def is_identified(self, like: bytes, /) -> bool:
-        """Tell whether `save`, and `check` of a state with the identity `like`, have not to wait for an identity."""
+        """Return whether `save`, and `check` of a state with the identity `like`, need not wait for an identity."""
 
     def identify(self, like: bytes, /) -> None:
         """Wait until that is so. Any thread may call this. Raise StorageError where it cannot be."""
@@ -555,7 +555,7 @@ class KeepsDate(Protocol):
     """A device whose date goes on while the machine is off, as from a battery."""
 
     def advance_date(self, seconds: int, /) -> bool:
-        """Show the date of so many seconds later, and tell whether it does. Called after a `load`, if the user asks.
+        """Show the date of so many seconds later, and return whether it does. Called after a `load`, if the user asks.
 
         Nothing else happens: no interrupt, no alarm, no tick of the machine's clock; the machine was off. Where the
         device does not count now, as it has been stopped, its date stays, and False is returned.
@@ -567,7 +567,7 @@ class DeviceType(Generic[C, S]):
     """A kind of device: its name, how one is made, and the dataclasses of its configuration and its state.
 
     `config` is a frozen dataclass whose fields follow the rules of a state's; `state` is None for a device that
-    cannot be saved. `grammar` tells `chkpt prove` how a driver talks to the device, which else is talked to blindly.
+    cannot be saved. `grammar` shows `chkpt prove` how a driver talks to the device; without it the prover makes noise.
     """
 
     name: str

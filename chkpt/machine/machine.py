@@ -508,7 +508,7 @@ class Machine:
         try:
             if media:
                 exchange.finish()
-            devices.tell()
+            devices.log_loaded()
         except MemoryError:  # the load is done, and must not be reported as failed
             pass
         return report

@@ -72,7 +72,7 @@ class Platform(Protocol):
         """Route the interrupt lines to a controller. Raise ConflictError where there is one."""
 
     def frozen_lines(self) -> AbstractContextManager[None]:
-        """Hold every line's change back until the end, then tell the controller each line's level."""
+        """Hold every line's change back until the end, then report each line's level to the controller."""
 
 
 class DeviceHost:

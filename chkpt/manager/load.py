@@ -91,7 +91,7 @@ class LoadPlan:
         self.report.dated.clear()
         return [*self._loads(shift, seconds), *(self._moves(jump) if jump else ())]
 
-    def tell(self) -> None:
+    def log_loaded(self) -> None:
         """Log what has been loaded, once the whole machine has been."""
         for name in self.report.loaded:
             log.info("%s: loaded", name)

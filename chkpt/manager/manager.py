@@ -49,7 +49,7 @@ _UNASKED = "not asked for"
 class DeviceManager:
     """The devices of one machine.
 
-    Not safe for use by two threads at once: whoever runs the machine holds one lock around it.
+    Not safe for use by two threads at once: the owner of the machine holds one lock around it.
     """
 
     def __init__(self, platform: Platform, types: DeviceTypes) -> None:
@@ -101,7 +101,7 @@ class DeviceManager:
         if name in self._entries:
             raise ExistsError(f"there is a device {name} already")
         host = DeviceHost(name, self._platform, self._resources, self.frontends)
-        with self._platform.frozen_lines():  # at their end a new interrupt controller is told what is high already
+        with self._platform.frozen_lines():  # at the end the lines report their levels to a new interrupt controller
             try:
                 device = _made(device_type, host, config)
             except BaseException as exc:
@@ -264,10 +264,10 @@ class DeviceManager:
         strict: bool = False,
         shift: int = 0,
     ) -> LoadReport:
-        """Load the devices of `checkpoint` by name: `plan_load`, then `LoadPlan.apply` and `tell`."""
+        """Load the devices of `checkpoint` by name: `plan_load`, then `LoadPlan.apply` and `log_loaded`."""
         plan = self.plan_load(checkpoint, only=only, skip=skip, rename=rename, strict=strict)
         report = plan.apply(shift=shift)
-        plan.tell()
+        plan.log_loaded()
         return report
 
     def plan_load(

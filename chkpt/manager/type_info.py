@@ -16,7 +16,7 @@ from chkpt.state import schema
 class ConfigKey:
     """A key of a configuration table, `drive[].unit` for one in each table of a list.
 
-    `kind` tells what it may hold, such as `integer 0..65535`. `default` counts only where the key is not required; of
+    `kind` says what it may hold, such as `integer 0..65535`. `default` counts only where the key is not required; of
     one that the machine fills in it is what the machine puts there, in words.
     """
 

@@ -24,7 +24,7 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 C = TypeVar("C", bound="Types[Any]")
 
-# A table of types cannot know each one's configuration and state: whoever asks for one checks them at run time.
+# A table of types cannot know each one's configuration and state: its user checks them at run time.
 AnyDeviceType = DeviceType[Any, Any]
 AnyBackendType = BackendType[Any]
 

@@ -6,7 +6,7 @@
         assert_invisible(SCRATCHPAD)
 
 It drives machines with made-up conversations, cuts them anywhere, and compares a machine that goes on with its twin
-that was loaded from the snapshot, through the real file format, step by step. docs/PROVE.md tells what it compares and
+that was loaded from the snapshot, through the real file format, step by step. docs/PROVE.md says what it compares and
 what it cannot find.
 """
 

@@ -112,7 +112,7 @@ def _inside(path: str, one: object, other: object) -> Sequence[Place] | None:
 
 
 def _is_the_host(value: object) -> bool:
-    """Tell whether an object is none of the device's: given by the machine, or code."""
+    """Return whether an object does not belong to the device: the machine gave it, or it is code."""
     if isinstance(value, type | ModuleType) or callable(value):
         return True
     return type(value).__module__.startswith(HOST)

@@ -1,4 +1,4 @@
-"""What is behind a machine's frontends on the bench: ends that do as they are told and write down what they see.
+"""What is behind a machine's frontends on the bench: ends that follow the experiment and write down what they see.
 
 A mark in a log is one thing that the outside world could notice: a byte sent, a level that changed, a sector written.
 """
@@ -51,8 +51,8 @@ class Line(CharBackend):
             self._blocked = False
             self._frontend.writable()
 
-    def follow(self, other: "End", *, whole: bool) -> None:  # noqa: ARG002  what it has sent is nobody's state
-        """Become like the end of another machine, as far as no state tells."""
+    def follow(self, other: "End", *, whole: bool) -> None:  # noqa: ARG002  what it has sent is not state
+        """Become like the end of another machine, as far as no state has it."""
         assert isinstance(other, Line)
         self.room = other.room
 
@@ -112,7 +112,7 @@ class Medium(BlockBackend):
             self._disk.load(other._disk.save())
 
     def differs(self, other: "Medium") -> bool:
-        """Tell whether the content of another medium over an equal base is another."""
+        """Return whether the content of another medium over an equal base is another."""
         ours, theirs = self._disk.save(), other._disk.save()
         return any(
             [*one.pieces()] != [*other.pieces()]
@@ -131,7 +131,7 @@ class Medium(BlockBackend):
 
     def _access(self) -> None:
         if not self.works:
-            raise OSError(EIO, "the medium fails, as it was told to")
+            raise OSError(EIO, "the medium fails, as the experiment asks")
 
     def read(self, offset: int, length: int, /) -> bytes:
         """Read from the disk below."""

@@ -227,7 +227,7 @@ def _side_by_side(setup: Setup, original: Bench, experiment: Experiment) -> Pair
 def _unsaved_attributes(setup: Setup, used: Bench) -> tuple[Attribute, ...]:
     """Return what has changed inside the devices since they were made, without any field of that name having changed.
 
-    That is all there is to tell where a machine does not load what it has saved.
+    That is all that can be said if a machine does not load what it has saved.
     """
     new = Bench(setup)
     try:
@@ -244,7 +244,7 @@ def _words(path: str) -> list[str]:
 
 
 def _alike(attribute: list[str], field: list[str]) -> bool:
-    """Tell whether one ends with the other."""
+    """Return whether one ends with the other."""
     size = min(len(attribute), len(field))
     return attribute[-size:] == field[-size:]
 

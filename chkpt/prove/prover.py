@@ -25,7 +25,7 @@ from chkpt.prove.talk import conversation
 from chkpt.prove.transcript import write
 
 RUNS: Final = 200
-"""Runs, where nobody says how many."""
+"""Runs, if the caller does not say how many."""
 
 RUN: Final = 300
 """Steps of one run."""
@@ -87,7 +87,7 @@ class Proof:
 
 
 Progress = Callable[[int, int], None]
-"""Is told the runs and the steps that are done."""
+"""Is called with the runs and the steps that are done."""
 
 
 def prove(

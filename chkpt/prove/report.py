@@ -28,11 +28,11 @@ def assert_invisible(
 
 
 def report(proof: Proof) -> Iterator[str]:
-    """Yield the lines that tell a reader what was tried, and what came of it."""
+    """Yield the lines that show what was tried, and the outcome."""
     finding = proof.finding
     if finding is not None:
         yield f"a restore shows, in run {finding.run} of seed {proof.seed}: {finding.divergence.what}"
-        yield from (f"  {line}" for line in told(finding.divergence))
+        yield from (f"  {line}" for line in lines_of(finding.divergence))
         steps = len(finding.experiment)
         yield f"the shortest conversation found, {steps} of {finding.length} steps, as a qtest transcript:"
         yield ""
@@ -50,8 +50,8 @@ def report(proof: Proof) -> Iterator[str]:
     yield "no guest could tell"
 
 
-def told(found: Divergence) -> Iterator[str]:
-    """Yield the lines that tell how a machine and its twin differ, and by what."""
+def lines_of(found: Divergence) -> Iterator[str]:
+    """Yield the lines that show how a machine and its twin differ, and by what."""
     if found.what is What.REFUSED:
         yield f"refused: {found.original}"
         where = "changed in the device, and in no field of that name"

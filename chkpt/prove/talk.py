@@ -90,7 +90,7 @@ def _converse(
             return
 
 
-# -- what an author tells ---------------------------------------------------------------------------------------------
+# -- what an author says ----------------------------------------------------------------------------------------------
 
 
 def _of_the_grammar(entry: DeviceEntry) -> Sequence[Opening]:

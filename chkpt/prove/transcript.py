@@ -213,11 +213,11 @@ def machine_of(text: str, name: str = "transcript") -> MachineConfig:
     """Return the machine that a transcript was made with.
 
     Raises:
-        ConfigError: the transcript does not tell, or it is none.
+        ConfigError: the transcript does not name it, or it is not a transcript.
     """
     line = next((line for line in text.splitlines() if line.startswith(MACHINE)), None)
     if line is None:
-        raise ConfigError(f"{name}: it has no line {MACHINE.strip()!r} to tell the machine")
+        raise ConfigError(f"{name}: it has no line {MACHINE.strip()!r} that names the machine")
     try:
         table = json.loads(line.removeprefix(MACHINE))
         return parse(table if isinstance(table, dict) else {"": table})

@@ -4,7 +4,7 @@ What the two libraries let through by default, and what is done about it here:
 
 * zstandard has the content checksum off, ignores bytes after a frame, and applies no limit where the frame states its
   size: each is asked for, and the size is compared before a byte is allocated. The header of a frame is not covered by
-  its checksum, so whoever reads a frame has compared a digest of the stored bytes first.
+  its checksum, so the reader of a frame has compared a digest of the stored bytes first.
 * msgpack takes a key twice (the last one wins), longer encodings than needed, and extension types. Packing again what
   was read must give the same bytes: that costs half of what a hook per map would, and it makes the encoding unique.
 * msgpack reserves an array before it sees the items, at every level: a long content is walked before it is unpacked.
@@ -370,7 +370,7 @@ _SKIP, _ARRAY, _MAP, _TEXT, _OTHER = range(5)  # _ARRAY and _MAP are the values 
 
 
 def _first_bytes() -> list[tuple[int, int, int]]:
-    """Tell for each first byte of a msgpack value: its kind, bytes of length that follow, else the length itself."""
+    """Return for each first byte of a msgpack value: its kind, bytes of length that follow, else the length itself."""
     table = [(_OTHER, 0, 0)] * 256
     table[0x00:0x80] = [(_SKIP, 0, 0)] * 128
     table[0xE0:] = [(_SKIP, 0, 0)] * 32

@@ -170,7 +170,7 @@ def find(reader: Reader, name: str) -> Found:
             `memory/ram`, `pit.port_b`. `/` is the whole snapshot.
 
     Raises:
-        NotFoundError: there is none; the message tells the nearest there is.
+        NotFoundError: there is none; the message names the nearest.
         CorruptError: its section is not what was written.
     """
     names = [each for each in name.split("/") if each]
@@ -195,7 +195,7 @@ def find(reader: Reader, name: str) -> Found:
 
 
 def _has_device(reader: Reader, step: str) -> bool:
-    """Tell whether `step` begins with a device's name, alone or with a tag after it."""
+    """Return whether `step` begins with a device's name, alone or with a tag after it."""
     devices = {entry.path[1] for entry in reader.sections if len(entry.path) == 2}
     return step in devices or step.rpartition(".")[0] in devices
 

@@ -15,7 +15,7 @@ from chkpt.snapshot.frames import Path
 from chkpt.snapshot.ranges import PieceComparison, Range, Ranges
 
 WRITING: Final = frozenset({"chkpt", "generator", "created", "schemas"})
-"""The header's keys that tell about the file, not about the machine."""
+"""The header's keys that are about the file, not about the machine."""
 
 Step: TypeAlias = str | int
 """A key of a map, or an index of a list, inside a value."""
@@ -77,7 +77,7 @@ class Diff:
     blobs: tuple[BlobChange, ...] = ()
 
     def __bool__(self) -> bool:
-        """Tell whether anything differs."""
+        """Return whether anything differs."""
         return any((self.header, self.added, self.removed, self.types, self.tags, self.blobs))
 
 
@@ -134,7 +134,7 @@ class Comparison:
         self._compare_contexts((), old.contexts, new.contexts)
 
     def __bool__(self) -> bool:
-        """Tell whether anything differs."""
+        """Return whether anything differs."""
         parts = (self.added, self.removed, self.types, self.blobs, self._with_tags)
         return any(parts) or any(True for _ in self.header())
 
@@ -224,7 +224,7 @@ def _is_list(value: object) -> TypeGuard[Sequence[Value]]:
 
 
 def _equal(old: object, new: object) -> bool:
-    """Tell whether two values that are no maps or lists are the same: 1, 1.0 and true are three, NaN is itself."""
+    """Return whether two values that are no maps or lists are the same: 1, 1.0 and true are three, NaN is itself."""
     if isinstance(old, float) and isinstance(new, float):
         return struct.pack("<d", old) == struct.pack("<d", new)
     return type(old) is type(new) and old == new

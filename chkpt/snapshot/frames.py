@@ -77,7 +77,7 @@ def section_of(path: Sequence[str]) -> Path:
 
 # A skippable frame (RFC 8878, 3.1.2) with a payload of 60 bytes that begins with our own magic. All little-endian:
 # frame magic, payload size, magic, format, stored size of the index, offset of the index, digest of the stored index;
-# then a CRC-32 of these. The CRC tells a newer format from a damaged number.
+# then a CRC-32 of these. The CRC distinguishes a newer format from a damaged number.
 _TRAILER: Final = struct.Struct("<II8sIIQ32s")
 _CHECK: Final = struct.Struct("<I")
 _SKIPPABLE: Final = 0x184D2A5C

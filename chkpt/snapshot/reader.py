@@ -268,7 +268,7 @@ class Reader:
                 raise LimitError(f"an index of {trailer.index_size} bytes; the limit is {frame_bound(MAX_CONTENT)}")
         except RefusedError as exc:
             raise _placed(exc, self.name, "the trailer", offset) from exc
-        if trailer is None:  # somebody else's file: no copy will help
+        if trailer is None:  # another kind of file: no copy will help
             if is_encrypted(source):
                 raise SealedError("encrypted with age; give the file with its identity (--identity)", where=self.name)
             raise CorruptError("not a chkpt snapshot", where=self.name)

@@ -118,6 +118,6 @@ class FileSource:
         finalize(self, self._file.close)
 
     def close(self) -> None:
-        """Close the file. It was only read, so an error of that is nobody's concern."""
+        """Close the file. It was only read, so an error of that is ignored."""
         with suppress(OSError):
             self._file.close()

@@ -76,7 +76,7 @@ Sign: TypeAlias = Callable[[bytes], bytes]
 """Given the root digest of a snapshot, returns the frame of its signatures (`encode_signatures`)."""
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Told now and then how many bytes of all blobs have been gone through, and how many there are."""
+"""Called now and then with how many bytes of all blobs have been gone through, and how many there are."""
 
 
 def dump(

@@ -77,7 +77,7 @@ class Functions:
     """What is made for one dataclass.
 
     `read` returns the state in a context that is of the present version, has each field and nothing else, and holds
-    only what is allowed. For any other it raises KeyError or StateError that tell nothing: look closer then.
+    only what is allowed. For any other it raises KeyError or StateError without a reason: the caller looks closer then.
     `write` returns the context of a state, under the name of a device's type.
     """
 

@@ -45,7 +45,7 @@ BAD_NAMES = [
 
 
 def checkpoint(machine: str = "m", size: int = 1000) -> Checkpoint:
-    """Return a checkpoint with something in it to be damaged; `machine` tells one from another."""
+    """Return a checkpoint with something in it to be damaged; `machine` distinguishes two of them."""
     content = bytes(n * 7 % 251 + 1 for n in range(size))
     return Checkpoint(
         {"created": "2026-11-23T09:04:12Z", "machine": machine},

@@ -151,7 +151,7 @@ def _imported(what: str) -> "DeviceType[Any, Any]":
 
 def _replay(what: str | None, path: Path, *, as_json: bool) -> None:
     from chkpt.prove import replay
-    from chkpt.prove.report import told
+    from chkpt.prove.report import lines_of
     from chkpt.prove.transcript import machine_of
 
     try:
@@ -174,7 +174,7 @@ def _replay(what: str | None, path: Path, *, as_json: bool) -> None:
         show("no guest could tell")
     else:
         show(f"a restore shows: {found.what}")
-        for line in told(found):
+        for line in lines_of(found):
             show(plain(f"  {line}"))
     if found is not None:
         raise typer.Exit(NOTICED)

@@ -202,7 +202,7 @@ def model_specific(place: Place) -> bytes:
 
 
 def segments(place: Place) -> bytes:
-    """Loads of data segments, and what tells of them and of the tables."""
+    """Loads of data segments, and what shows them and the tables."""
     bits, choose = place.bits, place.choose
     name = choose.choice((0, 4, 5) if bits != 64 else (0, 3, 4, 5))  # ES FS GS, DS
     selector = choose.getrandbits(12) if bits == 16 else choose.choice(SELECTORS)
@@ -309,7 +309,7 @@ def waiting(place: Place) -> bytes:
 
 
 def ports(place: Place) -> bytes:
-    """The timer's count, which tells the time."""
+    """The timer's count, which shows the time."""
     return b"\xb0\x00\xe6\x43\xe4\x40\x88" + at(place.bits, 0, place.data()) + b"\xe4\x40"
 
 

@@ -215,7 +215,7 @@ class CowDisk:
             raise StorageError(f"{self._name} cannot be read for its identity: {exc.strerror}") from exc
 
     def is_identified(self, like: bytes, /) -> bool:
-        """Tell whether `save`, and `check` of a state with the identity `like`, have not to wait for an identity."""
+        """Return whether `save`, and `check` of a state with the identity `like`, need not wait for an identity."""
         return all(self._is_identified(kind) for kind in {Kind.PIECES, kind_of(like)})
 
     def identify(self, like: bytes, /) -> None:

@@ -1,7 +1,7 @@
 """The character backends: what may be behind a serial port.
 
 All of them keep to `chkpt.device.CharBackend`: nothing waits. Input stays with the host while the frontend has no room;
-output the host does not take stays in the UART. Where there is nobody to take it, it is dropped.
+output the host does not take stays in the UART. If no host end takes it, it is dropped.
 """
 
 from dataclasses import dataclass

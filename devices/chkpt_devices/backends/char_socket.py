@@ -274,7 +274,7 @@ def listen(config: SocketConfig) -> socket.socket:
 
 
 def is_abandoned(path: str) -> bool:
-    """Whether there is a Unix socket at `path` that nobody listens on, as a process that was killed leaves it."""
+    """Whether there is a Unix socket at `path` on which no process listens, as a process that was killed leaves it."""
     try:
         if not stat.S_ISSOCK(Path(path).lstat().st_mode):
             return False
@@ -292,7 +292,7 @@ def is_abandoned(path: str) -> bool:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Return what tells one file at `path` from another, None where there is none."""
+    """Return what distinguishes one file at `path` from another, None if there is none."""
     try:
         found = Path(path).lstat()
     except OSError:

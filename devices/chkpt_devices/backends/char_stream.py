@@ -126,7 +126,7 @@ def open_file(config: FileConfig) -> Stream:
 
 
 def _open_input(path: str) -> int:
-    """Open a file to read. A FIFO is opened for both, or its end would come whenever nobody writes to it."""
+    """Open a file to read. A FIFO is opened for both, or its end would come whenever it has no writer."""
     try:
         both = stat.S_ISFIFO(Path(path).stat().st_mode)
     except OSError:

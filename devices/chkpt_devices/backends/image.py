@@ -86,7 +86,7 @@ class Image:
     def begin_identifying(self) -> None:
         """Let the identity that a save needs be computed, unless that takes no time."""
         if self.size > SMALL:
-            with suppress(OSError):  # who needs the identity is told
+            with suppress(OSError):  # the caller that needs the identity gets the error
                 self._work(Kind.PIECES)
 
     def is_identified(self, kind: Kind) -> bool:

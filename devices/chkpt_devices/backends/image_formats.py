@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 HEAD_SIZE: Final = 512
-"""How many bytes of the beginning tell, and how many of the end."""
+"""How many bytes of the beginning show the format, and how many of the end."""
 
 
 class Format(NamedTuple):

@@ -101,14 +101,14 @@ class Calendar:
         return date if values[YEAR] <= 99 else None
 
     def _carry(self, place: int, first: int, last: int, modes: Modes) -> bool:
-        """Advance one byte, and tell whether it has gone from its last value to its first."""
+        """Advance one byte, and return whether it has gone from its last value to its first."""
         byte = self.bytes[place]
         over = byte == modes.encode(last)
         self.bytes[place] = (modes.encode(first) if over else modes.next(byte)) & WRITABLE.get(place, 0xFF)
         return over
 
     def _next_hour(self, modes: Modes) -> bool:
-        """Advance the hours, and tell whether a day is over."""
+        """Advance the hours, and return whether a day is over."""
         if modes.hours_24:
             return self._carry(HOURS, 0, 23, modes)
         hours = self.bytes[HOURS]

@@ -61,7 +61,7 @@ RAM_CENTURY: Final = 0x32
 
 HEADS: Final = 16
 SECTORS_PER_TRACK: Final = 63
-MAX_CYLINDERS: Final = 16383  # the most IDENTIFY DEVICE tells (ATA/ATAPI-6)
+MAX_CYLINDERS: Final = 16383  # the most that IDENTIFY DEVICE reports (ATA/ATAPI-6)
 MAX_BIOS_CYLINDERS: Final = 1024  # ten bits of INT 13h
 
 KIB: Final = 1 << 10
@@ -273,7 +273,7 @@ class Cmos:
         self._arm_periodic()
 
     def _in_cycle(self) -> bool:
-        """Tell whether the time in which UIP is 1 has come, unless SET forbids it."""
+        """Return whether the time in which UIP is 1 has come, unless SET forbids it."""
         return in_cycle(self._chain_start, self._clock.now)
 
     def _updating(self) -> bool:
@@ -303,7 +303,7 @@ class Cmos:
         self._periodic_deadline = next_edge(self._chain_start, rate, self._clock.now)
 
     def _see_edge(self) -> None:
-        """Set PF if its time has come while nobody watched."""
+        """Set PF if its time has come while no timer was armed for it."""
         deadline = self._periodic_deadline
         if deadline is not None and deadline <= self._clock.now:
             self._c |= C_PF
@@ -344,7 +344,7 @@ def next_update(chain_start: int | None, now: int) -> int | None:
 
 
 def in_cycle(chain_start: int | None, now: int) -> bool:
-    """Tell whether the next update cycle goes on, or begins within tBUC."""
+    """Return whether the next update cycle goes on, or begins within tBUC."""
     end = next_update(chain_start, now)
     return end is not None and now >= end - UC_NS - BUC_NS
 

@@ -49,14 +49,14 @@ TEST_PASSED: Final = 0x00
 class Source(IntEnum):
     """Whose byte is in the output buffer."""
 
-    NOBODY = 0
+    NONE = 0
     KBD = 1  # or the controller itself
     AUX = 2
     AUX_TIMEOUT = 3  # no device has answered
 
 
 STATUS_OF: Final = {
-    Source.NOBODY: 0,
+    Source.NONE: 0,
     Source.KBD: OBF,
     Source.AUX: OBF | AUX_OBF,
     Source.AUX_TIMEOUT: OBF | AUX_OBF | TIMEOUT,
@@ -135,9 +135,9 @@ class I8042:
         self._a2 = True  # as in QEMU
         self._command = 0
         self._output = 0
-        self._output_source = Source.NOBODY
+        self._output_source = Source.NONE
         self._answer_waiting = 0
-        self._answer_source = Source.NOBODY
+        self._answer_source = Source.NONE
         self._released = False
         self._a20.set(True)
         self._follow_irqs()
@@ -192,7 +192,7 @@ class I8042:
     def _read_data(self) -> int:
         """Return the output buffer, and let the next byte into it."""
         output = self._output
-        self._output_source = Source.NOBODY
+        self._output_source = Source.NONE
         self._follow_irqs()
         self._fill()
         return output
@@ -270,7 +270,7 @@ class I8042:
         if not self._output_source:
             if self._answer_source:
                 self._output, self._answer_waiting = self._answer_waiting, 0
-                self._output_source, self._answer_source = self._answer_source, Source.NOBODY
+                self._output_source, self._answer_source = self._answer_source, Source.NONE
             else:
                 self._fetch()
         self._follow_irqs()
@@ -341,11 +341,11 @@ def _check(state: I8042State) -> None:
     if state.command and state.command not in NEXT_IS_DATA:
         raise StateError(f"command is {state.command:#x}, which takes no data byte")
     if state.command and not state.a2:
-        raise StateError("command waits for its data byte, but a2 tells of a data byte since")
+        raise StateError("command waits for its data byte, but a2 says that a data byte came since")
     if state.answer_source and not state.output_source:
         raise StateError("answer waits for an output buffer that is empty")
     if state.answer and not state.answer_source:
-        raise StateError("answer is there, but nobody's")
+        raise StateError("answer is there, but has no source")
     keyboard = state.keyboard
     sendable = (keyboard.keys or keyboard.answers) and not state.command_byte & KBD_DISABLED
     if sendable and not state.output_source:

@@ -2,8 +2,8 @@
 
 Source: IBM PC AT Technical Reference (6280070), "Keyboard", and IBM Personal System/2 Hardware Interface Technical
 Reference, "Keyboard (101- and 102-Key)". It has scan code sets 1 and 2. Set 3 is refused, as an AT's keyboard does, and
-what acts on set 3 alone is acknowledged, as in the other sets. LEDs and typematic rate are acknowledged and shown to
-nobody, so they are not kept; no key is ever held down.
+what acts on set 3 alone is acknowledged, as in the other sets. LEDs and typematic rate are acknowledged and have no
+effect, so they are not kept; no key is ever held down.
 """
 
 from typing import Final
@@ -84,7 +84,7 @@ class Keyboard:
         self.reset()
 
     def reset(self) -> None:
-        """Go to the state after power-on, but for the byte that tells that the self-test has passed."""
+        """Go to the state after power-on, but for the byte that reports a passed self-test."""
         self.answers = bytearray()
         self.last_sent = 0
         self.parameter_of = 0  # the command that waits for its second byte; 0: none

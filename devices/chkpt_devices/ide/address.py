@@ -9,7 +9,7 @@ from chkpt_devices.ide.taskfile import TaskFile
 MAX_LBA28: Final = 0x0FFF_FFFF
 DEFAULT_HEADS: Final = 16
 DEFAULT_SECTORS: Final = 63
-MAX_CYLINDERS: Final = 16383  # the most IDENTIFY word 1 tells (ATA/ATAPI-6, IDENTIFY DEVICE)
+MAX_CYLINDERS: Final = 16383  # the most that IDENTIFY word 1 reports (ATA/ATAPI-6, IDENTIFY DEVICE)
 
 
 @dataclass(frozen=True, slots=True)

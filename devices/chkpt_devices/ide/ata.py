@@ -1,8 +1,8 @@
 """A disk: the ATA commands. Source: ATA/ATAPI-6 (T13/1410D); for CHS, ATA-3 (X3T10/2008D).
 
 A command is done when the write of its code returns, or has its first PIO block ready then; BSY is only seen while the
-host fails to read or write what is behind the disk and the disk is configured to wait for it. Every failure is told as
-ABRT with the registers at the sector that failed, as QEMU does; the standard lets a drive tell IDNF or UNC so.
+host fails to read or write what is behind the disk and the disk is configured to wait for it. Every failure is reported
+as ABRT with the registers at the sector that failed, as QEMU does; the standard lets a drive report IDNF or UNC so.
 """
 
 from collections.abc import Callable

@@ -39,7 +39,7 @@ MAX_BLOCK: Final = 0xFFFE
 """The largest byte count limit; 0xFFFF means this (ATA/ATAPI-6, PACKET)."""
 
 MAX_SECTORS: Final = 0xFFFF_FFFF
-"""The most sectors that READ TOC can tell, with the lead-out after the last."""
+"""The most sectors that READ TOC can report, with the lead-out after the last."""
 
 ABOVE_ATTENTION: Final = frozenset((Packet.INQUIRY, Packet.REQUEST_SENSE, Packet.GET_CONFIGURATION, Packet.GET_EVENT))
 """Packet commands that a unit attention does not fail (SFF-8020i; MMC-2 for the last two)."""

@@ -33,7 +33,7 @@ class Channel:
         """Claim the ports and the line, and offer a frontend for each drive.
 
         Raises:
-            ConfigError: two drives of one unit, or a string that IDENTIFY cannot tell.
+            ConfigError: two drives of one unit, or a string that IDENTIFY cannot report.
             ConflictError: the ports have an owner.
         """
         check(config)

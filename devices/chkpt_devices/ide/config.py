@@ -27,7 +27,7 @@ class OnError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriveConfig:
-    """One drive. The strings are what IDENTIFY tells; `model` empty stands for a name by `media`."""
+    """One drive. The strings are what IDENTIFY reports; `model` empty stands for a name by `media`."""
 
     unit: U1
     media: Media = Media.DISK
@@ -51,7 +51,7 @@ DEFAULT_MODELS: Final = {Media.DISK: "CHKPT HARDDISK", Media.CDROM: "CHKPT CD-RO
 
 
 def model_of(drive: DriveConfig) -> str:
-    """Return the model that a drive's IDENTIFY and INQUIRY tell."""
+    """Return the model that a drive's IDENTIFY and INQUIRY report."""
     return drive.model or DEFAULT_MODELS[drive.media]
 
 

@@ -1,7 +1,7 @@
 """The 256 words that IDENTIFY DEVICE and IDENTIFY PACKET DEVICE give.
 
 Source: ATA/ATAPI-6 (T13/1410D) for what the words mean; QEMU's `hw/ide/core.c` for the values of a drive that
-could be anything: a guest sees the disk it knows from there. The transfer modes above PIO are told as QEMU tells them,
+could be anything: a guest sees the disk it knows from there. The transfer modes above PIO are reported as QEMU does,
 though this channel moves all data by PIO and aborts the DMA commands.
 """
 
@@ -15,7 +15,7 @@ from chkpt_devices.ide.config import DriveConfig, model_of
 MAX_MULTIPLE: Final = 16
 """The most sectors that a block of READ or WRITE MULTIPLE may have."""
 
-# Words 82 to 84 tell what there is, 85 to 87 what of it is on
+# Words 82 to 84 report what there is, 85 to 87 what of it is on
 SMART: Final = 1 << 0
 WRITE_CACHE: Final = 1 << 5
 NOP: Final = 1 << 14  # words 82 and 85
@@ -85,7 +85,7 @@ def _strings(words: dict[int, int], config: DriveConfig) -> None:
 
 
 def _modes(words: dict[int, int], transfer_mode: int) -> None:
-    """Tell the DMA modes there are, and in the upper byte the one selected, if any."""
+    """Return the DMA modes there are, and in the upper byte the one selected, if any."""
     for word, supported, base in MODE_WORDS:
         words[word] = supported
         if transfer_mode & ~0x07 == base:

@@ -9,7 +9,7 @@ from chkpt_devices.ide.address import MAX_LBA28
 from chkpt_devices.ide.state import MaxQuery
 
 LAST_TOLD_28: Final = MAX_LBA28 - 1
-"""The most that READ NATIVE MAX ADDRESS tells (ATA/ATAPI-6): one less than IDENTIFY words 60-61 can count."""
+"""The most that READ NATIVE MAX ADDRESS reports (ATA/ATAPI-6): one less than IDENTIFY words 60-61 can count."""
 
 KEPT: Final = 0x01
 """SET MAX ADDRESS, sector count bit 0, called VV: the new size outlives a power cycle."""

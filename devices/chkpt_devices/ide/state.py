@@ -1,6 +1,6 @@
 """The state of a channel and its drives: everything a guest can ever notice, the command in flight included.
 
-The command in flight is a state machine told in data, as in OpenVMM's IDE: what kind of transfer it is, where on the
+The command in flight is a state machine written as data, as in OpenVMM's IDE: what kind of transfer it is, where on the
 medium it goes on and how much is left, and the PIO block now between the drive and the host.
 """
 
@@ -59,7 +59,7 @@ class TransferState:
 class PowerMode(StrEnum):
     """How deep a drive sleeps (ATA/ATAPI-6, power management feature set)."""
 
-    ACTIVE = "active"  # or idle, which CHECK POWER MODE does not tell apart here
+    ACTIVE = "active"  # or idle, which CHECK POWER MODE does not distinguish here
     STANDBY = "standby"
     SLEEP = "sleep"  # left by a reset only
 
@@ -74,7 +74,7 @@ class MaxQuery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AtaState:
-    """What a disk has and a CD-ROM drive has not. `max_sectors` is the size told, below a host protected area."""
+    """What a disk has and a CD-ROM drive has not. `max_sectors` is the size reported, below a host protected area."""
 
     VERSION: ClassVar[int] = 1
 
@@ -91,7 +91,7 @@ class AtaState:
 
 
 class Attention(IntEnum):
-    """A pending unit attention: the additional sense code it will be told with (SFF-8020i)."""
+    """A pending unit attention: the additional sense code it will be reported with (SFF-8020i)."""
 
     NONE = 0x00
     MEDIUM_CHANGED = 0x28
@@ -99,7 +99,7 @@ class Attention(IntEnum):
 
 
 class MediaEvent(IntEnum):
-    """The media event not told yet, as GET EVENT STATUS NOTIFICATION codes it (MMC-2)."""
+    """The media event not reported yet, as GET EVENT STATUS NOTIFICATION codes it (MMC-2)."""
 
     NONE = 0
     EJECT_REQUEST = 1  # the button was pressed, but the tray is locked

@@ -68,7 +68,7 @@ class TaskFile:
         self.error = 0
 
     def abort(self, error: int = ABRT) -> None:
-        """End the command with an error, and interrupt. Count and address stay: they tell how far it came."""
+        """End the command with an error, and interrupt. Count and address stay: they show how far it came."""
         self.drop_block()
         self.status = FAILED
         self.error = error

@@ -30,7 +30,7 @@ ICW1_IC4: Final = 0x01  # an ICW4 will follow
 ICW1_SNGL: Final = 0x02  # no other 8259A: no ICW3 will follow
 ICW1_ADI: Final = 0x04  # MCS-80: call addresses 4 bytes apart, else 8
 ICW1_LTIM: Final = 0x08  # every input is level triggered
-ICW1_SELECT: Final = 0x10  # tells an ICW1 from OCW2 and OCW3
+ICW1_SELECT: Final = 0x10  # distinguishes an ICW1 from OCW2 and OCW3
 ICW1_A7_A5: Final = 0xE0  # MCS-80: bits 7-5 of the call address
 ICW1_A7_A6: Final = 0xC0  # the same at an interval of 8, where bit 5 comes from the level
 
@@ -47,7 +47,7 @@ ICW4_SFNM: Final = 0x10  # special fully nested mode
 OCW3_RIS: Final = 0x01  # with RR: read the ISR, else the IRR
 OCW3_RR: Final = 0x02  # RIS counts
 OCW3_P: Final = 0x04  # poll: the next read acknowledges
-OCW3_SELECT: Final = 0x08  # tells an OCW3 from an OCW2
+OCW3_SELECT: Final = 0x08  # distinguishes an OCW3 from an OCW2
 OCW3_SMM: Final = 0x20  # with ESMM: special mask mode
 OCW3_ESMM: Final = 0x40  # SMM counts
 OCW2_LEVEL: Final = 0x07  # L2-L0, the level of a specific command
@@ -411,7 +411,7 @@ class Intel8259A:
         if self._is_master:
             self.cascade = 0 if single else self.icw3
         else:
-            # A slave told that it is alone does not look at the cascade lines.
+            # A slave that was set up as the only chip does not look at the cascade lines.
             self.cascade = 0xFF if single else 1 << (self.icw3 & ICW3_ID)
         self.nested = self.cascade if self._is_master and self.icw4 & ICW4_SFNM else 0
         self.aeoi = self.icw4 & ICW4_AEOI != 0

@@ -172,7 +172,7 @@ class Pit:
         """Bring the interrupt line to the level of counter 0's OUT, and come back when that changes.
 
         Before its first control word OUT is undefined (datasheet, "Programming the 8254"), and the line stays low: a
-        request that nobody programmed would wait for the guest in the interrupt controller.
+        request that no program asked for would wait for the guest in the interrupt controller.
         """
         now = self._clock.now
         counter = self._counters[0]

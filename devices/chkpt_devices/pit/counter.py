@@ -378,7 +378,7 @@ class Counter:
             self._held = None
 
     def _awaits_period_end(self) -> bool:
-        """Tell whether the end of the (half-)period will load a new count."""
+        """Return whether the end of the (half-)period will load a new count."""
         counting = self._phase is COUNTING and self._held is None
         return counting and self._null_count and self._mode in PERIODIC
 

@@ -233,7 +233,7 @@ class Serial:
         self._update()
 
     def _read_iir(self) -> int:
-        """Read IIR; to be told of the empty THR takes that interrupt back (DS table IV)."""
+        """Read IIR; to read that the THR is empty takes that interrupt back (DS table IV)."""
         iir = self._iir
         if iir & IIR_ID == IIR_THR_EMPTY:
             self._thr_ipending = False
@@ -369,7 +369,7 @@ class Serial:
     def _transmit(self) -> None:
         """Send what waits as far as the line takes it, and say in LSR what still waits.
 
-        During a break it is sent to nobody: the break acts on the outgoing pin alone, and the transmitter serves the
+        During a break it is not sent anywhere: the break acts on the outgoing pin alone, and the transmitter serves the
         guest as a timer (DS 8.1). What the line had not taken when the break began is lost behind it.
         """
         unsent = self._unsent
@@ -422,7 +422,7 @@ class Serial:
         return bool(self._mcr & MCR_DTR), bool(self._mcr & MCR_RTS), bool(self._lcr & LCR_SB)
 
     def _show_outputs(self) -> None:
-        """Tell the backend the levels of the outgoing pins."""
+        """Report to the backend the levels of the outgoing pins."""
         if self._backend is not None:
             dtr, rts, in_break = self._outputs()
             self._backend.set_modem(dtr, rts)

@@ -77,7 +77,7 @@ MSR_DDCD: Final = 0x08
 MSR_DELTAS: Final = 0x0F
 MSR_LINES: Final = 0xF0
 
-UNPLUGGED: Final = int(ModemLine.CTS | ModemLine.DSR | ModemLine.DCD)  # the lines when nobody drives them, as in QEMU
+UNPLUGGED: Final = int(ModemLine.CTS | ModemLine.DSR | ModemLine.DCD)  # the lines when nothing drives them, as in QEMU
 LOOPED: Final = tuple(  # what MSR bits 7 to 4 show in loopback (DS 8.8): RTS, DTR, OUT1, OUT2 at CTS, DSR, RI, DCD
     (mcr & MCR_RTS) << 3 | (mcr & MCR_DTR) << 5 | (mcr & (MCR_OUT1 | MCR_OUT2)) << 4 for mcr in range(MCR_MASK + 1)
 )

@@ -127,13 +127,13 @@ def compare(old: Reader, new: Target) -> list[Finding]:
             text = "is in the table of names, and its context is missing"
             found.append(Finding(Outcome.LOST, f"devices/{printable(name)}", text))
     found += _roms(old, new)
-    return [*found, *_absent(ours, theirs)]
+    return [*found, *_find_absent(ours, theirs)]
 
 
 def _elsewhere(
     entry: SectionEntry, new: Target, theirs: Mapping[tuple[str, ...], SectionEntry] | None
 ) -> tuple[Outcome, str] | None:
-    """Return what becomes of a context whatever is in it; None where that depends on what is in it."""
+    """Return what becomes of a context whatever is in it; None if that depends on what is in it."""
     if theirs is None:
         return _nowhere(entry, new)
     there = theirs.get(entry.path)
@@ -149,7 +149,7 @@ def _elsewhere(
 
 
 def _nowhere(entry: SectionEntry, new: Target) -> tuple[Outcome, str] | None:
-    """Return why the installed types can do nothing with a context; None where they can."""
+    """Return why the installed types can do nothing with a context; None if they can."""
     if entry.path[0] != "devices":
         if entry.path[0] not in PARTS:
             return Outcome.LOST, "no machine has such a part"
@@ -162,7 +162,7 @@ def _nowhere(entry: SectionEntry, new: Target) -> tuple[Outcome, str] | None:
     return None
 
 
-def _absent(ours: Iterable[tuple[str, ...]], theirs: Iterable[tuple[str, ...]] | None) -> Iterator[Finding]:
+def _find_absent(ours: Iterable[tuple[str, ...]], theirs: Iterable[tuple[str, ...]] | None) -> Iterator[Finding]:
     """Yield what the machine has and the snapshot has not. Every machine has a clock, lines and RAM."""
     held = set(ours)
     for path in (("clock",), ("lines",), ("memory",)) if theirs is None else theirs:
@@ -177,16 +177,16 @@ def _section(context: Context, new: Target, old: Declaration | None, at: tuple[s
     found: list[Finding] = []
     if new.machine is not None:
         declarations = [new.schemas.get(context.type), old, new.known.get(context.type)]
-        found += _compared(context, new.machine.section(at), [each for each in declarations if each], path)
+        found += _compare(context, new.machine.section(at), [each for each in declarations if each], path)
     if at == ("memory",) and "ram" in context.blobs and context.blobs["ram"].size != context.values.get("size"):
         found.append(
             Finding(Outcome.FAILS, "memory.ram", f"has {context.blobs['ram'].size} bytes, and memory.size says another")
         )
     if context.type in new.schemas:
-        found += _walked(context, new, old, path)
+        found += _walk(context, new, old, path)
         cls = new.classes.get(context.type)
         if cls is not None and not any(each.outcome is Outcome.FAILS for each in found):
-            found += _tried(context, cls, path)
+            found += _try_state(context, cls, path)
     return found
 
 
@@ -209,7 +209,7 @@ def _roms(old: Reader, new: Target) -> Iterator[Finding]:
             )
 
 
-def _walked(context: Context, new: Target, old: Declaration | None, path: str) -> list[Finding]:
+def _walk(context: Context, new: Target, old: Declaration | None, path: str) -> list[Finding]:
     declaration = new.schemas[context.type]
     with _foreign_schemas(path):
         return list(_Walk(declaration, old).context(context, declaration, old, path))
@@ -217,14 +217,14 @@ def _walked(context: Context, new: Target, old: Declaration | None, path: str) -
 
 @contextmanager
 def _foreign_schemas(path: str) -> Iterator[None]:
-    """Raise StateError where declarations, which are JSON from elsewhere, are not built as chkpt builds them."""
+    """Raise StateError if declarations, which are JSON from elsewhere, are not built as chkpt builds them."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise StateError(f"{path}: the schemas of a snapshot are not what chkpt writes") from exc
 
 
-def _tried(context: Context, cls: type, path: str) -> Iterator[Finding]:
+def _try_state(context: Context, cls: type, path: str) -> Iterator[Finding]:
     """Yield what the state itself says of the context: what no declaration shows, such as an upgrade that fails."""
     try:
         state: object = from_context(context, cls, path)
@@ -234,13 +234,13 @@ def _tried(context: Context, cls: type, path: str) -> Iterator[Finding]:
         yield Finding(Outcome.FAILS, path, str(exc))
 
 
-def _compared(old: Context, new: Context, declarations: Sequence[Declaration], path: str) -> list[Finding]:
+def _compare(old: Context, new: Context, declarations: Sequence[Declaration], path: str) -> list[Finding]:
     """Return where the machine is another one: what the declarations call fixed, and a load compares."""
     with _foreign_schemas(path):
-        return list(_fixed(old, new, [(each, each.get("contexts", {})) for each in declarations], path))
+        return list(_compare_fixed(old, new, [(each, each.get("contexts", {})) for each in declarations], path))
 
 
-def _fixed(
+def _compare_fixed(
     old: Context, new: Context, declarations: Sequence[tuple[Declaration, Declaration]], path: str
 ) -> Iterator[Finding]:
     for name in dict.fromkeys(name for declaration, _ in declarations for name in declaration.get("fixed", ())):
@@ -262,10 +262,12 @@ def _fixed(
             if shape[0] in {"context", "contexts"}:
                 (single if shape[0] == "context" else several).append((contexts[shape[-1]], contexts))
         where = f"{path}/{printable(name)}"
-        yield from _fixed(child, new.contexts[name], single, where)
+        yield from _compare_fixed(child, new.contexts[name], single, where)
         for number, item in child.contexts.items():
             if several and number in new.contexts[name].contexts:
-                yield from _fixed(item, new.contexts[name].contexts[number], several, f"{where}/{printable(number)}")
+                yield from _compare_fixed(
+                    item, new.contexts[name].contexts[number], several, f"{where}/{printable(number)}"
+                )
 
 
 def _short(value: object) -> object:
@@ -335,7 +337,7 @@ class _Walk:
 
 
 def _unfit(value: object, shape: Sequence[Any]) -> str:  # noqa: PLR0911  one for each kind
-    """Return why a value does not fit a field, as a phrase after its name; empty where it does."""
+    """Return why a value does not fit a field, as a phrase after its name; empty if it does."""
     kind = shape[0]
     if kind == "or nil":
         return "" if value is None else _unfit(value, shape[1])
@@ -365,7 +367,7 @@ def _unfit(value: object, shape: Sequence[Any]) -> str:  # noqa: PLR0911  one fo
 
 
 def _narrower(old: Sequence[Any], new: Sequence[Any]) -> str:
-    """Return how the new field takes less than the old one could hold; empty where it does not."""
+    """Return how the new field takes less than the old one could hold; empty if it does not."""
     if old[0] == "or nil" and new[0] != "or nil":
         return "could be nil, and cannot there"
     old, new = (each[1] if each[0] == "or nil" else each for each in (old, new))

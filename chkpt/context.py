@@ -134,7 +134,7 @@ def owned_context(context: Context) -> Context:
 
 
 def name_problem(name: object) -> str | None:
-    """Return why `name` cannot be a context's: a phrase that follows the name; None where it can.
+    """Return why `name` cannot be a context's: a phrase that follows the name; None if it can.
 
     Names are compared code point by code point, so each must have one spelling and show what it is
     (docs/decisions/0019-names-in-a-hostile-file.md).

@@ -192,7 +192,7 @@ Step: TypeAlias = (
 """One thing done to a machine from outside."""
 
 Phrase: TypeAlias = Generator[Step, int, None]
-"""Steps that belong together. Each `yield` gives the step's answer: the value read, 0 where there is none."""
+"""Steps that belong together. Each `yield` gives the step's answer: the value read, 0 if there is none."""
 
 
 def cut_short(phrase: Phrase, steps: int) -> Phrase:

@@ -52,7 +52,7 @@ class Platform(Protocol):
         """Route accesses to these addresses."""
 
     def drive_irq(self, number: int, /) -> tuple[IrqLine, Undo]:
-        """Add a driver to an interrupt line. Raise ConfigError where there is no such line."""
+        """Add a driver to an interrupt line. Raise ConfigError if there is no such line."""
 
     def drive_intr(self) -> tuple[IrqLine, Undo]:
         """Add a driver to the processor's INTR pin."""
@@ -69,7 +69,7 @@ class Platform(Protocol):
     def receive_irqs(
         self, owner: str, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /
     ) -> Undo:
-        """Route the interrupt lines to a controller. Raise ConflictError where there is one."""
+        """Route the interrupt lines to a controller. Raise ConflictError if there is one."""
 
     def frozen_lines(self) -> AbstractContextManager[None]:
         """Hold every line's change back until the end, then report each line's level to the controller."""

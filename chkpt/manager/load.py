@@ -103,8 +103,8 @@ class LoadPlan:
 
         for entry, source, state in self._steps:
             path = f"devices/{source}"
-            moved = _shifted(state, shift, path) if shift else state
-            undo = partial(entry.load, _saved(entry)) if entry.saves else None
+            moved = _shift_state(state, shift, path) if shift else state
+            undo = partial(entry.load, _save_for_undo(entry)) if entry.saves else None
             failure = f"device {entry.name} cannot be loaded from {path}"
             yield Action(entry.name, failure, partial(load, entry, moved), undo)
 
@@ -113,14 +113,14 @@ class LoadPlan:
         for entry in self._left:
             failure = f"device {entry.name} cannot follow the clock"
             if entry.saves and entry.loads:
-                state = _saved(entry)
-                moved = _shifted(state, jump, f"device {entry.name}, which follows the clock,")
+                state = _save_for_undo(entry)
+                moved = _shift_state(state, jump, f"device {entry.name}, which follows the clock,")
                 yield Action(entry.name, failure, partial(entry.load, moved), partial(entry.load, state))
             else:
                 yield _move_timers(entry, failure, jump)
 
 
-def _saved(entry: DeviceEntry) -> object:
+def _save_for_undo(entry: DeviceEntry) -> object:
     """Return the present state of a device that will be touched. Nothing that the load does can change it."""
     try:
         return owned(entry.save())
@@ -128,7 +128,7 @@ def _saved(entry: DeviceEntry) -> object:
         raise SaveError(f"cannot be saved before the load: {exc}", where=f"devices/{entry.name}") from exc
 
 
-def _shifted(state: object, delta: int, where: str) -> object:
+def _shift_state(state: object, delta: int, where: str) -> object:
     try:
         return shift_times(state, delta)
     except StateError as exc:

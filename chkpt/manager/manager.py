@@ -103,7 +103,7 @@ class DeviceManager:
         host = DeviceHost(name, self._platform, self._resources, self.frontends)
         with self._platform.frozen_lines():  # at the end the lines report their levels to a new interrupt controller
             try:
-                device = _made(device_type, host, config)
+                device = _make_device(device_type, host, config)
             except BaseException as exc:
                 host.close()
                 if isinstance(exc, ChkptError) or not isinstance(exc, Exception):
@@ -166,7 +166,7 @@ class DeviceManager:
             entry.device.reset()
 
     def claims(self, name: str) -> tuple[Claim, ...]:
-        """Return what a device has claimed. Raise NotFoundError where there is no such device."""
+        """Return what a device has claimed. Raise NotFoundError if there is no such device."""
         return self._resources.of(self.entry(name).name)
 
     def __iter__(self) -> Iterator[DeviceEntry]:
@@ -296,7 +296,7 @@ class DeviceManager:
         names = device_names(checkpoint.contexts)
         devices = checkpoint.contexts[CONTEXT]
         targets = self._targets(names, dict(rename or {}))
-        selected = self._selected(only, skip, targets)
+        selected = self._select(only, skip, targets)
         unknown: list[str] = []
         found = [self._read(devices, name, to, unknown) for name, to in targets.items() if to in selected]
         steps = [each for each in found if isinstance(each, Step)]
@@ -306,8 +306,8 @@ class DeviceManager:
             skipped += [Skip(printable(name), "it is not in the name table") for name in strays]
         unasked = [name for name, to in targets.items() if to not in selected and to not in self._entries]
         loaded = {step.entry.name: None for step in steps}
-        left = self._left(loaded, selected, targets)
-        _tell(skipped, unasked, left, unknown)
+        left = self._list_left(loaded, selected, targets)
+        _log_plan(skipped, unasked, left, unknown)
         reasons = strict_reasons(skipped, unknown)
         if strict:
             refuse_strictly(reasons)
@@ -333,7 +333,7 @@ class DeviceManager:
             seen[target] = source
         return targets
 
-    def _selected(self, only: Collection[str], skip: Collection[str], targets: Mapping[str, str]) -> set[str]:
+    def _select(self, only: Collection[str], skip: Collection[str], targets: Mapping[str, str]) -> set[str]:
         for name in (*only, *skip):
             if name not in self._entries and (name in only or name not in targets.values()):
                 known = ", ".join(self._entries) or "none"
@@ -359,7 +359,7 @@ class DeviceManager:
             )
         return Step(entry, source, from_context(context, entry.type.state, path, unknown))
 
-    def _left(self, loaded: Collection[str], selected: set[str], targets: Mapping[str, str]) -> tuple[Skip, ...]:
+    def _list_left(self, loaded: Collection[str], selected: set[str], targets: Mapping[str, str]) -> tuple[Skip, ...]:
         reasons: list[Skip] = []
         for name in self._entries:
             if name in loaded:
@@ -374,10 +374,10 @@ class DeviceManager:
         return tuple(reasons)
 
 
-def _made(device_type: DeviceType[Any, Any], host: Host, config: object) -> Device:
+def _make_device(device_type: DeviceType[Any, Any], host: Host, config: object) -> Device:
     device = device_type.create(host, config)
     if not hasattr(device, "reset"):
-        raise DeviceError(f"device type {device_type.name} has made {device!r}, which is no device")
+        raise DeviceError(f"device type {device_type.name} has made {device!r}, which is not a device")
     if device_type.state is None and isinstance(device, Saves | Loads):
         raise DeviceError(f"device type {device_type.name} can be saved or loaded, but names no state")
     return device
@@ -393,7 +393,7 @@ def _reasons(failed: ExceptionGroup[Exception]) -> str:
     return ", ".join(repr(each) for each in failed.exceptions)
 
 
-def _tell(
+def _log_plan(
     skipped: Collection[Skip], unasked: Collection[str], left: Collection[Skip], unknown: Collection[str]
 ) -> None:
     for skip in skipped:

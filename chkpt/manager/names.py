@@ -22,10 +22,12 @@ def check_name(name: str) -> None:
     except UnicodeEncodeError:
         size = 0
     if not 0 < size < NAME_SIZE or not name.isprintable() or "/" in name:
-        raise UsageError(f"{name!a} is no name for a device: 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /")
+        raise UsageError(
+            f"{name!a} is not a name for a device: 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /"
+        )
     problem = name_problem(name)
     if problem is not None:
-        raise UsageError(f"{name!a} is no name for a device: it {problem}")
+        raise UsageError(f"{name!a} is not a name for a device: it {problem}")
 
 
 def pack_names(names: Iterable[str]) -> bytes:
@@ -49,7 +51,7 @@ def unpack_names(devices: Context) -> tuple[str, ...]:
     """Return the names in the context `devices`.
 
     Raises:
-        CorruptError: `num_devs` and `names` disagree, or an entry is no name or stands twice.
+        CorruptError: `num_devs` and `names` disagree, or an entry is not a name or stands twice.
     """
     count, table = devices.values.get("num_devs"), devices.values.get("names")
     if type(count) is not int or not isinstance(table, bytes):
@@ -66,7 +68,7 @@ def unpack_names(devices: Context) -> tuple[str, ...]:
             check_name(name)
         except (UnicodeDecodeError, UsageError):
             raise CorruptError(
-                f"entry {at // NAME_SIZE} of names is no name: {entry!r}", where="context devices"
+                f"entry {at // NAME_SIZE} of names is not a name: {entry!r}", where="context devices"
             ) from None
         if name in names:
             raise CorruptError(f"{name} stands twice in names", where="context devices")

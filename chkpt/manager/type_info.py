@@ -55,7 +55,7 @@ def config_keys(cls: type, before: str = "") -> Iterator[ConfigKey]:
     of_machine = marked(cls)
     for field in dataclasses.fields(cls):
         kind = kinds[field.name]
-        nested = None if isinstance(kind, str) else _nested(hints[field.name])
+        nested = None if isinstance(kind, str) else _nested_type(hints[field.name])
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         default = None if required or nested is not None else _plain(_default(field))
         if field.name in of_machine:
@@ -82,8 +82,8 @@ def _plain(value: object) -> Value:
     return cast("Value", value)
 
 
-def _nested(hint: object) -> type | None:
+def _nested_type(hint: object) -> type | None:
     """Return the dataclass in the hint of a field that is a table or a tuple of tables."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return hint
-    return next((found for each in typing.get_args(hint) if (found := _nested(each)) is not None), None)
+    return next((found for each in typing.get_args(hint) if (found := _nested_type(each)) is not None), None)

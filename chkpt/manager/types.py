@@ -108,20 +108,20 @@ def installed_device_types() -> DeviceTypes:
     An entry point that is broken does not stop the others: the log warns of it, and `find` raises for its name. It is
     broken if it cannot be imported, if it is not a device type of its name, or if two packages offer the name.
     """
-    return _installed(DeviceTypes(), "chkpt.devices", DeviceType)
+    return _find_installed(DeviceTypes(), "chkpt.devices", DeviceType)
 
 
 def installed_backend_types() -> BackendTypes:
     """Return the backend types of every installed package, from `chkpt.backends`; see `installed_device_types`."""
-    return _installed(BackendTypes(), "chkpt.backends", BackendType)
+    return _find_installed(BackendTypes(), "chkpt.backends", BackendType)
 
 
 def installed_roms() -> Roms:
     """Return the ROMs of every installed package, from `chkpt.roms`; see `installed_device_types`."""
-    return _installed(Roms(), "chkpt.roms", Rom)
+    return _find_installed(Roms(), "chkpt.roms", Rom)
 
 
-def _installed(types: C, group: str, wanted: type[Any]) -> C:
+def _find_installed(types: C, group: str, wanted: type[Any]) -> C:
     packages: dict[str, list[EntryPoint]] = {}
     for entry in dict.fromkeys(entry_points(group=group)):  # two installations of one package offer each twice
         packages.setdefault(entry.name, []).append(entry)
@@ -130,14 +130,14 @@ def _installed(types: C, group: str, wanted: type[Any]) -> C:
             if len(entries) > 1:
                 offers = " and ".join(entry.value for entry in entries)
                 raise ExistsError(f"{name} is offered by more than one package: {offers}", where=group)
-            types.register(_loaded(group, entries[0], wanted))
+            types.register(_load_entry(group, entries[0], wanted))
         except ChkptError as exc:
             log.warning("%s; the others work", exc)
             types.register_broken(name, exc)
     return types
 
 
-def _loaded(group: str, entry: EntryPoint, wanted: type[Any]) -> Any:
+def _load_entry(group: str, entry: EntryPoint, wanted: type[Any]) -> Any:
     try:
         found = entry.load()
     except Exception as exc:

@@ -97,7 +97,7 @@ def _walk(original: object, twin: object) -> Iterator[Place]:
 
 
 def _inside(path: str, one: object, other: object) -> Sequence[Place] | None:
-    """Return the places within two objects of one type; None where they differ already by what they have."""
+    """Return the places within two objects of one type; None if they differ already by what they have."""
     if isinstance(one, MachineTimer) and isinstance(other, MachineTimer):
         return [(f"{path}.deadline", one.deadline, other.deadline)]
     if isinstance(one, Mapping) and isinstance(other, Mapping):

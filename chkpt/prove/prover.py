@@ -152,13 +152,13 @@ class _Prover:
             with self._reach.branches(done):
                 found = _Run(self, done).go()
             if found is not None:
-                finding = self._shortened(done, *found)
+                finding = self._shorten(done, *found)
             done += 1
             progress(done, self._steps)
         reach, unnoticed = self._reach.devices(), tuple(self._suspects.values())
         return Proof(self._seed, done, self._steps, self._cuts, monotonic() - began, finding, reach, unnoticed)
 
-    def _shortened(self, number: int, experiment: Experiment, found: Divergence) -> Finding:
+    def _shorten(self, number: int, experiment: Experiment, found: Divergence) -> Finding:
         setup = self.setup(number)
         length = len(experiment)
         found = run(setup, experiment) or found

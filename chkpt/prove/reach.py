@@ -32,7 +32,7 @@ MEASURED: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How much of something was reached, and what was not. `total` is None where it was not measured."""
+    """How much of something was reached, and what was not. `total` is None if it was not measured."""
 
     reached: int
     total: int | None

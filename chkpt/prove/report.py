@@ -43,7 +43,7 @@ def report(proof: Proof) -> Iterator[str]:
     if finding is not None:
         return
     for device in proof.reach:
-        yield from _reached(device)
+        yield from _describe_reach(device)
     if proof.unnoticed:
         names = [f"{each.device}.{each.path}" for each in proof.unnoticed]
         yield f"differ after a load, and never showed: {_some(names)}"
@@ -70,7 +70,7 @@ def lines_of(found: Divergence) -> Iterator[str]:
             yield f"  and {len(found.attributes) - MOST} more"
 
 
-def _reached(device: DeviceReach) -> Iterator[str]:
+def _describe_reach(device: DeviceReach) -> Iterator[str]:
     shares = (("registers", device.registers), ("fields", device.fields), ("branches", device.branches))
     yield f"{device.device}: {', '.join(f'{what} {_share(share)}' for what, share in shares)}"
     for what, share in shares[:2]:

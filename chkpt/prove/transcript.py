@@ -109,12 +109,12 @@ def command(step: Step) -> str:
 
 
 def parse_command(text: str) -> Step:
-    """Return the step that a command is. Raise ValueError where it is none."""
+    """Return the step that a command is. Raise ValueError if it is none."""
     try:
         word, *arguments = text.split()
         return _READ[word](*arguments)
     except (KeyError, TypeError, ValueError) as exc:
-        raise ValueError(f"{text!r} is no step of a transcript") from exc
+        raise ValueError(f"{text!r} is not a step of a transcript") from exc
 
 
 def _number(word: str) -> int:
@@ -182,7 +182,7 @@ def read(text: str, name: str = "transcript") -> Experiment:
     """Return the experiment that a transcript shows.
 
     Raises:
-        UsageError: a line is no command, or there is no cut; the message names the line.
+        UsageError: a line is not a command, or there is no cut; the message names the line.
     """
     parts: dict[str, list[Step]] = {"used": [], "before": [], "after": []}
     part, way, ahead = "before", Way.WHOLE, 0
@@ -199,7 +199,7 @@ def read(text: str, name: str = "transcript") -> Experiment:
             except ValueError as exc:
                 raise UsageError(f"{name}: line {number}: {exc}") from exc
         elif line.strip() and line[0] not in "<#":
-            raise UsageError(f"{name}: line {number}: {line[:60]!r} is no line of a transcript")
+            raise UsageError(f"{name}: line {number}: {line[:60]!r} is not a line of a transcript")
     if part != "after":
         raise UsageError(f"{name}: it has no line {CUT!r}, where the machine is saved")
     return Experiment(tuple(parts["before"]), tuple(parts["after"]), tuple(parts["used"]), way, ahead)
@@ -229,7 +229,7 @@ def replay(setup: Setup, text: str, name: str = "transcript") -> Divergence | No
     """Make the experiment that a transcript shows, and return what came of it now; None: a guest cannot tell.
 
     Raises:
-        UsageError: `text` is no transcript, or speaks of a frontend that the machine has not.
+        UsageError: `text` is not a transcript, or speaks of a frontend that the machine has not.
     """
     experiment = read(text, name)
     known = Bench(setup).ends

@@ -67,7 +67,7 @@ def draft_of(cls: type) -> type | None:
     A frozen dataclass assigns each of its fields through a call of `object.__setattr__`. While a state is read, the
     instance is of its draft, which is not frozen: plain assignments do.
 
-    Return None where there is more to making an instance than to assign the fields, or the slots are not just those.
+    Return None if there is more to making an instance than to assign the fields, or the slots are not just those.
     """
     return _draft_of(cls)
 
@@ -92,7 +92,7 @@ def _compile(cls: type, made: dict[type, dict[str, Any]]) -> dict[str, Any]:
     source = "\n".join([*_reader(layout, drafted=draft is not None), *_writer(layout)])
     functions = made[cls] = {
         "Context": Context, "StateError": StateError, "State": cls, "Draft": draft, "new": object.__new__,
-        "none": _none, "parts": _parts, "numbered": _numbered,
+        "none": _none, "parts": _parts, "numbered": _number_contexts,
     }  # fmt: skip
     exec(compile(source, f"<{cls.__qualname__}>", "exec"), functions)  # noqa: S102  written here, of names and integers
     for name, kind in layout.kinds.items():
@@ -126,7 +126,7 @@ def _parts(context: Context, least: int, greatest: int) -> list[Context]:
     return [contexts[str(at)] for at in range(len(contexts))]
 
 
-def _numbered(contexts: Iterable[Context]) -> Context:
+def _number_contexts(contexts: Iterable[Context]) -> Context:
     """Return the context that holds those of a tuple's items."""
     return Context("", 0, {}, {}, {str(at): context for at, context in enumerate(contexts)})
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
 from chkpt.context import Blob, Context, Value, owned_blob
-from chkpt.device import StateDict, Upgrade
+from chkpt.device import Plain, Upgrade
 from chkpt.errors import StateError, VersionError
 from chkpt.state.compile import functions_of
 from chkpt.state.kinds import Kind, printable, shown
@@ -54,7 +54,7 @@ def _looked_at(context: Context, cls: type[S], path: str, unknown: list[str] | N
     """Do what `from_context` does, field by field."""
     layout = layout_of(cls)
     if context.version != layout.version:
-        context = _upgraded(context, cls, layout.version, path)
+        context = _upgrade(context, cls, layout.version, path)
     values = context.values
     fields: dict[str, object] = {}
     for name, kind in layout.kinds.items():
@@ -75,7 +75,7 @@ def _looked_at(context: Context, cls: type[S], path: str, unknown: list[str] | N
 
 
 def _strangers(context: Context, kinds: Mapping[str, Kind], path: str) -> Iterator[str]:
-    """Yield the paths of what is directly in `context` and is no field."""
+    """Yield the paths of what is directly in `context` and is not a field."""
     for tag in (*context.values, *context.blobs):
         if tag not in kinds:
             yield f"{path}.{printable(tag)}"
@@ -95,11 +95,11 @@ def _branch(context: Context, name: str, kind: Kind, path: str, unknown: list[st
     if kind.blob and name in context.blobs:
         return context.blobs[name]
     if kind.nested is not None and name in context.contexts:
-        return _nested(context.contexts[name], kind, f"{path}/{name}", unknown)
+        return _read_nested(context.contexts[name], kind, f"{path}/{name}", unknown)
     raise StateError("is missing", subject=f"{path}.{name}")
 
 
-def _nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) -> object:
+def _read_nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) -> object:
     cls = kind.nested
     assert cls is not None
     if kind.items is None:
@@ -116,7 +116,7 @@ def _nested(inner: Context, kind: Kind, path: str, unknown: list[str] | None) ->
     return tuple(_looked_at(inner.contexts[str(i)], cls, f"{path}/{i}", unknown) for i in range(count))
 
 
-def _upgraded(context: Context, cls: type, version: int, path: str) -> Context:
+def _upgrade(context: Context, cls: type, version: int, path: str) -> Context:
     if context.version == _PRESENT:
         return context
     if context.version > version:
@@ -126,7 +126,7 @@ def _upgraded(context: Context, cls: type, version: int, path: str) -> Context:
             subject=path,
         )
     upgrades: Mapping[int, Upgrade] = getattr(cls, "UPGRADES", {})
-    plain: StateDict = _plain(context)
+    plain: Plain = _plain(context)
     for step in range(context.version, version):
         if step not in upgrades:
             raise VersionError(

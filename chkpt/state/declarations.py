@@ -42,11 +42,11 @@ def pack_schemas(states: Mapping[str, type]) -> bytes:
 
     A machine's types are the same at each save, so this is made once, and costs a save nothing but their bytes.
     """
-    return _packed(tuple(states.items()))
+    return _pack(tuple(states.items()))
 
 
 @cache
-def _packed(states: tuple[tuple[str, type], ...]) -> bytes:
+def _pack(states: tuple[tuple[str, type], ...]) -> bytes:
     document = {name: declared(cls) for name, cls in states}
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 9)
 
@@ -74,7 +74,7 @@ def unpack_schemas(data: object) -> dict[str, dict[str, object]]:
 
 def _whole(cls: type) -> dict[str, object]:
     contexts: dict[type, dict[str, object]] = {}
-    declared = _declared(cls, contexts)
+    declared = _declaration_of(cls, contexts)
     if contexts:
         declared["contexts"] = {_name(each, contexts): inner for each, inner in contexts.items()}
     return declared
@@ -86,7 +86,7 @@ def _name(cls: type, others: Collection[type]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}" if twice else cls.__name__
 
 
-def _declared(cls: type, contexts: dict[type, dict[str, object]]) -> dict[str, object]:
+def _declaration_of(cls: type, contexts: dict[type, dict[str, object]]) -> dict[str, object]:
     layout = layout_of(cls)
     declared: dict[str, object] = {}
     if layout.version:
@@ -98,7 +98,7 @@ def _declared(cls: type, contexts: dict[type, dict[str, object]]) -> dict[str, o
     for kind in layout.kinds.values():
         if kind.nested is not None and kind.nested not in contexts:
             contexts[kind.nested] = {}  # its place in the order; a dataclass cannot be inside itself
-            contexts[kind.nested].update(_declared(kind.nested, contexts))
+            contexts[kind.nested].update(_declaration_of(kind.nested, contexts))
     declared["fields"] = {name: _field(kind, contexts) for name, kind in layout.kinds.items()}
     return declared
 

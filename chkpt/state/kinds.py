@@ -195,7 +195,7 @@ def kind_of(hint: object) -> Kind:
         return _integer(bounds.least, bounds.greatest, time=any(isinstance(note, MachineTime) for note in notes))
     elif isinstance(hint, type):
         return _class_kind(hint, length)
-    raise TypeError(f"{hint!r} is no kind of field: see chkpt.device.State")
+    raise TypeError(f"{hint!r} is not a kind of field: see chkpt.device.State")
 
 
 def _class_kind(cls: type, length: Length | None) -> Kind:
@@ -210,5 +210,5 @@ def _class_kind(cls: type, length: Length | None) -> Kind:
     elif dataclasses.is_dataclass(cls):
         kind = Kind(cls.__name__, _not_a_value, nested=cls)
     else:
-        raise TypeError(f"{cls.__name__} is no kind of field, or needs a Range or Length: see chkpt.device.State")
+        raise TypeError(f"{cls.__name__} is not a kind of field, or needs a Range or Length: see chkpt.device.State")
     return kind

@@ -21,7 +21,7 @@ class Layout:
 
 
 def _read(cls: type) -> Layout:
-    """Return the layout of a dataclass. Raise TypeError where a field is of no known kind, or FIXED names none."""
+    """Return the layout of a dataclass. Raise TypeError if a field is of no known kind, or FIXED names none."""
     hints = typing.get_type_hints(cls, include_extras=True)
     kinds: dict[str, Kind] = {}
     for field in dataclasses.fields(cls):
@@ -33,7 +33,7 @@ def _read(cls: type) -> Layout:
     fixed = tuple(getattr(cls, "FIXED", ()))
     strange = next((name for name in fixed if name not in kinds), None)
     if strange is not None:
-        raise TypeError(f"{cls.__name__}.FIXED names {strange}, which is no field")
+        raise TypeError(f"{cls.__name__}.FIXED names {strange}, which is not a field")
     branches = tuple(name for name, kind in kinds.items() if kind.is_branch)
     return Layout(getattr(cls, "VERSION", 0), kinds, times, branches, fixed)
 

@@ -297,5 +297,5 @@ def test_fixed_names_a_field() -> None:
 
         n: U8
 
-    with pytest.raises(TypeError, match="FIXED names gone, which is no field"):
+    with pytest.raises(TypeError, match="FIXED names gone, which is not a field"):
         pack_schemas({"wrong": Wrong})

@@ -134,7 +134,7 @@ class Either:
             Medley,
             r"^Medley\.both: a tuple of contexts has them all of one dataclass, none of them optional, and holds ",
         ),
-        (Either, r"^Either\.value: .* is no kind of field: see chkpt\.device\.State$"),
+        (Either, r"^Either\.value: .* is not a kind of field: see chkpt\.device\.State$"),
     ],
 )
 def test_a_field_of_no_kind_is_named(cls: type, message: str) -> None:

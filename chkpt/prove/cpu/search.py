@@ -100,7 +100,7 @@ def prove_cpu(
             bench.model = MODELS[done % PORTABLE_PROGRAMS == PORTABLE_PROGRAMS - 1]
             found = bench.try_program(program, places)
             if found is not None:
-                finding = _shortened(bench, done, program, places, found)
+                finding = _shorten(bench, done, program, places, found)
             done += 1
             cuts = bench.cuts
             progress(done, cuts)
@@ -228,7 +228,7 @@ def _differences(whole: bytes, restored: bytes) -> Iterator[tuple[str, str, str]
             yield f"{'/'.join(blob.path)}.{blob.tag}", f"bytes {first:#x} to {end - 1:#x}", "others"
 
 
-def _shortened(bench: _Bench, number: int, program: Program, cuts: Sequence[Cut], found: _Found) -> CpuFinding:
+def _shorten(bench: _Bench, number: int, program: Program, cuts: Sequence[Cut], found: _Found) -> CpuFinding:
     """Leave out phrases as long as a cut still shows it (Zeller's ddmin, without its complements).
 
     The cuts stay the same, each at its part of the run, and some are added that lie evenly; what has shown it is there.

@@ -87,7 +87,7 @@ class CowDisk:
             name: what messages call it.
             size: bytes, a multiple of `SECTOR_SIZE`.
             read_base: returns `length` bytes at `offset` of the base, or raises OSError.
-            identify: returns the base's identity of this kind, empty where the base is zeros, or raises OSError.
+            identify: returns the base's identity of this kind, empty if the base is zeros, or raises OSError.
             close: gives back what the base holds.
             read_only: whether writes fail.
             is_identified: whether `identify` would return at once.
@@ -118,7 +118,7 @@ class CowDisk:
         return self._read_only
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Return `length` bytes at `offset`. Raise OSError where the base cannot be read, or past the end."""
+        """Return `length` bytes at `offset`. Raise OSError if the base cannot be read, or past the end."""
         self._refuse_outside(offset, length)
         changed = self._changed
         first, last = offset // BLOCK_SIZE, (offset + length - 1) // BLOCK_SIZE
@@ -138,7 +138,7 @@ class CowDisk:
         return b"".join(parts)
 
     def write(self, offset: int, data: bytes, /) -> None:
-        """Replace the bytes at `offset`. Raise OSError where the base cannot be read or it is read-only."""
+        """Replace the bytes at `offset`. Raise OSError if the base cannot be read or it is read-only."""
         self._refuse_outside(offset, len(data))
         if self._read_only:
             raise OSError(errno.EROFS, f"{self._name} is read-only")
@@ -219,12 +219,12 @@ class CowDisk:
         return all(self._is_identified(kind) for kind in {Kind.PIECES, kind_of(like)})
 
     def identify(self, like: bytes, /) -> None:
-        """Wait until that is so. Any thread may call this. Raise StorageError where the image cannot be read."""
+        """Wait until that is so. Any thread may call this. Raise StorageError if the image cannot be read."""
         for kind in sorted({Kind.PIECES, kind_of(like)}):
             self._identity(kind)
 
     def check(self, state: DiskState, /) -> None:
-        """Raise StateError where `state` is of another disk, or its parts do not fit together. Change nothing."""
+        """Raise StateError if `state` is of another disk, or its parts do not fit together. Change nothing."""
         if state.size != self._size:
             raise StateError(f"the state is of a disk of {state.size} bytes, but {self._name} has {self._size}")
         identity = self._identity(kind_of(state.identity))
@@ -290,7 +290,7 @@ def _changed_blocks(state: DiskState, changed: BlockMap) -> dict[int, bytes]:
 
 
 def _unfit(image: Image, config: ImageConfig) -> ChkptError | None:
-    """Return why the image cannot be a disk, None when it can. Raise OSError where it cannot be read."""
+    """Return why the image cannot be a disk, None when it can. Raise OSError if it cannot be read."""
     path = config.path
     if image.kind not in {stat.S_IFREG, stat.S_IFBLK}:
         return StorageError(f"image {path} is neither a file nor a block device; give a raw image")
@@ -314,7 +314,7 @@ def open_image(config: ImageConfig) -> CowDisk:
     """Open a raw image for reading.
 
     Raises:
-        ConfigError: it is no raw image, not a whole number of sectors, or larger than 4 TiB.
+        ConfigError: it is not a raw image, not a whole number of sectors, or larger than 4 TiB.
         StorageError: it cannot be opened, or is neither a file nor a block device.
     """
     path = config.path

@@ -50,7 +50,7 @@ class BlockMap:
         return SparseBlob(self._size, MAP_PIECE, self._saved)
 
     def check(self, blob: Blob) -> None:
-        """Raise StateError where a blob cannot be of such a set. Its pieces are not looked at."""
+        """Raise StateError if a blob cannot be of such a set. Its pieces are not looked at."""
         if blob.size != self._size or blob.piece_size <= 0:
             raise StateError(
                 f"the disk's changed has {blob.size} bytes in pieces of {blob.piece_size}, and should have {self._size}"

@@ -122,7 +122,7 @@ def link(path: Path, terminal: str) -> None:
         path.symlink_to(terminal)
     except FileExistsError as exc:
         raise StorageError(
-            "exists and is no link to a terminal; remove it or name another link", where=str(path)
+            "exists and is not a link to a terminal; remove it or name another link", where=str(path)
         ) from exc
     except OSError as exc:
         raise StorageError(

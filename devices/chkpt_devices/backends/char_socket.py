@@ -198,7 +198,7 @@ class Reserve:
                 self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def accept(self, listener: socket.socket) -> socket.socket | None:
-        """Return a peer, or None where there is none, or nothing to hold it with."""
+        """Return a peer, or None if there is none, or nothing to hold it with."""
         self.fill()
         try:
             return listener.accept()[0]
@@ -223,7 +223,7 @@ def has_ended(peer: socket.socket) -> bool:
 
 
 def check(config: SocketConfig) -> None:
-    """Raise ConfigError where the configuration names no address, or two."""
+    """Raise ConfigError if the configuration names no address, or two."""
     if (config.path is None) == (config.port is None):
         raise ConfigError("backend socket: give either path, for a Unix socket, or port, for TCP")
     if config.path is not None and config.host is not None:

@@ -1,4 +1,4 @@
-"""What a base of a disk is known by: a digest of its content, which costs nothing where it has holes.
+"""What a base of a disk is known by: a digest of its content, which costs nothing if it has holes.
 
 An identity of kind 1 is the byte 1 and BLAKE3-256, in the mode that derives keys and with the context
 "chkpt image identity 1", of
@@ -88,7 +88,7 @@ def _whole(size: int, read: Read, extents: Extents, check: Callable[[], object])
 
 
 def extents_of(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the runs of a file that are no holes; the whole file where it cannot say (lseek(2), SEEK_DATA)."""
+    """Yield the runs of a file that are not holes; the whole file where it cannot say (lseek(2), SEEK_DATA)."""
     at = 0
     while at < size:
         try:

@@ -44,7 +44,7 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(file: int) -> Stamp:
-    """Return what an open file looks like now. Raise OSError where it cannot be asked."""
+    """Return what an open file looks like now. Raise OSError if it cannot be asked."""
     status = os.fstat(file)
     return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
@@ -91,7 +91,7 @@ def remember(stamp: Stamp, identities: Mapping[int, bytes]) -> None:
 
 
 def _directory() -> Path | None:
-    """Return where the cache is; None where there is no place for it. The XDG specification takes no relative path."""
+    """Return where the cache is; None if there is no place for it. The XDG specification takes no relative path."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if base.startswith("/"):
         return Path(base) / "chkpt" / "images"
@@ -108,7 +108,7 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a file that is ours alone. Raise OSError where it is not."""
+    """Return the content of a file that is ours alone. Raise OSError if it is not."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(file, "rb") as stream:
         status = os.fstat(file)

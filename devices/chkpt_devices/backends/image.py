@@ -39,7 +39,7 @@ class Image:
     """A raw image, opened for reading only. Identities may be asked for by any thread, all else by the owner."""
 
     def __init__(self, path: str) -> None:
-        """Open it. Raise OSError where it cannot be."""
+        """Open it. Raise OSError if it cannot be."""
         self._path = path
         # O_NONBLOCK: a FIFO without a writer would wait for one; it changes nothing for files and block devices.
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -58,7 +58,7 @@ class Image:
         return os.lseek(self._file, 0, os.SEEK_END)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return `length` bytes at `offset`. Raise OSError where it cannot be read, or has become shorter."""
+        """Return `length` bytes at `offset`. Raise OSError if it cannot be read, or has become shorter."""
         return self._read(self._file, offset, length)
 
     def _read(self, file: int, offset: int, length: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Files that are no raw images, known by their bytes: run as if they were raw, they would be disks full of nonsense.
+"""Files that are not raw images, known by their bytes: run as if they were raw, they would be disks full of nonsense.
 
 Nothing here reads what is in them. The magic numbers are those of the formats' own documents: QEMU's docs/interop
 (qcow2, parallels), VMware's "Virtual Disk Format 5.0", Microsoft's MS-VHDX and "Virtual Hard Disk Image Format", and
@@ -74,7 +74,7 @@ def recognised(head: bytes, tail: bytes) -> Format | None:
 
 
 def refusal(path: str, found: Format) -> str:
-    """Return what a message says of a file that is no raw image."""
+    """Return what a message says of a file that is not a raw image."""
     cure = found.cure.format(shlex.quote(path), shlex.quote(f"{path}.raw"))
     return (
         f"image {path} is {found.name}, not a raw image; {cure} makes one of it; "

@@ -64,7 +64,7 @@ class Calendar:
                 self._carry(YEAR, 0, 99, modes)
 
     def skip(self, seconds: int, modes: Modes) -> bool:
-        """Go on by so many seconds at once, and return True. Bytes that are no date stay as they are."""
+        """Go on by so many seconds at once, and return True. Bytes that are not a date stay as they are."""
         date = self._date(modes)
         if date is None:
             return False
@@ -80,7 +80,7 @@ class Calendar:
         return True
 
     def _date(self, modes: Modes) -> datetime | None:
-        """Return the date that is shown, of the years 2000 to 2099; None where the bytes are none."""
+        """Return the date that is shown, of the years 2000 to 2099; None if the bytes are none."""
         values = [modes.decode(byte) for byte in self.bytes]
         if not modes.hours_24:
             pm, hours = self.bytes[HOURS] & PM, modes.decode(self.bytes[HOURS] & ~PM)

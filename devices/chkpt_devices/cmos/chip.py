@@ -418,14 +418,14 @@ def _put_disks(ram: bytearray, disks: Sequence[int]) -> None:
 
 
 def _check(state: CmosState, now: int) -> None:
-    """Raise StateError where `state` is not one that a clock can be in now."""
+    """Raise StateError if `state` is not one that a clock can be in now."""
     start = state.chain_start
     if (start is not None) is not (state.a >> A_DV_SHIFT in DV_RUNS):
         raise StateError("chain_start is not there exactly while register A lets the divider chain run")
     if start is not None and start > now:
         raise StateError("chain_start is in the future")
     if state.c & ~C_FLAGS:
-        raise StateError(f"c is {state.c:#x}, which has bits that are no flags")
+        raise StateError(f"c is {state.c:#x}, which has bits that are not flags")
     if state.b & B_SET and state.b & B_UIE:
         raise StateError("b has UIE beside SET, which clears it")
     if state.cycle_aborted and not in_cycle(start, now):

@@ -335,7 +335,7 @@ def translated(code: int) -> int:
 
 
 def _check(state: I8042State) -> None:
-    """Raise StateError where `state` is not one that a controller and its keyboard can be in."""
+    """Raise StateError if `state` is not one that a controller and its keyboard can be in."""
     if state.output_port & ~OUT_LATCHED or not state.output_port & OUT_RESET:
         raise StateError("output_port has a bit of an interrupt line, or holds the machine in reset")
     if state.command and state.command not in NEXT_IS_DATA:

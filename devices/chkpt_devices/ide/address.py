@@ -36,7 +36,7 @@ def default_geometry(sectors: int) -> Geometry:
 
 
 def read_address(task: TaskFile, heads: int, sectors: int, *, extended: bool) -> int | None:
-    """Return the number of the sector that the registers address, or None where no disk can have it.
+    """Return the number of the sector that the registers address, or None if no disk can have it.
 
     The translation has `heads` heads and `sectors` sectors a track. `extended` addresses are of 48 bits, and LBAs.
     """

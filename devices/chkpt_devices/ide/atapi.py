@@ -289,7 +289,7 @@ class Cdrom:
         task.raise_interrupt()
 
     def _begin(self, kind: TransferKind, left: int) -> Transfer | None:
-        """Return the transfer of a packet command's data, None where the host's limit lets no byte through."""
+        """Return the transfer of a packet command's data, None if the host's limit lets no byte through."""
         packet = self._transfer
         assert packet is not None
         if not self._block_size(packet, left):
@@ -534,7 +534,7 @@ def _check_packet_transfer(state: TransferState, where: str) -> None:
     kind = state.kind
     where = f"{where}.transfer"
     if kind in {TransferKind.READ, TransferKind.WRITE, TransferKind.VERIFY, TransferKind.FLUSH}:
-        raise StateError(f"{where}: {kind} is no command of a CD-ROM drive")
+        raise StateError(f"{where}: {kind} is not a command of a CD-ROM drive")
     if kind is TransferKind.IDENTIFY and state.length != SECTOR_SIZE:
         raise StateError(f"{where}: length is {state.length}, but IDENTIFY has {SECTOR_SIZE} bytes")
     if kind is TransferKind.READ_CD and state.waiting and not state.left:

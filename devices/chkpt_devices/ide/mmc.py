@@ -114,7 +114,7 @@ def address_of(lba: int, *, msf: bool) -> bytes:
 
 
 def table_of_contents(sectors: int, first: int, *, msf: bool) -> bytes | None:
-    """Return format 0: one data track and the lead-out, from track `first` on; None where there is no such track."""
+    """Return format 0: one data track and the lead-out, from track `first` on; None if there is no such track."""
     if first > 1 and first != LEAD_OUT:
         return None
     tracks = bytes((0, DATA_TRACK, LEAD_OUT, 0)) + address_of(sectors, msf=msf)
@@ -129,7 +129,7 @@ def session_information(*, msf: bool) -> bytes:
 
 
 def full_table_of_contents(sectors: int, session: int) -> bytes | None:
-    """Return format 2, what the lead-in says from a session on; None where there is no such session.
+    """Return format 2, what the lead-in says from a session on; None if there is no such session.
 
     Its addresses are minutes, seconds and frames whatever is asked for.
     """
@@ -183,7 +183,7 @@ def _page(page: int, *, locked: bool, speed: int) -> bytes:
 
 
 def mode_sense(page: int, control: int, medium: int, *, locked: bool) -> bytes | None:
-    """Return the header and mode page `page`, None where there is no such page.
+    """Return the header and mode page `page`, None if there is no such page.
 
     `control` is 0 for the current values, 1 for what can be changed (nothing), 2 for the values at power-on.
     `medium` is the medium type code of the header.

@@ -101,7 +101,7 @@ def check_disk_transfer(state: TransferState, sectors: int, where: str) -> None:
     kind = state.kind
     where = f"{where}.transfer"
     if kind in OF_PACKETS:
-        raise StateError(f"{where}: {kind} is no command of a disk")
+        raise StateError(f"{where}: {kind} is not a command of a disk")
     if kind is TransferKind.IDENTIFY:
         if state.length != SECTOR_SIZE:
             raise StateError(f"{where}: length is {state.length}, but IDENTIFY has {SECTOR_SIZE} bytes")

@@ -68,7 +68,7 @@ ORDERS: Final = tuple([1 << ((lowest + 1 + rank) & 7) for rank in range(8)] for 
 """ORDERS[lowest]: the levels' bits, highest priority first, when `lowest` is the level of lowest priority."""
 
 HIGHEST: Final = tuple(bytes(next((b for b in order if b & mask), 0) for mask in range(256)) for order in ORDERS)
-"""HIGHEST[lowest][mask]: the bit of highest priority in `mask`, 0 where it is empty."""
+"""HIGHEST[lowest][mask]: the bit of highest priority in `mask`, 0 if it is empty."""
 
 ABOVE: Final = tuple({0: 0xFF} | {bit: sum(order[:rank]) for rank, bit in enumerate(order)} for order in ORDERS)
 """ABOVE[lowest][bit]: the bits of higher priority than `bit`; all of them where it is 0."""
@@ -211,7 +211,7 @@ class Intel8259A:
         self._judge_levels()
 
     def try_on(self, state: ChipState, name: str) -> None:
-        """Assign `state`, and raise StateError where it is not one that the chip can be in."""
+        """Assign `state`, and raise StateError if it is not one that the chip can be in."""
         self.assign(state)
         unlike = (state.irr ^ state.lines) & self.level_triggered
         no_icw3 = state.icw1 & ICW1_SNGL
@@ -322,7 +322,7 @@ class Intel8259A:
         self.drive()
 
     def _read_poll(self) -> int:
-        """Take the read for an acknowledge; 0 where nothing waits (bits 2-0 then as in QEMU)."""
+        """Take the read for an acknowledge; 0 if nothing waits (bits 2-0 then as in QEMU)."""
         self.poll = False
         bit = self.accept()
         if not bit:

@@ -108,7 +108,7 @@ class Pit:
         self._arm(state.edge_deadline)
 
     def _check(self, state: PitState) -> None:
-        """Raise StateError where `state` is not one that a timer can be in now."""
+        """Raise StateError if `state` is not one that a timer can be in now."""
         now = self._clock.now
         edges = []
         for number, (counter, trial) in enumerate(zip(state.counters, self._spares, strict=True)):

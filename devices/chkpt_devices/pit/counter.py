@@ -93,7 +93,7 @@ class CounterState:
 
 
 def check(state: CounterState, now: int, name: str) -> None:
-    """Raise StateError where `state` is not one that a counter can be in at `now`. The pins are left to the caller."""
+    """Raise StateError if `state` is not one that a counter can be in at `now`. The pins are left to the caller."""
     mode = MODE_OF_M[state.mode]
     counting = state.phase is COUNTING
     triggerable = state.phase is AWAITING_TRIGGER
@@ -149,7 +149,7 @@ class Counter:
         """Return the counter's state, with the load of a new count carried out if it is due."""
         waveform, origin, null_count = self._waveform, self._origin, self._null_count
         if self._reload_at is not None and now >= self._reload_at:
-            waveform, origin = self._reloaded(self._reload_at)
+            waveform, origin = self._reload(self._reload_at)
             null_count = False
         return CounterState(
             mode=self._m,
@@ -389,11 +389,11 @@ class Counter:
     def _settle(self, now: int) -> None:
         """Carry out the load of a new count, if the (half-)period before it has ended."""
         if self._reload_at is not None and now >= self._reload_at:
-            self._waveform, self._origin = self._reloaded(self._reload_at)
+            self._waveform, self._origin = self._reload(self._reload_at)
             self._null_count = False
             self._reload_at = None
 
-    def _reloaded(self, reload_at: int) -> tuple[Waveform, int]:
+    def _reload(self, reload_at: int) -> tuple[Waveform, int]:
         """Return the waveform and the origin from `reload_at` on."""
         origin = clocks(reload_at - self._start)
         waveform = Waveform(self._mode, self._cr, bcd=self._bcd)

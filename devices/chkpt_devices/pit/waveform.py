@@ -96,7 +96,7 @@ class Waveform:
         return clock >= self.length
 
     def next_edge(self, clock: int) -> int | None:
-        """Return the first clock after `clock` at which OUT changes, or None where it never does again."""
+        """Return the first clock after `clock` at which OUT changes, or None if it never does again."""
         length = self.length
         if self.mode in PERIODIC:
             if length == 1:

@@ -134,7 +134,7 @@ def refuse_inconsistent(state: SerialState) -> None:
         (len(state.xmit_fifo) > 0 and state.tsr is None, "{parts}, but tsr is empty"),
         (state.lsr & known != lsr, "lsr is {0.lsr:#04x}, which contradicts the FIFOs and tsr"),
         (state.msr & MSR_LINES != lines, "msr is {0.msr:#04x}, which contradicts modem_lines and mcr"),
-        (state.modem_lines & ~MSR_LINES != 0, "modem_lines is {0.modem_lines:#04x}: bits 0 to 3 are no lines"),
+        (state.modem_lines & ~MSR_LINES != 0, "modem_lines is {0.modem_lines:#04x}: bits 0 to 3 are not lines"),
         (state.tsr is not None and unhindered, "tsr waits, but in loopback or during a break nothing does"),
         (state.thr_ipending and len(state.xmit_fifo) > 0, "{parts}, but thr_ipending is set"),
         (state.timeout_ipending and not waiting, "{parts}, but timeout_ipending is set"),

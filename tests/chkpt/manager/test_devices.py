@@ -217,7 +217,7 @@ def test_a_line_that_there_is_not_is_refused() -> None:
 @pytest.mark.parametrize("made", [None, object(), 5], ids=["none", "object", "number"])
 def test_a_type_that_makes_no_device_is_refused(made: Any) -> None:
     board = machine()
-    with pytest.raises(DeviceError, match=r"device type void has made .*, which is no device"):
+    with pytest.raises(DeviceError, match=r"device type void has made .*, which is not a device"):
         board.devices.add(DeviceType("void", lambda host, config: made, CellConfig, None), "a", CellConfig())
     assert "a" not in board.devices
 

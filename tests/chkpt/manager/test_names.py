@@ -45,7 +45,7 @@ def test_1_to_31_bytes_of_printable_utf_8_without_slash_are_a_name(name: str) ->
     ids=ascii,
 )
 def test_anything_else_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="is no name for a device: 1 to 31 bytes of printable UTF-8 without /"):
+    with pytest.raises(UsageError, match="is not a name for a device: 1 to 31 bytes of printable UTF-8 without /"):
         check_name(name)
 
 
@@ -165,7 +165,7 @@ def test_a_context_without_a_table_is_refused() -> None:
     ],
 )
 def test_an_entry_that_is_no_name_is_refused_and_numbered(entry: bytes) -> None:
-    with pytest.raises(CorruptError, match="entry 1 of names is no name: ") as caught:
+    with pytest.raises(CorruptError, match="entry 1 of names is not a name: ") as caught:
         unpack_names(table(2, PIT + entry))
     assert str(caught.value).isprintable()
 

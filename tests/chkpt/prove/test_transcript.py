@@ -154,8 +154,8 @@ def test_a_finding_can_be_replayed_with_its_machine_and_ends_when_the_hole_is_cl
     ("text", "message"),
     [
         ("> inb 0x20\n", "it has no line '# cut'"),
-        ("# cut\n> inb\n", "line 2: 'inb' is no step"),
-        ("# cut\nnonsense\n", "line 2: 'nonsense' is no line"),
+        ("# cut\n> inb\n", "line 2: 'inb' is not a step"),
+        ("# cut\nnonsense\n", "line 2: 'nonsense' is not a line"),
     ],
 )
 def test_what_is_no_transcript_is_refused_with_the_line(text: str, message: str) -> None:

@@ -479,7 +479,7 @@ def broken(**changes: Any) -> CmosState:
         ({"chain_start": None}, "chain_start is not there"),
         ({"a": 0x76}, "chain_start is not there"),
         ({"chain_start": 1}, "chain_start is in the future"),
-        ({"c": 0x01}, "no flags"),
+        ({"c": 0x01}, "not flags"),
         ({"b": SET | UIE}, "UIE beside SET"),
         ({"cycle_aborted": True}, "cycle_aborted"),
         ({"periodic_deadline": None}, "periodic_deadline is not an edge"),

@@ -612,7 +612,7 @@ def test_a_snapshot_can_hold_what_is_left_by(what: str) -> None:
 @pytest.mark.parametrize(
     ("packet", "changes", "message"),
     [
-        (READ_1, {"kind": TransferKind.READ, "left": 0}, "drive0.transfer: read is no command of a CD-ROM drive"),
+        (READ_1, {"kind": TransferKind.READ, "left": 0}, "drive0.transfer: read is not a command of a CD-ROM drive"),
         (None, {"buffer": bytes(510), "length": 510}, "drive0.transfer: length is 510, but IDENTIFY has 512 bytes"),
         (INQUIRY, {"block": 1, "length": 12, "offset": 0}, "drive0.transfer: 24 bytes are left, with blocks of 1"),
         (INQUIRY, {"block": 10, "length": 11, "offset": 0}, "drive0.transfer: 25 bytes are left, with blocks of 10"),
@@ -631,7 +631,7 @@ def test_a_cdrom_drive_refuses_another_s_command(
 @pytest.mark.parametrize(
     ("wait", "changes", "message"),
     [
-        (False, {"kind": TransferKind.REPLY, "lba": 0, "left": 0}, "drive0.transfer: reply is no command of a disk"),
+        (False, {"kind": TransferKind.REPLY, "lba": 0, "left": 0}, "drive0.transfer: reply is not a command of a disk"),
         (True, {"left": 0}, "drive0.transfer: read with no sector left"),
         (True, {"left": 0x10001}, "drive0.transfer: 65537 sectors from 1 on a disk of 4000 sectors"),
         (False, {"lba": SECTORS + 1}, "drive0.transfer: 1 sectors from 4001 on a disk of 4000 sectors"),

@@ -110,7 +110,7 @@ def test_no_run_begins_after_the_seconds_given() -> None:
         (("--replay", "large.txt"), 2, "large.txt: not a transcript: it has 3221225472 bytes, not up to"),
         (("--replay", "no.txt"), 2, "no line '# machine:'"),
         (("--replay", "binary.txt"), 2, "not a transcript"),
-        (("serial", "--replay", "badline.txt"), 2, "line 2: 'inb' is no step"),
+        (("serial", "--replay", "badline.txt"), 2, "line 2: 'inb' is not a step"),
         (("examples.mailbox:MAILBOX", "--transcript", "no/where.txt"), 1, "no/where.txt: No such file"),
     ],
 )

@@ -1,7 +1,7 @@
-"""`python -m chkpt` and `chkpt`: the command line, begun so that Ctrl-C is quiet from the first moment.
+"""`python -m chkpt` and `chkpt`: start the command line so that Ctrl-C never prints a traceback.
 
-The imports of the command line take a tenth of a second, in which nothing is under way yet: Ctrl-C ends the process as
-it ends one that does not know the signal, and a shell reports 130.
+The imports of the command line take a tenth of a second. Nothing is under way yet, so Ctrl-C then ends the process by
+the signal's default action, and a shell reports 130.
 """
 
 import signal
@@ -10,10 +10,10 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    taken = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not if it was started to ignore Ctrl-C
+    taken = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # false if the parent set it to ignore Ctrl-C
     if taken:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from chkpt.cli import INTERRUPTED  # noqa: PLC0415  this is what takes so long
+    from chkpt.cli import INTERRUPTED  # noqa: PLC0415  the slow import
     from chkpt.cli import main as run  # noqa: PLC0415
 
     try:
@@ -24,7 +24,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     finally:
         if taken:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter's end has nothing to say, either
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the interpreter exits
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The command line: one command a file, and what all of them have in common.
+"""The command line: one command a file, and what all commands share.
 
-Each module of this package that `COMMANDS` names defines one function with the command's name and typer's annotated
-parameters; its docstring is the help. It imports what is heavy inside the function. Only the module of the command that
-is given is imported; `--help` and completion import all of them.
+Each module that `COMMANDS` names defines one function with the command's name and typer's annotated parameters. The
+function's docstring is the help. The function imports heavy modules itself. Only the module of the given command is
+imported; `--help` and completion import all of them.
 
-A command prints its results with `chkpt.cli.output`, raises `ChkptError` for what went wrong, and `typer.Exit(status)`
-where it ends with another status than 0 without being an error. `main` does the rest.
+A command prints its results with `chkpt.cli.output` and raises `ChkptError` for a failure. It raises
+`typer.Exit(status)` if it ends with a status other than 0 that is not an error. `main` does the rest.
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from chkpt.cli.output import on_stdout, plain, show
+from chkpt.cli.output import escape, on_stdout, show
 from chkpt.errors import ChkptError, StorageError, UsageError
 from chkpt.version import __version__
 
@@ -50,7 +50,7 @@ COMMANDS: Final = {
     "prove": "chkpt.cli.commands.prove",
     "demo": "chkpt.cli.commands.demo",
 }
-"""The commands in the order of the help, each with its module, which defines a function of the module's own name."""
+"""The commands in the order of the help, each with its module. The module defines a function of its own name."""
 
 EXIT_STATUS: Final = """\
 \b
@@ -60,16 +60,15 @@ Exit status:
   2  the request itself is wrong
   3  no such snapshot, context or device
   4  the snapshot was refused: corrupt, too new, not signed or for others, or --strict
-  5  no such running machine, or several and none was named
+  5  no such running machine, or several run and none was named
 """
 
 INTERRUPTED: Final = 130
-"""The exit status after Ctrl-C, as of a shell: 128 + SIGINT."""
-
+"""The exit status after Ctrl-C, the same as a shell's: 128 + SIGINT."""
 
 NO_MEMORY: Final = (
     "there is not enough memory for this; allow the process more (ulimit -v shows the shell's limit), "
-    "end other programs, or give the machine less"
+    "end other programs, or give the machine less memory"
 )
 
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -78,18 +77,18 @@ SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 _WrongUsage: "Final[type[typer.TyperException]]" = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ in {"TyperException", "ClickException"}
 )
-"""What typer raises for a wrong command line: public since typer 0.27.2, under another name before."""
+"""What typer raises for a wrong command line. It is public since typer 0.27.2; earlier it has another name."""
 
 
 class Commands(TyperGroup):
-    """The commands of the table, each imported when it is asked for."""
+    """The commands of the table. Each is imported when it is used."""
 
     def list_commands(self, ctx: "Context") -> list[str]:  # noqa: ARG002  the signature is typer's
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: "Context", cmd_name: str) -> TyperCommand | None:  # noqa: ARG002  the same
-        """Import the command of this name; None where there is none."""
+        """Import the command of this name; None if there is none."""
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
@@ -108,12 +107,12 @@ class Commands(TyperGroup):
         return args[0], command, args[1:]
 
     def invoke(self, ctx: "Context") -> object:
-        """Run the command; after Ctrl-C, report what a machine goes on with. What typer raises then has no cause."""
+        """Run the command. After Ctrl-C, report what the machine goes on with: typer would lose that message."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as exc:
             if exc.args:
-                _failed(f"interrupted; {exc}", INTERRUPTED)
+                _print_error(f"interrupted; {exc}", INTERRUPTED)
             raise
 
 
@@ -128,7 +127,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         show(f"chkpt {__version__}")
         raise typer.Exit
@@ -145,7 +144,7 @@ def common(
         ),
     ] = 0,
     version: Annotated[  # noqa: ARG001  its callback does it
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Save running emulated machines, load them back by name, and look inside the snapshots."""
@@ -158,33 +157,33 @@ def common(
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its status. What a user can cause ends in one line on stderr."""
+    """Run the command line and exit with its status. An error that a user can cause is one line on stderr."""
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name the terminal has no letters for is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # do not fail on a character that the terminal lacks
     try:
-        status = _run(args)
+        status = _run_command(args)
         with on_stdout():
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter must not try again at its end.
+        # The reader of the output has gone. The interpreter must not write to it again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except (OSError, StorageError) as exc:
-        status = _failed(str(exc), 1)
+        status = _print_error(str(exc), 1)
     except MemoryError:
-        status = _failed(NO_MEMORY, 1)
+        status = _print_error(NO_MEMORY, 1)
     sys.exit(status)
 
 
 def _open_closed_streams() -> None:
-    """Put /dev/null in place of each standard stream that is closed: no file or socket must get its number."""
+    """Open /dev/null for each standard stream that is closed, so that no other file or socket gets its number."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: those below are open by now
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             os.set_inheritable(opened, True)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  open until the process ends
@@ -194,21 +193,21 @@ def _open_closed_streams() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  the same
 
 
-def _run(args: Sequence[str] | None) -> int:
+def _run_command(args: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
         result: object = command.main(args, prog_name="chkpt", standalone_mode=False)
     except _WrongUsage as exc:
         context: typer.Context | None = getattr(exc, "ctx", None)
         hint = "" if context is None else f" (see {context.command_path} --help)"
-        return _failed(exc.format_message().rstrip(".") + hint, exc.exit_code)
+        return _print_error(exc.format_message().rstrip(".") + hint, exc.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except ChkptError as exc:
-        return _failed(str(exc), exc.exit_status)
+        return _print_error(str(exc), exc.exit_status)
     return result if isinstance(result, int) else 0
 
 
-def _failed(message: str, status: int) -> int:
-    typer.echo(f"chkpt: {plain(message)}", err=True)
+def _print_error(message: str, status: int) -> int:
+    typer.echo(f"chkpt: {escape(message)}", err=True)
     return status

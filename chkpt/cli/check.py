@@ -1,4 +1,4 @@
-"""Check a whole snapshot without loading it, for the commands that say whether it is good."""
+"""Check a whole snapshot without loading it."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 def check_snapshot(reader: "Reader", progress: Callable[[int, int], None] | None = None) -> None:
     """Read and check every byte of a snapshot, and the table of its devices' names as a load does.
 
-    No device type needs to be installed. What remains to a load is whether the machine fits, and each state.
-    `progress` is called as by `Reader.verify`.
+    No device type needs to be installed. A load also checks each state, and whether the machine fits.
+    `progress` is called as `Reader.verify` calls it.
 
     Raises:
-        CorruptError: a part is not what was written, or the table of names is not one; the message names the part.
-        LimitError: a part holds more than chkpt writes.
+        CorruptError: a part is damaged, or the table of names is not valid; the message names the part.
+        LimitError: a part is larger than any that chkpt writes.
         StorageError: the file cannot be read.
     """
     from chkpt.manager import device_names

@@ -1,4 +1,4 @@
-"""Where `chkpt save` and `chkpt run --save` put a snapshot, who signs it, who can read it, and what they say of it."""
+"""Where `chkpt save` and `chkpt run --save` put a snapshot, and how they sign and encrypt it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from chkpt.service.api.requests import SaveRequest
 
 
-def save_request(
+def make_save_request(
     snapshot: str, store: Path, *, force: bool, sign: Path | None, recipients: Sequence[str] | None
 ) -> "SaveRequest":
-    """Return what SNAPSHOT, `--force`, `--sign` and `--recipient` ask for. Files of recipients are read here.
+    """Return the request that SNAPSHOT, `--force`, `--sign` and `--recipient` make. Read the files of recipients.
 
     Raises:
-        UsageError: it cannot be a snapshot's name, or not that of an encrypted one.
+        UsageError: SNAPSHOT cannot be the name of a snapshot, or not of an encrypted one.
         NotFoundError, KeyFileError, StorageError: the recipients cannot be used.
     """
     from chkpt.service.api.requests import SaveRequest
@@ -35,15 +35,15 @@ def save_request(
 
 
 def make_place(snapshot: str, store: Path) -> None:
-    """Make the store, if SNAPSHOT is a name in one that is not there yet. Raise StorageError."""
+    """Make the store if SNAPSHOT is a name and the store does not exist. Raise StorageError."""
     if not is_path(snapshot):
         make_store(store.absolute())
 
 
-def sealed(reply: "SaveReply") -> str:
-    """Return what was done to a snapshot on its way into its file, to go behind what else is said of it."""
+def describe_sealing(reply: "SaveReply") -> str:
+    """Return how a snapshot was signed and encrypted, as the end of a message."""
     return (
         "".join(f", signed with key {key}" for key in reply["signed_by"])
         + (", encrypted" if reply["encrypted"] else "")
-        + "".join(f"; {path} is removed, it had signatures of the one replaced" for path in reply["removed"])
+        + "".join(f"; {path} is removed: its signatures were for the replaced snapshot" for path in reply["removed"])
     )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class LineFormat(logging.Formatter):
-    """Shows the level in lower case, as other programs' messages have it."""
+    """Shows the level in lower case, as other programs do."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
         """Return the line without a traceback."""
@@ -14,7 +14,7 @@ class LineFormat(logging.Formatter):
 
 
 def configure(verbose: int) -> None:
-    """Log warnings to stderr; with `verbose` 1 what is done, too, and with more every detail."""
+    """Log warnings to stderr. If `verbose` is 1, also log what is done; if it is more, every detail."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormat())
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
@@ -22,8 +22,8 @@ def configure(verbose: int) -> None:
 
 
 @contextmanager
-def lines_end_in(terminator: str) -> Iterator[None]:
-    """End the lines of the log on a terminal in `terminator` for a while: on a raw one a newline only goes down."""
+def end_lines_in(terminator: str) -> Iterator[None]:
+    """End the log's lines on a terminal with `terminator` in the block: a raw terminal needs a carriage return, too."""
     handlers = [
         handler
         for handler in logging.getLogger().handlers

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and what they mean."""
+"""Arguments and options that several commands share, and what they mean."""
 
 import os
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chkpt.seal import TrustedKeys
 
 DEFAULT_STORE: Final = Path("snapshots")
-"""Where named snapshots lie unless `--store` or CHKPT_STORE tells another place."""
+"""Where named snapshots are kept unless `--store` or CHKPT_STORE names another place."""
 
 SUFFIX: Final = ".zst"
 """What a snapshot's file name ends in."""
@@ -25,13 +25,13 @@ ENCRYPTED: Final = f"{SUFFIX}.age"
 """What the file name of an encrypted snapshot ends in."""
 
 PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,150}")
-"""Names that any store takes. To ask the store costs half as much again as a command's whole start."""
+"""Names that every store takes. For these the slow import of `chkpt.store` is not needed."""
 
 
 def _machines(incomplete: str) -> Iterable[str]:
     from chkpt.service.directory import running
 
-    with suppress(ChkptError):  # a half-typed command is no place for a complaint
+    with suppress(ChkptError):  # completion must not print errors
         return [name for name in running() if name.startswith(incomplete)]
     return []
 
@@ -49,7 +49,7 @@ MachineName: TypeAlias = Annotated[
         "-m",
         metavar="NAME",
         autocompletion=_machines,
-        help="Which running machine; may be left out when only one runs.",
+        help="Which running machine; not needed if only one runs.",
     ),
 ]
 
@@ -60,7 +60,7 @@ Store: TypeAlias = Annotated[
         metavar="DIR",
         envvar="CHKPT_STORE",
         file_okay=False,
-        readable=False,  # else nobody's --store is called an invalid value: what reads the store says why it cannot
+        readable=False,  # typer would say only "invalid value"; the code that reads the store names the reason
         help="Where snapshots are kept by name.",
     ),
 ]
@@ -77,16 +77,17 @@ Drives: TypeAlias = Annotated[
 ]
 
 RAW: Final = ",format=raw"
-"""The end of an image's path that takes the file as it is, whatever it looks like."""
+"""At the end of an image's path: take the file as a raw image, whatever its bytes look like."""
 
 NO_MEDIUM: Final = "none"
-"""What stands for no medium in place of the path of an image."""
+"""Given in place of an image's path: no medium."""
 
 Dates: TypeAlias = Annotated[
     Literal["freeze", "wall"] | None,
     typer.Option(
         "--time",
-        help="The date of the guest's battery-backed clock: as it was saved (the default), or later by the time since.",
+        help="The date of the guest's battery-backed clock: as it was saved (freeze, the default), "
+        "or later by the time since the save (wall).",
     ),
 ]
 
@@ -100,7 +101,7 @@ Identity: TypeAlias = Annotated[
         "--identity",
         metavar="FILE",
         envvar="CHKPT_IDENTITY",
-        help="What opens an encrypted snapshot: an identity of age, or an SSH key.",
+        help="The secret key that opens an encrypted snapshot: an age identity, or an SSH key.",
     ),
 ]
 
@@ -110,7 +111,8 @@ RequireSignature: TypeAlias = Annotated[
         "--require-signature",
         metavar="KEYS",
         envvar="CHKPT_REQUIRE_SIGNATURE",
-        help="Refuse what none of these public keys has signed: a file, or a directory of *.pub; may be repeated.",
+        help="Refuse a snapshot that none of these public keys has signed: a file, or a directory of *.pub; "
+        "may be repeated.",
     ),
 ]
 
@@ -137,10 +139,10 @@ def is_path(snapshot: str) -> bool:
 
 
 def snapshot_path(snapshot: str, store: Path) -> Path:
-    """Return the absolute path of the file that SNAPSHOT means: an encrypted one, where only that is in the store.
+    """Return the absolute path of the file that SNAPSHOT means. If the store has only an encrypted one, that is it.
 
     Raises:
-        UsageError: it cannot be a snapshot's name, or the store has both.
+        UsageError: SNAPSHOT cannot be the name of a snapshot, or the store has both files.
     """
     path = new_path(snapshot, store, encrypted=False)
     if is_path(snapshot):
@@ -154,11 +156,11 @@ def snapshot_path(snapshot: str, store: Path) -> Path:
 
 
 def saved_path(snapshot: str, store: Path) -> Path:
-    """Return what `snapshot_path` does, for a command that cannot do without the file.
+    """Return the same as `snapshot_path`, for a command that needs the file to exist.
 
     Raises:
         UsageError: see `snapshot_path`.
-        NotFoundError: SNAPSHOT is a file's name, such as `boot.zst`. It is not there, but the store has such a file.
+        NotFoundError: SNAPSHOT is a file name such as `boot.zst`. No such file is here, but the store has one.
     """
     path = snapshot_path(snapshot, store)
     if is_path(snapshot) and "/" not in snapshot and not os.path.lexists(path) and os.path.lexists(store / snapshot):
@@ -171,7 +173,7 @@ def new_path(snapshot: str, store: Path, *, encrypted: bool) -> Path:
     """Return the absolute path of the file that SNAPSHOT will be.
 
     Raises:
-        UsageError: it cannot be a snapshot's name, or not that of an encrypted one.
+        UsageError: SNAPSHOT cannot be the name of a snapshot, or not of an encrypted one.
     """
     if is_path(snapshot):
         if "\0" in snapshot:
@@ -186,8 +188,8 @@ def new_path(snapshot: str, store: Path, *, encrypted: bool) -> Path:
     return (store / f"{snapshot}{ENCRYPTED if encrypted else SUFFIX}").absolute()
 
 
-def images(drives: list[str] | None) -> dict[str, dict[str, object] | None]:
-    """Return what `--drive` gives: the backend of each drive's image, None for no medium. Raise UsageError."""
+def parse_drives(drives: list[str] | None) -> dict[str, dict[str, object] | None]:
+    """Return the backend of each drive's image that `--drive` gives, None for no medium. Raise UsageError."""
     found: dict[str, dict[str, object] | None] = {}
     for text in drives or ():
         drive, equals, path = text.partition("=")
@@ -198,13 +200,13 @@ def images(drives: list[str] | None) -> dict[str, dict[str, object] | None]:
 
 
 def image_table(path: str) -> dict[str, object]:
-    """Return the backend of the image at `path`, which may end in `,format=raw`; its path is made absolute."""
+    """Return the backend of the image at `path`, with an absolute path. `path` may end in `,format=raw`."""
     table: dict[str, object] = {"type": "image", "path": str(Path(path.removesuffix(RAW)).absolute())}
     return {**table, "format": "raw"} if path.endswith(RAW) else table
 
 
-def trusted(paths: list[Path] | None) -> "TrustedKeys | None":
-    """Return the keys that `--require-signature` names, None where it does not. Raises as `trusted_keys` does."""
+def read_trusted(paths: list[Path] | None) -> "TrustedKeys | None":
+    """Return the keys that `--require-signature` names, None if it is not given. Raise as `trusted_keys` does."""
     if not paths:
         return None
     from chkpt.seal import trusted_keys
@@ -212,14 +214,14 @@ def trusted(paths: list[Path] | None) -> "TrustedKeys | None":
     return trusted_keys(paths)
 
 
-def stamped_name(machine: str) -> str:
-    """Return a name for a snapshot made now: the machine's name and the time in UTC."""
+def make_stamped_name(machine: str) -> str:
+    """Return a name for a snapshot: the machine's name and the time now, in UTC."""
     now = datetime.now(UTC)
     return f"{machine}-{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z"
 
 
 def make_store(store: Path) -> None:
-    """Make the store's directory, where it is not there yet, so that it lasts. Raise StorageError."""
+    """Make the store's directory durably if it does not exist. Raise StorageError."""
     if not store.is_dir():
         from chkpt.store.files import make_directory
 

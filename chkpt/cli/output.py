@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def on_stdout() -> Iterator[None]:
-    """Turn what the operating system refuses into a StorageError that names standard output.
+    """Turn an OSError into a StorageError that names standard output.
 
-    That the reader has gone (BrokenPipeError) goes through: it ends the command without a word.
+    BrokenPipeError passes: if the reader has gone, the command ends without a message.
     """
     try:
         yield
@@ -31,29 +31,29 @@ def on_stdout() -> Iterator[None]:
 
 
 def show(line: str, *, err: bool = False, end: str = "\n") -> None:
-    """Print one line of the result, or with `err` one that belongs to stderr. `end` follows it."""
+    """Print one line on stdout, or with `err` on stderr. `end` follows it."""
     with nullcontext() if err else on_stdout():
         typer.echo(line + end, err=err, nl=False)
 
 
 def show_json(value: object, *, err: bool = False) -> None:
-    """Print `value` as JSON, indented, for a program and for a reader: see `chkpt.cli.json_text`."""
+    """Print `value` as indented JSON; see `chkpt.cli.json_text`."""
     for block in json_text(value):
         show(block, err=err, end="")
     show("", err=err)
 
 
 GAP: Final = "  "
-"""What stands between two columns."""
+"""The space between two columns."""
 
 
 def show_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under a head, each column as wide as its widest cell. Control characters are shown escaped.
 
-    On a terminal that is too narrow for that, cells are wrapped between words; if a word would still be cut, each row
-    becomes a paragraph of lines `HEAD: cell`. What goes to a file or a program is one line a row, always.
+    If the terminal is too narrow, cells are wrapped between words. If a word would still be cut, each row becomes a
+    paragraph of lines `HEAD: cell`. A file or a program always gets one line per row.
     """
-    table = [head, *([plain(cell) for cell in row] for row in rows)]
+    table = [head, *([escape(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     if sys.stdout.isatty():
         width = get_terminal_size().columns
@@ -98,17 +98,17 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def show_skipped(what: str, skips: "Sequence[SkipInfo]") -> None:
-    """Print one line for each name that was passed over, with the reason."""
+    """Print one line for each skipped name, with the reason."""
     for skip in skips:
-        show(plain(f"{what}: {skip['name']}: {skip['reason']}"))
+        show(escape(f"{what}: {skip['name']}: {skip['reason']}"))
 
 
-def seconds(nanoseconds: int) -> str:
-    """Return a time of a machine's clock in seconds, to the nanosecond."""
+def format_seconds(nanoseconds: int) -> str:
+    """Return a time of a machine's clock in seconds, with nine decimals."""
     whole, rest = divmod(abs(nanoseconds), 1_000_000_000)
     return f"{'-' * (nanoseconds < 0)}{whole}.{rest:09} s"
 
 
-def plain(text: str) -> str:
-    """Return `text` on one line, without anything that would move the cursor or change a terminal."""
+def escape(text: str) -> str:
+    """Escape every character that is not printable: the text stays on one line and cannot control a terminal."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,4 +1,4 @@
-"""A bar on the terminal for what takes long; nothing if stderr is not one, or if it is done at once."""
+"""A progress bar on the terminal. There is none if stderr is not a terminal, or if the work is short."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from chkpt.cli.output import plain
+from chkpt.cli.output import escape
 from chkpt.errors import ChkptError
 
 if TYPE_CHECKING:
@@ -18,24 +18,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AFTER: Final = 0.3
-"""Seconds that something may take before there is a bar."""
+"""Seconds before the bar appears."""
 
 EVERY: Final = 0.1
-"""Seconds between two states of a bar."""
+"""Seconds between two updates of a bar."""
 
 PATIENCE: Final = 0.5
-"""Seconds that the machine may take to tell. While its RAM is copied it does not; Ctrl-C waits no longer than this."""
+"""Seconds to wait for the machine's answer, which does not come while it copies RAM. Ctrl-C waits as long."""
 
 
-def watched(machine: "MachineClient", what: str, call: Callable[[], T], *, quiet: bool) -> T:
-    """Return what `call` returns, which lets `machine` save or load (`what`), and show how far that has come.
+def call_with_bar(machine: "MachineClient", what: str, call: Callable[[], T], *, quiet: bool) -> T:
+    """Call `call` and return its result; meanwhile show a bar.
 
-    `quiet` shows nothing, and neither does a stderr that is no terminal.
+    `call` makes `machine` save or load; `what` is "save" or "load". Nothing is shown if `quiet`, or if stderr is not a
+    terminal.
     """
     if quiet or not sys.stderr.isatty():
         return call()
     over = Event()
-    thread = Thread(target=_show, args=(machine, what, over), daemon=True)
+    thread = Thread(target=_draw_until, args=(machine, what, over), daemon=True)
     thread.start()
     try:
         return call()
@@ -46,9 +47,9 @@ def watched(machine: "MachineClient", what: str, call: Callable[[], T], *, quiet
 
 @contextmanager
 def bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield what is to be called with the bytes done and all of them while this process does `what`.
+    """Show a bar while this process does `what`; yield the function to call with the bytes done and the total.
 
-    The bar is gone at the end of the block. `quiet` shows nothing, and neither does a stderr that is no terminal.
+    The bar disappears at the end of the block. Nothing is shown if `quiet`, or if stderr is not a terminal.
     """
     shown: list[Progress] = []
     due = time.monotonic() + AFTER
@@ -59,7 +60,7 @@ def bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
             return
         due = time.monotonic() + EVERY
         if not shown:
-            shown.append(_bar(what))
+            shown.append(_make_bar(what))
             shown[0].start()
         shown[0].update(shown[0].task_ids[0], completed=done, total=total, refresh=True)
 
@@ -70,31 +71,31 @@ def bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
             each.stop()
 
 
-def _bar(what: str) -> "Progress":
-    """Return a bar that is drawn when it is refreshed, not by a thread of rich, which would outlive it."""
+def _make_bar(what: str) -> "Progress":
+    """Return a bar that is drawn only when it is refreshed: a thread of rich would outlive it."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    made = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
-    made.add_task(plain(what), total=None)
-    return made
+    progress = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+    progress.add_task(escape(what), total=None)
+    return progress
 
 
-def _show(machine: "MachineClient", what: str, over: Event) -> None:
+def _draw_until(machine: "MachineClient", what: str, over: Event) -> None:
     if over.wait(AFTER):
         return
-    with _bar(f"{what} {machine.name}") as shown:
+    with _make_bar(f"{what} {machine.name}") as shown:
         while not over.wait(EVERY):
-            done, total = _done(machine, what)
+            done, total = _ask_machine(machine, what)
             if total:
                 shown.update(shown.task_ids[0], completed=done, total=total)
             shown.refresh()
 
 
-def _done(machine: "MachineClient", what: str) -> tuple[int, int]:
-    """Return the bytes done and all of them, 0 where the machine does not tell."""
+def _ask_machine(machine: "MachineClient", what: str) -> tuple[int, int]:
+    """Return the bytes done and the total, 0 and 0 if the machine does not answer."""
     try:
         work = [each for each in machine.machine(PATIENCE)["work"] if each["what"] == what]
     except ChkptError:

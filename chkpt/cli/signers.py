@@ -1,4 +1,4 @@
-"""Who has signed a snapshot, for those who look at it."""
+"""Who has signed a snapshot, as text and as JSON."""
 
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def signatures(reader: "Reader", trusted: "TrustedKeys | None") -> "list[dict[str, object]]":
-    """Return each signature in the file and beside it: whose, what it is worth, where it is.
+    """Return each signature in the file and beside it: its key, its verdict, its place.
 
-    Whoever looks is told what hinders a check, not refused: the extra `sign` is missing, or the file beside is no good.
+    If a check is not possible, the verdict says why: the extra `sign` is missing, or the file of signatures is damaged.
     """
     from chkpt.seal import PublicKey, signers
 
@@ -30,8 +30,8 @@ def signatures(reader: "Reader", trusted: "TrustedKeys | None") -> "list[dict[st
     ]
 
 
-def lines(reader: "Reader", trusted: "TrustedKeys | None") -> list[str]:
-    """Return the same, a line each; the place is told where it is not the snapshot's own file."""
+def signature_lines(reader: "Reader", trusted: "TrustedKeys | None") -> list[str]:
+    """Return one line for each signature. The place is shown if it is not the snapshot's own file."""
     return [
         " ".join(
             filter(

@@ -1,4 +1,4 @@
-"""A terminal, or a pipe, at a serial port: what is typed goes there, what the guest sends comes back."""
+"""A terminal or a pipe at a serial port: it sends what is typed and shows what the guest sends."""
 
 import logging
 import os
@@ -12,36 +12,36 @@ from typing import Final
 
 import typer
 
-from chkpt.cli.log import lines_end_in
+from chkpt.cli.log import end_lines_in
 from chkpt.cli.output import on_stdout
 from chkpt.errors import ChkptError
 
 log = logging.getLogger("chkpt.cli")
 
 LEAVE: Final = 0x1D
-"""What Ctrl-] sends."""
+"""The byte of Ctrl-]."""
 
 CHUNK: Final = 4096
 
 GRACE_SECONDS: Final = 10
-"""How long a terminal may take to show the last that the guest of an ended machine has sent."""
+"""How long a terminal may take to show the last output of a machine that has ended."""
 
 
 # -- both ways --------------------------------------------------------------------------------------------------------
 
 
 def converse(stream: socket.socket, *, terminal: bool, wake: int | None = None) -> bool:
-    """Carry bytes both ways until Ctrl-] is typed or the machine ends; return whether it was the machine.
+    """Carry bytes both ways until Ctrl-] is typed or the machine ends; return whether the machine ended.
 
     Args:
-        stream: to and from the serial port.
-        terminal: standard input is a terminal. One that goes away is left; on one Ctrl-] is seen at once, whatever the
-            guest has not taken yet, while a pipe waits for the guest.
-        wake: a descriptor that becomes readable with a signal, whose handler may end this.
+        stream: the connection to the serial port.
+        terminal: whether standard input is a terminal. If a terminal goes away, this returns. On a terminal Ctrl-]
+            works at once, even if the guest has not taken all input; a pipe is read only as fast as the guest takes it.
+        wake: a descriptor that becomes readable when a signal arrives, so that its handler runs at once.
 
     Raises:
-        StorageError: standard output refuses.
-        BrokenPipeError: whoever read standard output has gone.
+        StorageError: standard output cannot be written.
+        BrokenPipeError: the reader of standard output has gone.
     """
     source, sink = sys.stdin.fileno(), sys.stdout.fileno()
     keys = _Keys(stream, terminal=terminal)
@@ -51,7 +51,7 @@ def converse(stream: socket.socket, *, terminal: bool, wake: int | None = None) 
         if wake is not None and wake in ready:
             os.read(wake, CHUNK)
         if stream in ready:
-            data = _received(stream)
+            data = _receive(stream)
             if not data:
                 return True
             _write(sink, data)
@@ -62,13 +62,13 @@ def converse(stream: socket.socket, *, terminal: bool, wake: int | None = None) 
 
 
 class _Keys:
-    """What was typed on its way to the port."""
+    """The typed bytes on their way to the port."""
 
     def __init__(self, stream: socket.socket, *, terminal: bool) -> None:
         self.unsent = bytearray()
         self._stream = stream
         self._terminal = terminal
-        self._over = False  # the end of what a pipe holds
+        self._over = False  # whether a pipe has ended
 
     @property
     def wanted(self) -> bool:
@@ -76,8 +76,8 @@ class _Keys:
         return not self._over and (self._terminal or not self.unsent)
 
     def take(self, data: bytes) -> bool:
-        """Take what was read, nothing at the end of input; return whether Ctrl-] is in it or the terminal has gone."""
-        if self._terminal and not data:  # no key makes an end of input on a raw terminal
+        """Take input, empty at its end; return whether Ctrl-] is in it or the terminal has gone."""
+        if self._terminal and not data:  # on a raw terminal no key ends the input
             return True
         typed, leave, _ = data.partition(bytes([LEAVE]))
         self.unsent += typed
@@ -90,15 +90,15 @@ class _Keys:
         return bool(leave)
 
     def send(self) -> None:
-        """Send what the port takes now."""
-        with suppress(ConnectionError, BlockingIOError):  # the next read from the stream tells of an end
+        """Send as much as the port takes now."""
+        with suppress(ConnectionError, BlockingIOError):  # the next read from the stream notices the end
             if self.unsent:
                 del self.unsent[: self._stream.send(self.unsent, socket.MSG_DONTWAIT)]
             if self._over and not self.unsent:
                 self._stream.shutdown(socket.SHUT_WR)
 
 
-def _received(stream: socket.socket) -> bytes:
+def _receive(stream: socket.socket) -> bytes:
     try:
         return stream.recv(CHUNK)
     except ConnectionError:
@@ -125,9 +125,9 @@ def _write(sink: int, data: bytes) -> None:
 
 @contextmanager
 def raw(source: int) -> Iterator[Callable[[], None]]:
-    """Let a terminal pass every key on, and restore its mode whatever ends the block; yield what restores it before.
+    """Set a terminal to raw mode and restore it at the end of the block; yield a function that restores it earlier.
 
-    Meanwhile the lines of the log begin at the left. Raise ChkptError where the terminal has gone.
+    In the block, log lines begin at the left. Raise ChkptError if the terminal has gone.
     """
     import termios
     import tty
@@ -139,50 +139,50 @@ def raw(source: int) -> Iterator[Callable[[], None]]:
             termios.tcsetattr(source, termios.TCSADRAIN, before)
 
     try:
-        with lines_end_in("\r\n"):
+        with end_lines_in("\r\n"):
             try:
-                tty.setraw(source, termios.TCSADRAIN)  # what has been typed ahead is for the guest
+                tty.setraw(source, termios.TCSADRAIN)  # TCSADRAIN keeps input typed before, for the guest
             except termios.error as exc:
                 raise ChkptError("the terminal has gone") from exc
             yield restore
     finally:
         try:
             restore()
-        except BaseException:  # of a signal's handler, which may come in the middle
+        except BaseException:  # a signal's handler may have interrupted it
             restore()
             raise
 
 
 @contextmanager
-def attended(stream: socket.socket, name: str) -> Iterator[None]:
-    """Give the terminal to a serial port of machine `name` in this process, from now to the block's end or Ctrl-].
+def attach(stream: socket.socket, name: str) -> Iterator[None]:
+    """Attach the terminal to a serial port of machine `name` in this process, until Ctrl-] or the end of the block.
 
-    The machine must have closed its end of `stream`, which is closed, by the end of the block. Raise as `raw` does.
+    The machine must close its end of `stream` before the block ends; this closes the other end. Raise as `raw` does.
     """
-    typer.echo(f"machine {name} begins; its console is here, Ctrl-] leaves it", err=True)
+    typer.echo(f"machine {name} starts; this is its console, Ctrl-] leaves it", err=True)
     with stream, raw(sys.stdin.fileno()) as restore:
-        thread = Thread(target=_attend, args=(stream, name, restore), name="console", daemon=True)
+        thread = Thread(target=_converse_until_end, args=(stream, name, restore), name="console", daemon=True)
         thread.start()
         try:
             yield
         finally:
             thread.join(GRACE_SECONDS)
             if thread.is_alive():
-                log.warning("the terminal does not take the last that the guest has sent")
+                log.warning("the terminal does not take the last output of the guest; it is lost")
     with suppress(OSError):
         typer.echo("", err=True)
 
 
-def _attend(stream: socket.socket, name: str, restore: Callable[[], None]) -> None:
-    """Converse until the machine ends. Where the terminal is left before, it is an ordinary one again."""
+def _converse_until_end(stream: socket.socket, name: str, restore: Callable[[], None]) -> None:
+    """Converse until the machine ends. If the user leaves the console before, restore the terminal."""
     try:
         ended = converse(stream, terminal=True)
-    except (OSError, ChkptError) as exc:  # of a terminal that has gone
+    except (OSError, ChkptError) as exc:  # the terminal has gone
         log.warning("machine %s: its console has ended: %s", name, exc)
         ended = False
     if ended:
         return
-    stream.shutdown(socket.SHUT_RDWR)  # the machine takes it for hung up
+    stream.shutdown(socket.SHUT_RDWR)  # the machine sees that the console has hung up
     restore()
     with suppress(OSError):
         typer.echo(f"\nmachine {name} runs on; chkpt console attaches again, Ctrl-C or chkpt stop ends it", err=True)

@@ -1,4 +1,4 @@
-"""What `chkpt run --until` means, and what it says at the end."""
+"""What `chkpt run --until` means, and what it prints at the end."""
 
 import json
 import os
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 import typer
 
-from chkpt.cli.destination import sealed
-from chkpt.cli.output import plain, show
+from chkpt.cli.destination import describe_sealing
+from chkpt.cli.output import escape, show
 from chkpt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from chkpt.service.until import End, Until
 
 TICKS: Final = re.compile(r"(\+?)([0-9][0-9_]*)", re.ASCII)
-"""A tick since power-on; with a plus sign so many from here."""
+"""A number of ticks since power-on; with a plus sign, from now."""
 
 EXIT: Final = "exit"
 TEXT: Final = "text:"
-MOST: Final = (1 << 63) - 1  # of ticks and nanoseconds, as in a snapshot
+MOST: Final = (1 << 63) - 1  # the most ticks and nanoseconds that a snapshot holds
 
 
-def parse(
+def parse_until(
     goal: str | None, *, port: str | None, timeout: float | None, save: "SaveRequest | None", force: bool
 ) -> "Until | None":
-    """Return what the options mean, None where the run has no end of its own.
+    """Return the goal that the options give, None if the run has no goal.
 
     Raises:
-        UsageError: they mean nothing.
+        UsageError: an option is wrong, or needs another one.
     """
     if goal is None:
         given = {"--timeout": timeout, "--save": save, "--force": force or None}
@@ -42,18 +42,20 @@ def parse(
     if force and save is None:
         raise UsageError("--force goes with --save")
     if goal == EXIT and save is not None:
-        raise UsageError("--save goes with --until TEXT or TICKS: a machine that its guest has ended is over")
-    return Until(**_end(goal), port=port, timeout=None if timeout is None else _nanoseconds(timeout), save=save)
+        raise UsageError("--save goes with --until TEXT or TICKS: at its exit a machine has ended")
+    return Until(
+        **_parse_goal(goal), port=port, timeout=None if timeout is None else _to_nanoseconds(timeout), save=save
+    )
 
 
-class _End(TypedDict, total=False):
+class _Goal(TypedDict, total=False):
     ticks: int
     relative: bool
     text: bytes
 
 
-def _end(goal: str) -> _End:
-    """Return where a run ends that is to reach GOAL."""
+def _parse_goal(goal: str) -> _Goal:
+    """Return what GOAL means: ticks, a text, or neither for `exit`."""
     if goal == EXIT:
         return {}
     ticks = TICKS.fullmatch(goal)
@@ -68,14 +70,14 @@ def _end(goal: str) -> _End:
     return {"text": text}
 
 
-def _nanoseconds(seconds: float) -> int:
-    if not 0 < seconds <= MOST / 1e9:  # nan is neither
+def _to_nanoseconds(seconds: float) -> int:
+    if not 0 < seconds <= MOST / 1e9:  # also false for nan
         raise UsageError(f"--timeout {seconds:g}: write a number of seconds above 0")
     return round(seconds * 1e9)
 
 
 def finish(end: "End", until: "Until | None", *, as_json: bool) -> None:
-    """Say how a run ended, on stderr, and end with its status."""
+    """Print on stderr how a run ended, and exit with its status."""
     if until is not None and as_json:
         document = {
             "end": end.why,
@@ -88,7 +90,7 @@ def finish(end: "End", until: "Until | None", *, as_json: bool) -> None:
             document |= {key: end.saved[key] for key in ("digest", "encrypted", "signed_by", "removed")}
         show(json.dumps(document), err=True)
     elif until is not None or end.status:
-        saved = "" if end.saved is None else f"; saved to {end.saved['path']}{sealed(end.saved)}"
-        typer.echo(plain(f"chkpt: {end.message}{saved}"), err=True)
+        saved = "" if end.saved is None else f"; saved to {end.saved['path']}{describe_sealing(end.saved)}"
+        typer.echo(escape(f"chkpt: {end.message}{saved}"), err=True)
     if end.status:
         raise typer.Exit(end.status)

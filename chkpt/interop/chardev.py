@@ -30,7 +30,7 @@ Putting a thread to sleep and waking it costs more than a command: lock-step con
 second without this and at 45,000 with it, on two cores (docs/decisions/0004-qtest-spins.md).
 """
 
-MAX_TOLD = 1 << 20
+MAX_UNREAD_IRQ = 1 << 20
 """Bytes of `IRQ` lines that a client may leave unread before it is given up."""
 
 CONNECT_SECONDS = 10
@@ -49,7 +49,7 @@ class Chardev:
     wait: bool = True
 
 
-def parse(text: str) -> Chardev:
+def parse_chardev(text: str) -> Chardev:
     """Read QEMU's syntax. Raise UsageError for anything but `stdio` and `unix:PATH[,server=on|off][,wait=on|off]`."""
     if text == "stdio":
         return Chardev(None)
@@ -88,17 +88,17 @@ class QtestChannel:
         self._called = called
         self._ended = ended
         self._listener: sockets.Listener | None = None
-        self._own: tuple[int, int] | None = None  # what tells the socket's file from one that replaces it
+        self._socket_file: tuple[int, int] | None = None  # what tells the socket's file from one that replaces it
         self._client: _Stream | None = None
         self._session: QtestSession | None = None
         self._unsent = bytearray()
-        self._told = 0  # bytes of IRQ lines among them, and among what went before them
+        self._irq_bytes = 0  # bytes of IRQ lines among them, and among what went before them
         self._closing = False
         if chardev.path is None:
             self._begin(_Stream(os.dup(0), os.dup(1)))
         elif chardev.server:
             self._listener = _listen(chardev.path)
-            self._own = sockets.identity(chardev.path)
+            self._socket_file = sockets.identity(chardev.path)
         else:
             self._begin(_connect(chardev.path))
 
@@ -141,7 +141,7 @@ class QtestChannel:
             self._end()
         if self._listener is not None and self._chardev.path is not None:
             if (
-                sockets.identity(self._chardev.path) == self._own
+                sockets.identity(self._chardev.path) == self._socket_file
             ):  # before it is closed: a closed one, others may replace
                 self._chardev.path.unlink(missing_ok=True)
             self._listener.close()
@@ -173,12 +173,12 @@ class QtestChannel:
                 return
             misses = 0
 
-    def _tell(self, line: bytes) -> None:
+    def _queue_irq_line(self, line: bytes) -> None:
         """Keep an `IRQ` line that no command caused until the client can take it. Called by a device: never fails."""
         self._unsent += line
-        self._told += len(line)
-        if self._told > MAX_TOLD:
-            log.warning("qtest client does not read: closed with %d bytes of IRQ lines unsent", self._told)
+        self._irq_bytes += len(line)
+        if self._irq_bytes > MAX_UNREAD_IRQ:
+            log.warning("qtest client does not read: closed with %d bytes of IRQ lines unsent", self._irq_bytes)
             self._end()
 
     def _send(self, data: bytes) -> None:
@@ -189,7 +189,7 @@ class QtestChannel:
         except BlockingIOError:
             return
         if not self._unsent:
-            self._told = 0
+            self._irq_bytes = 0
 
     def _accept(self) -> None:
         if self._listener is not None:
@@ -197,15 +197,15 @@ class QtestChannel:
                 client, _ = self._listener.accept()
             except OSError:  # it is gone again, or somebody else's, or there is no descriptor for it
                 return
-            self._begin(_of(client))
+            self._begin(_make_stream(client))
 
     def _begin(self, client: "_Stream") -> None:
         os.set_blocking(client.read_fd, False)
         os.set_blocking(client.write_fd, False)
         self._client = client
-        self._session = QtestSession(self._machine, self._tell)
+        self._session = QtestSession(self._machine, self._queue_irq_line)
         self._unsent.clear()
-        self._told = 0
+        self._irq_bytes = 0
 
     def _end(self) -> None:
         assert self._client is not None
@@ -234,14 +234,14 @@ class _Stream:
         os.close(self.read_fd)
 
 
-def _of(client: socket.socket) -> _Stream:
+def _make_stream(client: socket.socket) -> _Stream:
     fd = client.detach()
     return _Stream(fd, fd)
 
 
 def _connect(path: Path) -> _Stream:
     try:
-        return _of(sockets.connect(path, CONNECT_SECONDS))
+        return _make_stream(sockets.connect(path, CONNECT_SECONDS))
     except OSError as exc:
         raise StorageError(f"no client listens there: {exc.strerror or exc}", where=str(path)) from exc
 

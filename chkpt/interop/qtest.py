@@ -40,34 +40,34 @@ class Malformed(Exception):  # noqa: N818  it ends one command, not the session
 class QtestSession:
     """One client's conversation with one machine. A new session has been told no level yet: all count as low."""
 
-    def __init__(self, machine: Machine, tell: Callable[[bytes], None] = lambda _: None) -> None:
+    def __init__(self, machine: Machine, report: Callable[[bytes], None] = lambda _: None) -> None:
         """Begin a conversation.
 
         Args:
             machine: what the commands access.
-            tell: takes the `IRQ` lines that no command caused, such as by input from a backend.
+            report: takes the `IRQ` lines that no command caused, such as by input from a backend.
         """
         self._machine = machine
-        self._tell = tell
+        self._report = report
         self._answering = False
         self._partial = bytearray()
         self._waiting: deque[bytes] = deque()
         self._lines: list[bytes] = []
-        self._told: dict[int, bool] = {}
+        self._reported: dict[int, bool] = {}
         self._intercepted: tuple[bytes, bytes] | None = None
         self._pins: dict[int, int] = {}
         self._unwatch: Callable[[], None] | None = None
         width = {b"b": 1, b"w": 2, b"l": 4, b"q": 8}
         ports = machine.ports
         self._commands: dict[bytes, tuple[int, Callable[[Words], bytes]]] = {  # with the least number of words
-            b"outb": (3, _out(ports.outb)),
-            b"outw": (3, _out(ports.outw)),
-            b"outl": (3, _out(ports.outl)),
-            b"inb": (2, _in(ports.inb)),
-            b"inw": (2, _in(ports.inw)),
-            b"inl": (2, _in(ports.inl)),
-            **{b"read" + letter: (2, self._load(size)) for letter, size in width.items()},
-            **{b"write" + letter: (3, self._store(size)) for letter, size in width.items()},
+            b"outb": (3, _make_out(ports.outb)),
+            b"outw": (3, _make_out(ports.outw)),
+            b"outl": (3, _make_out(ports.outl)),
+            b"inb": (2, _make_in(ports.inb)),
+            b"inw": (2, _make_in(ports.inw)),
+            b"inl": (2, _make_in(ports.inl)),
+            **{b"read" + letter: (2, self._make_load(size)) for letter, size in width.items()},
+            **{b"write" + letter: (3, self._make_store(size)) for letter, size in width.items()},
             b"read": (3, self._read),
             b"write": (4, self._write),
             b"b64read": (3, self._b64read),
@@ -146,50 +146,50 @@ class QtestSession:
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
-    def _load(self, width: int) -> Callable[[Words], bytes]:
+    def _make_load(self, width: int) -> Callable[[Words], bytes]:
         memory = self._machine.memory
-        return lambda words: b"OK 0x%016x\n" % memory.load(_number(words[1]), width)
+        return lambda words: b"OK 0x%016x\n" % memory.load(_parse_number(words[1]), width)
 
-    def _store(self, width: int) -> Callable[[Words], bytes]:
+    def _make_store(self, width: int) -> Callable[[Words], bytes]:
         memory = self._machine.memory
 
         def store(words: Words) -> bytes:
-            memory.store(_number(words[1]), width, _number(words[2]))
+            memory.store(_parse_number(words[1]), width, _parse_number(words[2]))
             return b"OK\n"
 
         return store
 
     def _read(self, words: Words) -> bytes:
-        return b"OK 0x%b\n" % self._machine.memory.read(_number(words[1]), _span(words[2])).hex().encode()
+        return b"OK 0x%b\n" % self._machine.memory.read(_parse_number(words[1]), _parse_span(words[2])).hex().encode()
 
     def _write(self, words: Words) -> bytes:
-        size = _span(words[2])
+        size = _parse_span(words[2])
         if len(words[3]) < 3:
             return b"ERR invalid argument size\n"
         try:
             data = bytes.fromhex(words[3][2:][: 2 * size].decode())
         except ValueError as exc:
             raise Malformed(str(exc)) from exc
-        self._machine.memory.write(_number(words[1]), data.ljust(size, b"\0"))
+        self._machine.memory.write(_parse_number(words[1]), data.ljust(size, b"\0"))
         return b"OK\n"
 
     def _b64read(self, words: Words) -> bytes:
-        return b"OK %b\n" % base64.b64encode(self._machine.memory.read(_number(words[1]), _span(words[2])))
+        return b"OK %b\n" % base64.b64encode(self._machine.memory.read(_parse_number(words[1]), _parse_span(words[2])))
 
     def _b64write(self, words: Words) -> bytes:
-        size = _span(words[2])
+        size = _parse_span(words[2])
         if len(words[3]) < 3:
             return b"ERR invalid argument size\n"
         try:
             data = base64.b64decode(words[3], validate=True)
         except binascii.Error as exc:
             raise Malformed(str(exc)) from exc
-        self._machine.memory.write(_number(words[1]), data[:size].ljust(size, b"\0"))
+        self._machine.memory.write(_parse_number(words[1]), data[:size].ljust(size, b"\0"))
         return b"OK\n"
 
     def _memset(self, words: Words) -> bytes:
-        size = _span(words[2], least=0)
-        self._machine.memory.write(_number(words[1]), bytes([_number(words[3]) & 0xFF]) * size)
+        size = _parse_span(words[2], least=0)
+        self._machine.memory.write(_parse_number(words[1]), bytes([_parse_number(words[3]) & 0xFF]) * size)
         return b"OK\n"
 
     # -- clock --------------------------------------------------------------------------------------------------------
@@ -197,14 +197,14 @@ class QtestSession:
     def _clock_step(self, words: Words) -> bytes:
         clock = self._machine.clock
         if len(words) > 1:
-            clock.advance_to(_time(clock.now + _number(words[1])))
+            clock.advance_to(_check_time(clock.now + _parse_number(words[1])))
         elif clock.next_deadline is not None:
             clock.advance_to(clock.next_deadline)
         return b"OK %d\n" % clock.now
 
     def _clock_set(self, words: Words) -> bytes:
         clock = self._machine.clock
-        clock.advance_to(_time(_number(words[1])))
+        clock.advance_to(_check_time(_parse_number(words[1])))
         return b"OK %d\n" % clock.now
 
     # -- interrupt lines ----------------------------------------------------------------------------------------------
@@ -223,22 +223,22 @@ class QtestSession:
 
     def _watch(self, number: int, level: bool) -> None:
         pin = self._pins.get(number)
-        if pin is not None and self._told.get(pin, False) != level:
-            self._told[pin] = level
+        if pin is not None and self._reported.get(pin, False) != level:
+            self._reported[pin] = level
             line = b"IRQ raise %d\n" % pin if level else b"IRQ lower %d\n" % pin
             if self._answering:
                 self._lines.append(line)
             else:
-                self._tell(line)
+                self._report(line)
 
     def _set_irq_in(self, words: Words) -> bytes:
         device, name, pin, level = words[1:5]
-        number, base = _number(pin), {b"pic0": 0, b"pic1": 8}.get(device)
+        number, base = _parse_number(pin), {b"pic0": 0, b"pic1": 8}.get(device)
         if base is None:
             return b"FAIL Unknown device\n"
         if name != b"unnamed-gpio-in" or number > 7:
             return b"FAIL Unknown IRQ\n"
-        self._machine.irq.force(base + number, _number(level) != 0)
+        self._machine.irq.force(base + number, _parse_number(level) != 0)
         return b"OK\n"
 
 
@@ -246,19 +246,19 @@ def _unknown(words: Words) -> bytes:
     return b"FAIL Unknown command '%b'\n" % words[0]
 
 
-def _in(read: Callable[[int], int]) -> Callable[[Words], bytes]:
-    return lambda words: b"OK 0x%04x\n" % read(_port(words[1]))
+def _make_in(read: Callable[[int], int]) -> Callable[[Words], bytes]:
+    return lambda words: b"OK 0x%04x\n" % read(_parse_port(words[1]))
 
 
-def _out(write: Callable[[int, int], None]) -> Callable[[Words], bytes]:
+def _make_out(write: Callable[[int, int], None]) -> Callable[[Words], bytes]:
     def out(words: Words) -> bytes:
-        write(_port(words[1]), _number(words[2]))
+        write(_parse_port(words[1]), _parse_number(words[2]))
         return b"OK\n"
 
     return out
 
 
-def _number(word: bytes) -> int:
+def _parse_number(word: bytes) -> int:
     """Return a number as C's strtoul reads it with base 0: decimal, 0x hexadecimal, 0 octal; at most 64 bits."""
     try:
         if word[:2] in {b"0x", b"0X"}:
@@ -272,21 +272,21 @@ def _number(word: bytes) -> int:
     return number
 
 
-def _port(word: bytes) -> int:
-    port = _number(word)
+def _parse_port(word: bytes) -> int:
+    port = _parse_number(word)
     if port > 0xFFFF:
         raise Malformed(f"there is no port {port:#x}")
     return port
 
 
-def _span(word: bytes, least: int = 1) -> int:
-    size = _number(word)
+def _parse_span(word: bytes, least: int = 1) -> int:
+    size = _parse_number(word)
     if not least <= size <= MAX_SPAN:
         raise Malformed(f"a size of {size} is not {least} to {MAX_SPAN}")
     return size
 
 
-def _time(now: int) -> int:
+def _check_time(now: int) -> int:
     if now >= 1 << 63:
         raise Malformed(f"a clock of {now} ns is beyond 63 bits")
     return now

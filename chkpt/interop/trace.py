@@ -52,7 +52,7 @@ class Trace:
         return f"irq_intercept_{direction} {device}" if direction in {"in", "out"} else None
 
 
-def parse(text: str) -> Trace:
+def parse_trace(text: str) -> Trace:
     """Read a trace. Raise ValueError for a line that is none."""
     facts: dict[str, str] = {}
     exchanges: list[Exchange] = []
@@ -147,8 +147,8 @@ class Player:
         self._exchanges = trace.exchanges
         self._intercept = trace.intercept
         self._rising_only = trace.facts.get("kind") == "pit"
-        self._told: dict[str, bool] = {}  # what the connection was told of each pin
-        self._untold: set[str] = set()  # pins that were high when an earlier connection ended
+        self._levels: dict[str, bool] = {}  # what the connection was told of each pin
+        self._high_before: set[str] = set()  # pins that were high when an earlier connection ended
         self._expected_irq: list[str] = []
         self._actual_irq: list[str] = []
         self.connect(send)
@@ -159,8 +159,8 @@ class Player:
         Raises:
             ValueError: the machine does not tell them.
         """
-        self._untold |= {pin for pin, high in self._told.items() if high}
-        self._told.clear()
+        self._high_before |= {pin for pin, high in self._levels.items() if high}
+        self._levels.clear()
         self._send = send
         if self._intercept is not None and (answer := send(self._intercept)) != ["OK"]:
             raise ValueError(f"{self._intercept}: {', '.join(answer)}")
@@ -173,8 +173,8 @@ class Player:
             *irq, answer = perform(exchange.command, self._send)
         except ValueError as exc:  # a command of a shorthand was refused
             return Difference(number, exchange.command, exchange.answer, (str(exc),))
-        self._actual_irq += self._seen(irq)
-        self._expected_irq += self._shown(wanted_irq)
+        self._actual_irq += self._note_levels(irq)
+        self._expected_irq += self._drop_known(wanted_irq)
         expected: tuple[str, ...] = ()
         actual: tuple[str, ...] = ()
         if not self._joins_next(number):
@@ -186,14 +186,14 @@ class Player:
             return None
         return Difference(number, exchange.command, (*expected, wanted), (*actual, answer))
 
-    def _seen(self, lines: list[str]) -> list[str]:
+    def _note_levels(self, lines: list[str]) -> list[str]:
         """Remember the levels told, and return the lines that a trace of this kind would have."""
         for line in lines:
             _, verb, pin = line.split(" ")
-            self._told[pin] = verb == "raise"
+            self._levels[pin] = verb == "raise"
         return [line for line in lines if not self._rising_only or line.startswith("IRQ raise")]
 
-    def _shown(self, lines: list[str]) -> list[str]:
+    def _drop_known(self, lines: list[str]) -> list[str]:
         """Return the recorded lines that this connection will show, or an earlier one has shown.
 
         A rise of a pin that was high at the cut is the rise before the cut, which QEMU told late.
@@ -201,8 +201,8 @@ class Player:
         shown: list[str] = []
         for line in lines:
             _, verb, pin = line.split(" ")
-            if verb == "lower" and pin in self._untold:
-                self._untold.discard(pin)
+            if verb == "lower" and pin in self._high_before:
+                self._high_before.discard(pin)
             else:
                 shown.append(line)
         return shown
@@ -218,12 +218,12 @@ def _await_ready(ask: Callable[[str], int], port: str) -> str:
     return f"0x{status:04x}"
 
 
-def _insw(ask: Callable[[str], int], port: str, count: str) -> str:
+def _read_words(ask: Callable[[str], int], port: str, count: str) -> str:
     words = (ask(f"inw {port}") for _ in range(int(count)))
     return "0x" + b"".join(word.to_bytes(2, "little") for word in words).hex()
 
 
-def _outsw(ask: Callable[[str], int], port: str, count: str, data: str) -> str:
+def _write_words(ask: Callable[[str], int], port: str, count: str, data: str) -> str:
     content = bytes.fromhex(data.removeprefix("0x"))
     for at in range(int(count)):
         ask(f"outw {port} {int.from_bytes(content[2 * at : 2 * at + 2], 'little'):#x}")
@@ -244,7 +244,7 @@ def _numbers(wanted: str) -> Iterator[int]:
 
 SHORTHANDS: dict[str, Callable[..., str]] = {
     "await_ready": _await_ready,
-    "insw": _insw,
-    "outsw": _outsw,
+    "insw": _read_words,
+    "outsw": _write_words,
     "identify_words": _identify_words,
 }

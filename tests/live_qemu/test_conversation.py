@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from chkpt.interop.trace import Difference, Player, parse
+from chkpt.interop.trace import Difference, Player, parse_trace
 from tests.lab.oracle import ours
 from tests.lab.oracle.command import parsed
 from tests.lab.oracle.lines import Lines, edges
@@ -143,7 +143,7 @@ def test_a_difference_is_told_as_a_trace_that_can_be_played(image: Path) -> None
     outcome = hold(image, commands, {-1: "OK 0x0007"})
     text = as_trace("ide", outcome)
     assert text.endswith("> inb 0x1f2\n< OK 0x0007\n# chkpt: OK 0x0001\n")
-    trace = parse(text)
+    trace = parse_trace(text)
     assert trace.intercept == "irq_intercept_in pic1"
     with ours.running(image) as machine:
         player = Player(trace, machine.send)

@@ -9,7 +9,7 @@ from pathlib import Path
 import zstandard
 
 from chkpt.interop.qtest import QtestSession
-from chkpt.interop.trace import DEMO, Player, Send, Trace, disk, parse
+from chkpt.interop.trace import DEMO, Player, Send, Trace, disk, parse_trace
 from chkpt.machine import Machine
 
 __all__ = ["KINDS", "disk", "play", "tables", "trace", "traces"]
@@ -28,14 +28,14 @@ def traces(kind: str) -> dict[str, Trace]:
         for member in sorted(archive.getmembers(), key=lambda each: each.name):
             file = archive.extractfile(member)
             if file is not None:
-                found[Path(member.name).stem] = parse(file.read().decode())
+                found[Path(member.name).stem] = parse_trace(file.read().decode())
     return found
 
 
 def trace(name: str) -> Trace:
     """Return one trace: `demo`, or a name such as `ide-007`."""
     if name == "demo":
-        return parse(DEMO.read_text())
+        return parse_trace(DEMO.read_text())
     return traces(name.partition("-")[0])[name]
 
 

@@ -1,34 +1,34 @@
-"""`chkpt compat`: whether a snapshot can be loaded here, or by the machine of another one."""
+"""`chkpt compat`: check whether a snapshot can be loaded here, or by the machine of another snapshot."""
 
 from typing import Annotated
 
 import typer
 
 from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Store, saved_path
-from chkpt.cli.output import plain, show, show_json
+from chkpt.cli.output import escape, show, show_json
 from chkpt.errors import RefusedError
 
 
 def compat(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="What would be loaded: a name or a file.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The snapshot to load: a name or a file.")],
     new: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NEW]", help="A snapshot of the machine that would load it; left out: what is installed."
+            metavar="[NEW]", help="A snapshot of the machine that would load it; without it, the installed types."
         ),
     ] = None,
     *,
     strict: Annotated[
-        bool, typer.Option("--strict", help="What is lost or missing counts, too, as for a strict load.")
+        bool, typer.Option("--strict", help="Also fail if something is lost or missing, as a strict load does.")
     ] = False,
     identity: Identity = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what would fail or be lost if OLD were loaded: by the installed types, or by the machine in NEW.
+    """Show what would fail or be lost if OLD were loaded: by the installed types, or by the machine in NEW.
 
-    The exit status is 0 if it could be loaded, 4 if not. Nothing is loaded, so no signature is asked for, and the
-    bytes of RAM and disks are not read: chkpt verify does that.
+    The exit status is 0 if it could be loaded, 4 if not. Nothing is loaded: signatures are not checked, and the bytes
+    of RAM and disks are not read, which chkpt verify does.
     """
     from chkpt.compat import STRICT, Outcome, compare, installed, machine_of
     from chkpt.seal import open_snapshot
@@ -46,7 +46,7 @@ def compat(
         show_json({"compatible": compatible, "findings": rows})
     else:
         for each in found:
-            show(plain(f"{each.outcome.value}: {each.path} {each.text}"))
+            show(escape(f"{each.outcome.value}: {each.path} {each.text}"))
         show("compatible" if compatible else "not compatible")
     if not compatible:
         raise typer.Exit(RefusedError.exit_status)

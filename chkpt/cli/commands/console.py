@@ -24,25 +24,25 @@ def console(
     *,
     machine: MachineName = None,
     port: Annotated[
-        str | None, typer.Option(metavar="PORT", help="Which serial port; com1 when left out, or the only one.")
+        str | None, typer.Option(metavar="PORT", help="Which serial port; without it com1, or the only one.")
     ] = None,
 ) -> None:
     """Attach the terminal to a serial port; Ctrl-] leaves.
 
     Everything typed goes to the guest, Ctrl-C too. The guest's output is shown from now on. Several consoles may be
-    attached; the port's own backend stays connected. In a pipe the end of input ends only the typing: a last Ctrl-]
-    (0x1d) leaves.
+    attached; the port's own backend stays connected. If input is a pipe, its end does not end the console: send Ctrl-]
+    (0x1d) to leave.
     """
     from chkpt.service.http.client import find
 
-    if sys.__stdin__ is None:  # it was closed when the interpreter started; sys.stdin is /dev/null by now
-        raise ChkptError("standard input is closed")
+    if sys.__stdin__ is None:  # it was closed at the start; sys.stdin is /dev/null now
+        raise ChkptError("standard input is closed; connect a terminal or a pipe")
     running = find(machine)
-    with _connected(running, port) as stream, _at_terminal(running.name) as terminal, _signalled() as signalled:
+    with _connect(running, port) as stream, _take_terminal(running.name) as terminal, _wake_on_signal() as signalled:
         converse(stream, terminal=terminal, wake=signalled)
 
 
-def _connected(running: "MachineClient", port: str | None) -> socket.socket:
+def _connect(running: "MachineClient", port: str | None) -> socket.socket:
     ports = [
         frontend["name"]
         for device in running.devices()["devices"]
@@ -53,8 +53,8 @@ def _connected(running: "MachineClient", port: str | None) -> socket.socket:
 
 
 @contextmanager
-def _signalled() -> Iterator[int]:
-    """Yield a descriptor that becomes readable with a signal; one that comes right before a wait would else be late."""
+def _wake_on_signal() -> Iterator[int]:
+    """Yield a descriptor that becomes readable with a signal, so that a signal just before a wait ends the wait."""
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     try:
@@ -66,13 +66,13 @@ def _signalled() -> Iterator[int]:
 
 
 @contextmanager
-def _at_terminal(name: str) -> Iterator[bool]:
-    """Take the terminal, and restore it whatever ends the command. A pipe needs nothing; yield whether it is none."""
+def _take_terminal(name: str) -> Iterator[bool]:
+    """Put the terminal in raw mode and restore it at the end; yield whether there is one. A pipe needs nothing."""
     source = sys.stdin.fileno()
     if not os.isatty(source):
         yield False
         return
-    with _left_by_signals():
+    with _exit_on_signals():
         typer.echo(f"console of machine {name}; Ctrl-] leaves", err=True)
         try:
             with raw(source):
@@ -82,8 +82,8 @@ def _at_terminal(name: str) -> Iterator[bool]:
 
 
 @contextmanager
-def _left_by_signals() -> Iterator[None]:
-    """Let the signals that would end the process at once end it in order."""
+def _exit_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit in the block, so that the terminal is restored."""
 
     def leave(number: int, _: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)

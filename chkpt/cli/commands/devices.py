@@ -1,4 +1,4 @@
-"""`chkpt devices`: what a machine can be made of, and what a running one is made of."""
+"""`chkpt devices`: list the installed types, or the devices of a running machine."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
@@ -7,7 +7,7 @@ import typer
 
 from chkpt.cli.options import AsJson
 from chkpt.cli.output import show, show_columns, show_json
-from chkpt.cli.values import shown
+from chkpt.cli.values import format_value
 
 if TYPE_CHECKING:
     from chkpt.manager.type_info import TypeInfo
@@ -17,9 +17,9 @@ NONE = "-"
 
 
 class CommonKey(NamedTuple):
-    """A key of a machine's TOML that belongs to no type: `chkpt.machine.config` takes it before the type sees its own.
+    """A key of a machine's TOML that `chkpt.machine.config` reads itself, for every type.
 
-    `default` tells what holds without it, None where it is required.
+    `default` says what holds without the key; None means that the key is required.
     """
 
     table: str  # device, drive or backend
@@ -31,7 +31,7 @@ class CommonKey(NamedTuple):
 COMMON_KEYS: Final = (
     CommonKey("device", "type", "name of a device type", None),
     CommonKey("device", "name", "str, of this device alone", "its type"),
-    CommonKey("device", "backend", "table, where the device takes one", "nothing connected"),
+    CommonKey("device", "backend", "table, if the device takes one", "nothing connected"),
     CommonKey("drive", "image", "str, path of an image, never written", NONE),
     CommonKey("drive", "format", "raw: take the image as it is, whatever it looks like", "refused unless it is raw"),
     CommonKey("drive", "size", 'bytes of a scratch disk, 16777216 or "16M"', NONE),
@@ -49,9 +49,9 @@ def devices(
 ) -> None:
     """List the installed types of devices and backends with their configuration keys, as in a machine's TOML.
 
-    The keys that every device, drive (a table of drive[]) or backend takes besides stand beneath.
+    Below are the keys that every device, drive (a table of drive[]) or backend also takes.
 
-    With -m, list the devices of that running machine instead, what they claim, and what is connected to them.
+    With -m, list the devices of that running machine instead, with what they claim and what is connected to them.
     """
     if machine is not None:
         _show_machine(machine, as_json=as_json)
@@ -81,9 +81,9 @@ def _device_rows(info: "TypeInfo") -> Iterator[tuple[str, ...]]:
 
 
 def _rows(info: "TypeInfo", note: str) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each key, or one for a type that has none."""
+    """Yield a row for each key, or one row for a type without keys."""
     for key in info.config:
-        yield info.name, note, key.name, key.kind, "required" if key.required else shown(key.default)
+        yield info.name, note, key.name, key.kind, "required" if key.required else format_value(key.default)
     if not info.config:
         yield info.name, note, NONE, NONE, NONE
 
@@ -108,7 +108,7 @@ def _json_keys(info: "TypeInfo") -> list[dict[str, object]]:
     ]
 
 
-# -- of a running machine ---------------------------------------------------------------------------------------------
+# -- a running machine ------------------------------------------------------------------------------------------------
 
 
 def _show_machine(name: str, *, as_json: bool) -> None:
@@ -127,12 +127,12 @@ def _machine_rows(found: "DeviceList") -> Iterator[tuple[str, ...]]:
         for claim in device["claims"]:
             yield name, kind, "claims", claim
         for frontend in device["frontends"]:
-            yield name, kind, f"{frontend['kind']} {frontend['name']}", _connected(frontend["backend"])
+            yield name, kind, f"{frontend['kind']} {frontend['name']}", _describe_backend(frontend["backend"])
         if not device["claims"] and not device["frontends"]:
             yield name, kind, NONE, NONE
 
 
-def _connected(backend: "BackendInfo | None") -> str:
+def _describe_backend(backend: "BackendInfo | None") -> str:
     if backend is None:
         return "nothing connected"
     return backend["type"] if backend["path"] is None else f"{backend['type']} {backend['path']}"

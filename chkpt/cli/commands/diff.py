@@ -1,4 +1,4 @@
-"""`chkpt diff`: what differs between two snapshots."""
+"""`chkpt diff`: show what differs between two snapshots."""
 
 import sys
 from collections.abc import Iterator
@@ -8,25 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Store, saved_path
-from chkpt.cli.output import plain, show, show_json
-from chkpt.cli.values import MAX_BYTES, shown, size
+from chkpt.cli.output import escape, show, show_json
+from chkpt.cli.values import MAX_BYTES, format_size, format_value
 from chkpt.errors import ChkptError, UsageError
 
 if TYPE_CHECKING:
     from chkpt.snapshot.diff import BlobDifference, Comparison, TagChange
 
 DIFFERENT: Final = 1
-"""The exit status where the two differ, as of diff(1)."""
+"""The exit status if the two differ, the same as diff(1)'s."""
 
 MAX_RANGES: Final = 16
-"""So many ranges of one blob or run of bytes are shown; --json has all."""
+"""How many ranges of one blob or run of bytes are shown; --json has all."""
 
 COLOURS: Final = {"+": "green", "-": "red", "~": "yellow"}
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="A snapshot: a name in the store, or a file as elsewhere.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The snapshot that A is compared with.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A snapshot: a file, if it has a / or ends in .zst or .zst.age; else a name in the store."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The snapshot to compare A with.")],
     *,
     identity: Identity = None,
     store: Store = DEFAULT_STORE,
@@ -34,9 +39,9 @@ def diff(
 ) -> None:
     """Show what differs between the machines in two snapshots, from A to B.
 
-    A line begins with + for what only B has, with - for what only A has, with ~ for what changed. Of blobs and long
-    runs of bytes the ranges that changed are shown, first and last byte. What the headers say about the writing of
-    the files (time, program) is not compared. --identity opens whichever of the two is encrypted, or both.
+    A line begins with + if only B has it, with - if only A has it, with ~ if it changed. For blobs and long runs of
+    bytes the changed ranges are shown, first and last byte. When and by which program the files were written is not
+    compared. --identity opens A, B or both if they are encrypted.
 
     \b
     Exit status:
@@ -58,12 +63,12 @@ def diff(
             if as_json:
                 show_json(_json(found))
             else:
-                _show(map(plain, _lines(found)))
+                _show(map(escape, _lines(found)))
             different = bool(found)
     except ChkptError as exc:
         if exc.exit_status != DIFFERENT:
             raise
-        raise UsageError(str(exc)) from exc  # its own status would say that the two differ
+        raise UsageError(str(exc)) from exc  # the error's own status would mean that the two differ
     if different:
         raise typer.Exit(DIFFERENT)
 
@@ -87,7 +92,7 @@ def _show(lines: Iterator[str]) -> None:
 def _lines(found: "Comparison") -> Iterator[str]:
     for change in found.header():
         yield from _tag_lines("header", change)
-        del change  # its values may be long, and would be in memory beside the next ones
+        del change  # its values may be long and must not stay in memory beside the next ones
     for path in found.removed:
         yield f"- {'/'.join(path)}"
     for path in found.added:
@@ -108,13 +113,13 @@ def _tag_lines(where: str, change: "TagChange") -> Iterator[str]:
     steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in change.steps)
     name, old, new = f"{where}.{change.tag}{steps}", change.old, change.new
     if isinstance(new, Absent):
-        yield f"- {name}: {'' if isinstance(old, Absent) else shown(old)}"
+        yield f"- {name}: {'' if isinstance(old, Absent) else format_value(old)}"
     elif isinstance(old, Absent):
-        yield f"+ {name}: {shown(new)}"
+        yield f"+ {name}: {format_value(new)}"
     elif isinstance(old, bytes) and isinstance(new, bytes) and max(len(old), len(new)) > MAX_BYTES:
         yield from _bytes_lines(name, old, new)
     else:
-        yield f"~ {name}: {shown(old)} -> {shown(new)}"
+        yield f"~ {name}: {format_value(old)} -> {format_value(new)}"
 
 
 def _bytes_lines(name: str, old: bytes, new: bytes) -> Iterator[str]:
@@ -124,7 +129,7 @@ def _bytes_lines(name: str, old: bytes, new: bytes) -> Iterator[str]:
         yield f"~ {name}: {len(old)} bytes -> {len(new)} bytes"
     ranges = changed_bytes(old, new)
     for first, end in islice(ranges, MAX_RANGES):
-        yield f"~ {name} at {first:#x}-{end - 1:#x}: {shown(old[first:end])} -> {shown(new[first:end])}"
+        yield f"~ {name} at {first:#x}-{end - 1:#x}: {format_value(old[first:end])} -> {format_value(new[first:end])}"
     if more := sum(1 for _ in ranges):
         yield f"~ {name}: {more} more ranges"
 
@@ -143,12 +148,12 @@ def _blob_lines(change: "BlobDifference") -> Iterator[str]:
     if ranges is None:
         return
     for first, end in islice(ranges, MAX_RANGES):
-        yield f"~ {name} at {first:#x}-{end - 1:#x}: {size(end - first)}"
+        yield f"~ {name} at {first:#x}-{end - 1:#x}: {format_size(end - first)}"
     if ranges.count > MAX_RANGES:
         yield f"~ {name}: {ranges.count - MAX_RANGES} more ranges"
 
 
-# -- for a program ----------------------------------------------------------------------------------------------------
+# -- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def _json(found: "Comparison") -> dict[str, object]:
@@ -180,13 +185,13 @@ def _json(found: "Comparison") -> dict[str, object]:
 
 
 def _json_tags(changes: "Iterator[TagChange]", *, with_path: bool) -> Iterator[dict[str, object]]:
-    """Return where each change is, and the two values; one that is absent is left out."""
+    """Return each change's place and its two values; an absent value is left out."""
     from chkpt.snapshot.diff import Absent
 
-    def described(change: "TagChange") -> dict[str, object]:
+    def describe(change: "TagChange") -> dict[str, object]:
         sides = (("old", change.old), ("new", change.new))
         values = {side: value for side, value in sides if not isinstance(value, Absent)}
         path = {"path": "/".join(change.path)} if with_path else {}
         return {**path, "tag": change.tag, "at": [*change.steps], **values}
 
-    return map(described, changes)  # which, as a loop would not, lets go of a change before it asks for the next
+    return map(describe, changes)  # unlike a loop, map drops a change before it takes the next

@@ -1,4 +1,4 @@
-"""`chkpt inspect`: what is in a snapshot."""
+"""`chkpt inspect`: show what is in a snapshot."""
 
 import sys
 from collections.abc import Iterator
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 import typer
 
 from chkpt.cli.check import check_snapshot
-from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, saved_path, trusted
-from chkpt.cli.output import on_stdout, plain, show, show_columns, show_json
+from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, read_trusted, saved_path
+from chkpt.cli.output import escape, on_stdout, show, show_columns, show_json
 from chkpt.cli.progress import bar
-from chkpt.cli.signers import lines as signed_lines
-from chkpt.cli.signers import signatures
-from chkpt.cli.values import flat, shown, size
+from chkpt.cli.signers import signature_lines, signatures
+from chkpt.cli.values import flatten, format_size, format_value
 from chkpt.context import Blob, Context, Value
 from chkpt.errors import UsageError
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from chkpt.snapshot.describe import Found
 
 MAX_HEADER: Final = 1000
-"""So many values of a header are shown; --json has all."""
+"""How many values of a header are shown; --json has all."""
 
 
 def inspect(
@@ -36,8 +35,8 @@ def inspect(
         str | None,
         typer.Argument(
             metavar="[CONTEXT]",
-            help="Show this context with all its values: devices/pit, or pit for short; further down with /. "
-            "The last name may be a tag or blob: memory/ram. / shows every context.",
+            help="Show this context with all its values: devices/pit, or pit for short, and its parts after a /. "
+            "The last name may be a tag or a blob: memory/ram. / shows every context.",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +45,7 @@ def inspect(
     as_json: AsJson = False,
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="Write CONTEXT to standard output as it is: a context in msgpack, a blob's bytes."),
+        typer.Option("--raw", help="Write CONTEXT to standard output as bytes: a context as msgpack, a blob as it is."),
     ] = False,
     identity: Identity = None,
     trust: Annotated[
@@ -55,7 +54,7 @@ def inspect(
             "--trust",
             metavar="KEYS",
             envvar="CHKPT_REQUIRE_SIGNATURE",
-            help="Public keys that you trust, to tell whether they have signed: a file, or a directory of *.pub.",
+            help="Public keys that you trust, to see whether they have signed: a file, or a directory of *.pub.",
         ),
     ] = None,
     verify: Annotated[
@@ -64,18 +63,17 @@ def inspect(
 ) -> None:
     """Show what SNAPSHOT holds, without loading it. No device type needs to be installed for that.
 
-    On a terminal the result is a tree; otherwise every line stands for itself, with the whole path in it. Long values
-    are shown in part; --json has all of each.
+    On a terminal the result is a tree; otherwise every line holds the whole path. Long values are cut; --json has all.
 
-    Of a signature it is told whose it is: valid, by a key that --trust names; unknown key, by the holder of some other
-    key, which anybody can make; invalid, of something else.
+    A signature is valid if a key that --trust names made it; unknown key if another key made it, which proves nothing;
+    invalid if it is for another content.
     """
     from chkpt.seal import open_snapshot
     from chkpt.snapshot.describe import find
 
     if raw and (as_json or context is None):
         raise UsageError("--raw and --json exclude each other" if as_json else "--raw needs a CONTEXT")
-    keys = trusted(trust)
+    keys = read_trusted(trust)
     with open_snapshot(saved_path(snapshot, store), identity=identity) as reader:
         if verify:
             with bar(f"verify {snapshot}", quiet=as_json) as progress:
@@ -91,12 +89,12 @@ def inspect(
             _show_overview(reader, keys)
         else:
             for line in _found_lines(find(reader, context)):
-                show(plain(line))
+                show(escape(line))
         if verify and not raw and not as_json:
             show(f"verified: {len(reader.sections)} sections, {len(reader.blobs)} blobs")
 
 
-# -- for a program ----------------------------------------------------------------------------------------------------
+# -- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def _show_json(reader: "Reader", context: str | None, keys: "TrustedKeys | None", *, verified: bool) -> None:
@@ -107,7 +105,7 @@ def _show_json(reader: "Reader", context: str | None, keys: "TrustedKeys | None"
     else:
         found = find(reader, context)
         if not verified:
-            read_all(found)  # first, so that a file that is refused leaves no half of a document
+            read_all(found)  # first, so that a damaged file does not leave half a document
         data = json_found(found)
     if verified:
         data["verified"] = True
@@ -118,7 +116,7 @@ def _write_raw(found: "Found") -> None:
     from chkpt.snapshot.describe import raw
 
     if sys.stdout.isatty():
-        raise UsageError("--raw writes bytes, which are not for a terminal: send them to a file or a program")
+        raise UsageError("--raw writes bytes, not for a terminal: redirect them to a file or a program")
     for part in raw(found):
         with on_stdout():
             sys.stdout.buffer.write(part)
@@ -130,13 +128,13 @@ def _write_raw(found: "Found") -> None:
 
 
 def _show_overview(reader: "Reader", keys: "TrustedKeys | None") -> None:
-    show(f"snapshot: {plain(reader.name)}")
+    show(f"snapshot: {escape(reader.name)}")
     show(f"size: {reader.size}")
     show(f"digest: {reader.root_digest.hex()}")
-    for line in signed_lines(reader, keys):
-        show(plain(f"signature: {line}"))
+    for line in signature_lines(reader, keys):
+        show(escape(f"signature: {line}"))
     for name, item in _header(reader):
-        show(plain(f"{name}: {shown(item)}"))
+        show(escape(f"{name}: {format_value(item)}"))
     show("")
     rows = [
         ("/".join(entry.path), entry.type or "-", str(entry.version), str(entry.stored_size), str(entry.content_size))
@@ -153,12 +151,12 @@ def _show_overview(reader: "Reader", keys: "TrustedKeys | None") -> None:
 
 
 def _header(reader: "Reader") -> Iterator[tuple[str, Value]]:
-    """Yield the values in the header, each with the way to it; of a header that is no machine's, only the first.
+    """Yield the values in the header with their paths, `MAX_HEADER` at most.
 
-    A name is the way to each value below it, so that what is shown may be many times longer than the header.
-    The schemas are for chkpt compat and for --json.
+    The limit is for crafted headers: each path repeats the names above it, so the text may be many times longer than
+    the header. The schemas are left out: they are for chkpt compat and --json.
     """
-    items = (item for key, value in reader.header.items() if key != "schemas" for item in flat(key, value))
+    items = (item for key, value in reader.header.items() if key != "schemas" for item in flatten(key, value))
     yield from islice(items, MAX_HEADER)
     if next(items, None) is not None:
         yield "...", f"the header has more than {MAX_HEADER} values; --json shows all"
@@ -177,7 +175,7 @@ def _context_lines(name: str, context: Context) -> Iterator[str]:
         yield f"{name}: {kind}"
     for tag, content in _tags(context):
         yield f"{name}.{tag}: {_content(content)}"
-    for child in context.contexts:  # by name, so that one is let go before the next is read
+    for child in context.contexts:  # by name, so that one is dropped before the next is read
         yield from _context_lines(f"{name}/{child}" if name else child, context.contexts[child])
 
 
@@ -190,12 +188,12 @@ def _content(content: "Value | Blob") -> str:
     from chkpt.snapshot import StoredBlob
 
     if not isinstance(content, StoredBlob):
-        return shown(cast("Value", content))
+        return format_value(cast("Value", content))
     return f"blob of {content.size} bytes, {_pieces(content)} pieces, {content.stored_size} bytes stored"
 
 
 def _pieces(blob: "StoredBlob") -> str:
-    """Return how many pieces are held, of how many there are; the others are zero."""
+    """Return how many pieces are stored, and of how many; the others are zero."""
     return f"{blob.held}/{-(-blob.size // blob.piece_size)}"
 
 
@@ -211,34 +209,34 @@ def _show_tree(tree: "Tree") -> None:
 def _label(name: str, *notes: str) -> "Text":
     from rich.text import Text
 
-    return Text("  ").join([Text(plain(name), "bold"), *(Text(plain(note), "cyan") for note in notes if note)])
+    return Text("  ").join([Text(escape(name), "bold"), *(Text(escape(note), "cyan") for note in notes if note)])
 
 
 def _leaf(name: str, value: str) -> "Text":
     from rich.text import Text
 
-    return Text.assemble((plain(name), "green"), "  ", plain(value))
+    return Text.assemble((escape(name), "green"), "  ", escape(value))
 
 
 def _overview_tree(reader: "Reader", keys: "TrustedKeys | None") -> "Tree":
     from rich.tree import Tree
 
-    tree = Tree(_label(reader.name, size(reader.size)))
+    tree = Tree(_label(reader.name, format_size(reader.size)))
     header = tree.add(_label("header"))
     header.add(_leaf("digest", reader.root_digest.hex()))
-    for line in signed_lines(reader, keys):
+    for line in signature_lines(reader, keys):
         header.add(_leaf("signature", line))
     for name, item in _header(reader):
-        header.add(_leaf(name, shown(item)))
+        header.add(_leaf(name, format_value(item)))
     places: dict[tuple[str, ...], Tree] = {(): tree}
     for entry in reader.sections:
-        sizes = f"{size(entry.content_size)}, {size(entry.stored_size)} stored"
+        sizes = f"{format_size(entry.content_size)}, {format_size(entry.stored_size)} stored"
         label = _label(entry.path[-1], _type(entry.type, entry.version), sizes)
         places[entry.path] = places[entry.path[:-1]].add(label)
     for blob in reader.blobs:
         depth = next(depth for depth in range(len(blob.path), -1, -1) if blob.path[:depth] in places)
         name = "/".join((*blob.path[depth:], blob.tag))
-        sizes = f"{size(blob.size)}, {_pieces(blob)} pieces, {size(blob.stored_size)} stored"
+        sizes = f"{format_size(blob.size)}, {_pieces(blob)} pieces, {format_size(blob.stored_size)} stored"
         places[blob.path[:depth]].add(_leaf(name, sizes))
     return tree
 
@@ -261,5 +259,5 @@ def _grow(tree: "Tree", context: Context) -> None:
 
 
 def _type(name: str, version: int) -> str:
-    """Return a context's type and version; one that is only part of another may have neither."""
+    """Return a context's type and version; a part of another context may have neither."""
     return f"type {name}, version {version}" if name else f"version {version}" if version else ""

@@ -6,20 +6,20 @@ from typing import Annotated
 import typer
 
 from chkpt.cli.options import AsJson
-from chkpt.cli.output import plain, show, show_json
+from chkpt.cli.output import escape, show, show_json
 from chkpt.errors import UsageError
 
 
 def keygen(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the secret half goes; the public one: FILE.pub.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The secret key's file; the public key's is FILE.pub.")],
     *,
     age: Annotated[
-        bool, typer.Option("--age", help="Make an age identity, for encryption, in place of a key for signatures.")
+        bool, typer.Option("--age", help="Make an age identity, for encryption, instead of a key for signatures.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a pair of keys: FILE, which only its owner can read and must keep secret, and FILE.pub for everyone.
+    """Make a pair of keys: FILE, which only its owner can read and must keep secret, and FILE.pub for others.
 
     FILE is an Ed25519 key in PEM (PKCS#8), without a passphrase, for chkpt sign and chkpt save --sign. With --age it is
     an identity of age, for --identity, and FILE.pub holds its recipient, for chkpt save --recipient.
@@ -27,7 +27,7 @@ def keygen(
     from chkpt.seal import generate_identity, generate_key
 
     if file.name in {"", ".", ".."} or file.is_dir():
-        raise UsageError("this is a directory; name a file", where=str(file))
+        raise UsageError("this is a directory; give the path of a new file", where=str(file))
     if age:
         who, public = generate_identity(file, force=force)
     else:
@@ -38,4 +38,4 @@ def keygen(
             {"recipient" if age else "key": who, "secret": str(file.absolute()), "public": str(public.absolute())}
         )
         return
-    show(plain(f"{'recipient' if age else 'key'} {who}: secret in {file}, public in {public}"))
+    show(escape(f"{'recipient' if age else 'key'} {who}: secret in {file}, public in {public}"))

@@ -1,22 +1,22 @@
-"""`chkpt list`: which snapshots there are."""
+"""`chkpt list`: list the snapshots in the store."""
 
 import sys
 
 import typer
 
 from chkpt.cli.options import DEFAULT_STORE, ENCRYPTED, SUFFIX, AsJson, Store
-from chkpt.cli.output import plain, show_columns, show_json
-from chkpt.cli.values import size
+from chkpt.cli.output import escape, show_columns, show_json
+from chkpt.cli.values import format_size
 
 DIGEST_DIGITS = 12
-"""Hexadecimal digits of a digest in the table; --json has all."""
+"""Hexadecimal digits of a digest that the table shows; --json has all."""
 
 
 def list_(*, store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """List the snapshots in the store by name.
 
     A file that cannot be read is listed with its problem. Only the beginning and the end of each file are read; chkpt
-    verify reads all of it. Of an encrypted one nothing is known but name and size.
+    verify reads all of it. For an encrypted snapshot only name and size are known.
     """
     from chkpt.store.local import LocalStore
 
@@ -39,9 +39,9 @@ def list_(*, store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
         show_json(document)
         return
     if not found:
-        typer.echo(f"chkpt: no snapshots in {plain(str(store))}", err=True)
+        typer.echo(f"chkpt: no snapshots in {escape(str(store))}", err=True)
         return
-    show_size = size if sys.stdout.isatty() else str
+    show_size = format_size if sys.stdout.isatty() else str
     rows = [
         (
             each.name,

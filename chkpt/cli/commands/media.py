@@ -1,4 +1,4 @@
-"""`chkpt media`: show what is in the drives of a running machine, and change it."""
+"""`chkpt media`: show and change the media in the drives of a running machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from chkpt.cli.options import RAW, AsJson, MachineName
-from chkpt.cli.output import plain, show, show_columns, show_json
-from chkpt.cli.values import size
+from chkpt.cli.output import escape, show, show_columns, show_json
+from chkpt.cli.values import format_size
 from chkpt.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from chkpt.service.api.messages import DriveInfo
 
 EJECT: Final = "eject"
-"""What is given in place of a path to take a medium out."""
+"""Given in place of a path: take the medium out."""
 
 
 def media(
     drive: Annotated[
-        str | None, typer.Argument(metavar="[DRIVE", help="Which drive: ide1.0. All when left out.")
+        str | None, typer.Argument(metavar="[DRIVE", help="Which drive, such as ide1.0; without it, all.")
     ] = None,
     change: Annotated[
         str | None,
         typer.Argument(
             metavar="[eject|PATH]]",
-            help="Take its medium out, or put this image in: PATH[,format=raw], ./eject for a file.",
+            help="Take the medium out, or insert the image PATH[,format=raw]; for a file named eject, ./eject.",
         ),
     ] = None,
     *,
@@ -33,23 +33,23 @@ def media(
     force: Annotated[bool, typer.Option("--force", "-f", help="Open a tray that the guest has locked.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is in the drives of a running machine; take a disc out of one, or put one in.
+    """Show what is in the drives of a running machine; take a disc out of a drive, or insert one.
 
-    The guest sees what the button of the drive would do: `eject` leaves the tray open, and an image is a new disc in a
-    closed tray. A guest that uses a disc may have locked the tray, and then nothing is done without --force. Hard disks
-    are not changed while a machine runs: a load can bring others (chkpt load --drive).
+    The guest sees the same as if the drive's button were pressed: `eject` leaves the tray open, and an image is a new
+    disc in a closed tray. If the guest has locked the tray, nothing is done without --force. Hard disks do not change
+    while a machine runs; a load can change them (chkpt load --drive).
 
-    A snapshot saved from now on has the new disc, and is loaded with it.
+    A snapshot saved from now on names the new disc and needs it for a load.
     """
     from chkpt.service.http.client import find
 
     if force and change is None:
         raise UsageError("--force goes with eject or PATH")
     if change is not None and (not change.removesuffix(RAW) or "\0" in change):
-        raise UsageError(f"{change!a} is no path of an image, and not {EJECT}")
+        raise UsageError(f"{change!a} is not a path of an image; write PATH[,format=raw] or {EJECT}")
     running = find(machine)
     if drive is None or change is None:
-        found = _named(running.media()["drives"], drive)
+        found = _select_drives(running.media()["drives"], drive)
         if as_json:
             show_json(found)
         elif found:
@@ -62,11 +62,11 @@ def media(
     else:
         _, medium, count, tray = _row(reply)
         what = f"the tray is {tray} and empty" if reply["medium"] is None else f"{medium}, {count}"
-        show(plain(f"drive {drive} of machine {running.name}: {what}"))
+        show(escape(f"drive {drive} of machine {running.name}: {what}"))
 
 
-def _named(drives: "list[DriveInfo]", name: str | None) -> "list[DriveInfo]":
-    """Return the drive of this name; all without one. Raise NotFoundError."""
+def _select_drives(drives: "list[DriveInfo]", name: str | None) -> "list[DriveInfo]":
+    """Return the drive of this name, or all drives if it is None. Raise NotFoundError."""
     found = [drive for drive in drives if name in {None, drive["drive"]}]
     if name is not None and not found:
         known = ", ".join(drive["drive"] for drive in drives) or "none"
@@ -80,6 +80,6 @@ def _row(drive: "DriveInfo") -> list[str]:
     return [
         drive["drive"],
         "-" if medium is None else medium["path"] or medium["type"],
-        "-" if medium is None else size(medium["size"]),
+        "-" if medium is None else format_size(medium["size"]),
         tray if drive["removable"] else "-",
     ]

@@ -8,8 +8,8 @@ def pause(*, machine: MachineName = None, as_json: AsJson = False) -> None:
     """Stop a machine's clock, its CPU, and the input from its backends.
 
     It can still be saved, loaded, inspected and reset. A console stays attached; what is typed there waits and reaches
-    the guest after `chkpt resume`. `chkpt step` lets a paused machine run on a little, and needs one. To pause a
-    machine that is paused does nothing.
+    the guest after `chkpt resume`. `chkpt step` runs a paused machine for a little. Pausing a paused machine does
+    nothing.
     """
     from chkpt.service.http.client import find
 

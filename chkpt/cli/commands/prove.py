@@ -1,4 +1,4 @@
-"""`chkpt prove`: look for anything by which a guest could tell that it was restored."""
+"""`chkpt prove`: look for anything by which a guest could notice that it was restored."""
 
 import dataclasses
 import os
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from chkpt.cli.options import AsJson
-from chkpt.cli.output import plain, show, show_json
+from chkpt.cli.output import escape, show, show_json
 from chkpt.errors import ConfigError, NotFoundError, StorageError, UsageError
 from chkpt.regular_file import TooLongError, read_regular
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from chkpt.prove import Divergence, Proof, Setup
 
 NOTICED = 1
-"""The exit status where a guest can tell."""
+"""The exit status if a guest can notice a restore."""
 
 MAX_TRANSCRIPT: Final = 16 << 20
-"""Bytes of the longest transcript: a hundred times one of a conversation of a thousand steps."""
+"""Bytes of the longest transcript: a hundred times that of a thousand steps."""
 
 
 def prove(
@@ -32,37 +32,42 @@ def prove(
         str | None,
         typer.Argument(
             metavar="TYPE|MACHINE.toml|cpu",
-            help="A device type, as chkpt devices lists them, or MODULE:NAME when it is not installed; a machine; "
-            "or the processor.",
+            help="A device type from chkpt devices, or MODULE:NAME if it is not installed; a machine; or cpu for "
+            "the processor.",
             show_default=False,
         ),
     ] = None,
     *,
     runs: Annotated[
-        int, typer.Option("--runs", metavar="N", min=1, help="Conversations, or programs, to make up.")
+        int, typer.Option("--runs", metavar="N", min=1, help="How many random conversations, or programs, to try.")
     ] = 200,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", metavar="S", min=0, help="Begin no other after so long.")
+        float | None, typer.Option("--seconds", metavar="S", min=0, help="Start no further run after S seconds.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Equal seeds make the same conversations.")] = 0,
     transcript: Annotated[
         Path | None,
-        typer.Option("--transcript", metavar="FILE", dir_okay=False, help="Write what shows it to a file, to replay."),
+        typer.Option(
+            "--transcript",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write the conversation that shows a finding to FILE.",
+        ),
     ] = None,
     replay: Annotated[
         Path | None,
-        typer.Option("--replay", metavar="FILE", dir_okay=False, help="Make the experiment of a transcript again."),
+        typer.Option("--replay", metavar="FILE", dir_okay=False, help="Run the experiment of a transcript again."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for anything by which a guest could tell that a machine was saved and restored.
+    """Look for anything by which a guest could notice that its machine was saved and restored.
 
-    Machines are driven with made-up conversations and saved at random points; each is compared, step by step, with a
-    twin that was loaded from the snapshot: every value read, every edge of an interrupt line with its time, every byte
-    sent, every pending timer, every saved byte. What differs is shown by the shortest conversation that was found.
+    Random conversations drive machines, which are saved at random points. Each machine is compared, step by step, with
+    a twin that was loaded from the snapshot: every value read, every edge of an interrupt line with its time, every
+    byte sent, every pending timer, every saved byte. A difference is shown by the shortest conversation found.
 
-    The processor is driven with made-up programs instead. Each runs to its end once, and once more from each of some
-    snapshots; both ends must be equal in every register and every byte of memory.
+    For the processor, random programs are run instead: each once to its end, and again from each of several snapshots.
+    Both ends must be equal in every register and every byte of memory.
 
     \b
     Exit status:
@@ -82,8 +87,8 @@ def prove(
     from chkpt.prove import prove as search
     from chkpt.prove import report
 
-    setups = _setups(what)
-    with _progress(runs, shown=not as_json) as progress:
+    setups = _find_setups(what)
+    with _show_progress(runs, shown=not as_json) as progress:
         proof = search(setups, runs=runs, seconds=seconds, seed=seed, progress=progress)
     if proof.finding is not None and transcript is not None:
         _write(transcript, proof.finding.transcript)
@@ -91,7 +96,7 @@ def prove(
         show_json(_json(proof))
     else:
         for line in report(proof):
-            show(plain(line))
+            show(escape(line))
     if proof.finding is not None:
         raise typer.Exit(NOTICED)
 
@@ -101,37 +106,37 @@ def _prove_cpu(runs: int, seconds: float | None, seed: int, transcript: Path | N
         raise UsageError("a proof of the processor has no transcript: the same --seed finds the same program again")
     from chkpt.prove.cpu import json_proof, prove_cpu, report_lines
 
-    with _progress(runs, shown=not as_json, unit="cuts") as progress:
+    with _show_progress(runs, shown=not as_json, unit="cuts") as progress:
         proof = prove_cpu(programs=runs, seconds=seconds, seed=seed, progress=progress)
     if as_json:
         show_json(json_proof(proof))
     else:
         for line in report_lines(proof):
-            show(plain(line))
+            show(escape(line))
     if proof.finding is not None:
         raise typer.Exit(NOTICED)
 
 
-def _setups(what: str) -> "list[Setup]":
+def _find_setups(what: str) -> "list[Setup]":
     from chkpt.prove import setups_of
 
-    return setups_of(_named(what))
+    return setups_of(_find_subject(what))
 
 
-def _named(what: str) -> "DeviceType[Any, Any] | MachineConfig":
+def _find_subject(what: str) -> "DeviceType[Any, Any] | MachineConfig":
     if what.endswith(".toml") or "/" in what:
         from chkpt.machine.config import read
 
         return read(Path(what))
     if ":" in what:
-        return _imported(what)
+        return _import_device_type(what)
     from chkpt.manager import installed_device_types
 
     return installed_device_types().find(what)
 
 
-def _imported(what: str) -> "DeviceType[Any, Any]":
-    """Return a device type that a module of this directory, or an installed one, has."""
+def _import_device_type(what: str) -> "DeviceType[Any, Any]":
+    """Return a device type from a module in this directory, or from an installed one."""
     from importlib import import_module
 
     from chkpt.device import DeviceType
@@ -143,7 +148,7 @@ def _imported(what: str) -> "DeviceType[Any, Any]":
     except (ImportError, AttributeError, ValueError) as exc:
         raise NotFoundError(str(exc), where=what) from exc
     except Exception as exc:
-        raise ConfigError(f"the module cannot be imported: {exc!r}", where=what) from exc
+        raise ConfigError(f"the module fails at its import: {exc!r}", where=what) from exc
     if not isinstance(found, DeviceType):
         raise UsageError(f"{what} is a {type(found).__name__}, not a DeviceType")
     return found
@@ -164,7 +169,7 @@ def _replay(what: str | None, path: Path, *, as_json: bool) -> None:
         raise StorageError(str(exc.strerror), where=str(path)) from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"not a transcript: {exc}", where=str(path)) from exc
-    (setup, *_) = _setups(what) if what is not None else _setups_of(machine_of(text, str(path)))
+    (setup, *_) = _find_setups(what) if what is not None else _make_setups(machine_of(text, str(path)))
     if what is not None:
         setup = dataclasses.replace(setup, config=machine_of(text, str(path)))
     found = replay(setup, text, str(path))
@@ -175,12 +180,12 @@ def _replay(what: str | None, path: Path, *, as_json: bool) -> None:
     else:
         show(f"a restore shows: {found.what}")
         for line in lines_of(found):
-            show(plain(f"  {line}"))
+            show(escape(f"  {line}"))
     if found is not None:
         raise typer.Exit(NOTICED)
 
 
-def _setups_of(config: "MachineConfig") -> "list[Setup]":
+def _make_setups(config: "MachineConfig") -> "list[Setup]":
     from chkpt.prove import setups_of
 
     return setups_of(config)
@@ -194,8 +199,8 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _progress(runs: int, *, shown: bool, unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how far the search is."""
+def _show_progress(runs: int, *, shown: bool, unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
+    """Show the progress of the search if stderr is a terminal."""
     if not (shown and sys.stderr.isatty()):
         yield lambda _runs, _steps: None
         return
@@ -206,13 +211,13 @@ def _progress(runs: int, *, shown: bool, unit: str = "steps") -> Iterator[Callab
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=runs, steps=0)
 
-        def tell(done: int, steps: int) -> None:
+        def update(done: int, steps: int) -> None:
             bar.update(task, completed=done, steps=steps)
 
-        yield tell
+        yield update
 
 
-# -- for a program ----------------------------------------------------------------------------------------------------
+# -- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def _json(proof: "Proof") -> dict[str, object]:

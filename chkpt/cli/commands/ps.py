@@ -3,17 +3,17 @@
 from typing import Final
 
 from chkpt.cli.options import AsJson
-from chkpt.cli.output import plain, seconds, show, show_columns, show_json
+from chkpt.cli.output import escape, format_seconds, show, show_columns, show_json
 from chkpt.errors import ChkptError, NoMachineError
 
 PATIENCE: Final = 5.0
-"""Seconds that a machine may take to answer; it may be busy with a save."""
+"""Seconds to wait for a machine's answer; it may be busy with a save."""
 
 
 def ps(*, as_json: AsJson = False) -> None:
     """List the running machines, with what their processors do: active, halted, or why one stands still.
 
-    A machine that does not answer, or has too many clients to do so, has a row, too, and stderr gets the reason.
+    A machine that does not answer, or refuses because it has too many clients, has a row, too; stderr shows the reason.
     """
     from chkpt.service.http.client import machines
 
@@ -35,11 +35,11 @@ def ps(*, as_json: AsJson = False) -> None:
         devices += "".join(f"; {port} is {path}" for port, path in info.get("terminals", {}).items())
         cpu = info["cpu"]
         ticks, does = ("-", "-") if cpu is None else (str(cpu["ticks"]), cpu["stands_still"] or cpu["activity"])
-        clock, qtest = seconds(info["clock_ns"]), info["qtest"] or "-"
+        clock, qtest = format_seconds(info["clock_ns"]), info["qtest"] or "-"
         rows.append([info["name"], str(info["pid"]), state, clock, ticks, does, qtest, devices])
     if as_json:
         show_json(found)
     elif rows:
         show_columns(["NAME", "PROCESS", "STATE", "CLOCK", "TICKS", "CPU", "QTEST", "DEVICES"], rows)
         for reason in silent:
-            show(plain(reason), err=True)
+            show(escape(reason), err=True)

@@ -7,8 +7,8 @@ from chkpt.cli.output import show, show_json
 def resume(*, machine: MachineName = None, as_json: AsJson = False) -> None:
     """Let a machine go on after a pause.
 
-    Its clock goes on from where it stood: the guest does not notice how long that was. What was typed or received
-    meanwhile reaches it now. A step that is under way ends where it is. To resume a machine that runs does nothing.
+    Its clock goes on from where it stopped: the guest does not notice the pause. Input that arrived meanwhile reaches
+    it now. A step under way ends at once. Resuming a running machine does nothing.
     """
     from chkpt.service.http.client import find
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from chkpt.cli.destination import make_place, save_request, sealed
+from chkpt.cli.destination import describe_sealing, make_place, make_save_request
 from chkpt.cli.options import (
     DEFAULT_STORE,
     AsJson,
@@ -13,10 +13,10 @@ from chkpt.cli.options import (
     Recipients,
     Sign,
     Store,
-    stamped_name,
+    make_stamped_name,
 )
-from chkpt.cli.output import plain, seconds, show, show_json, show_skipped
-from chkpt.cli.progress import watched
+from chkpt.cli.output import escape, format_seconds, show, show_json, show_skipped
+from chkpt.cli.progress import call_with_bar
 
 
 def save(
@@ -24,7 +24,7 @@ def save(
     *,
     machine: MachineName = None,
     force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace a snapshot that is there, but no other file.")
+        bool, typer.Option("--force", "-f", help="Replace an existing snapshot, but no other file.")
     ] = False,
     sign: Sign = None,
     recipient: Recipients = None,
@@ -33,25 +33,25 @@ def save(
 ) -> None:
     """Save a running machine; it goes on.
 
-    Without SNAPSHOT the snapshot is named after the machine and the time (UTC). An existing one is only replaced with
-    --force, and then at once: whoever reads it has the old one or the new one, whole.
+    Without SNAPSHOT the snapshot is named after the machine and the time (UTC). An existing snapshot is replaced only
+    with --force, and in one step: a reader sees the whole old one or the whole new one.
 
-    An encrypted snapshot's file ends in .zst.age; its name is the same. It is signed inside.
+    The file of an encrypted snapshot ends in .zst.age; the snapshot's name is the same. The signature is inside.
     """
     from chkpt.service.http.client import find
 
     running = find(machine)
-    snapshot = stamped_name(running.name) if snapshot is None else snapshot
-    request = save_request(snapshot, store, force=force, sign=sign, recipients=recipient)
+    snapshot = make_stamped_name(running.name) if snapshot is None else snapshot
+    request = make_save_request(snapshot, store, force=force, sign=sign, recipients=recipient)
     make_place(snapshot, store)
-    reply = watched(running, "save", lambda: running.save(request), quiet=as_json)
+    reply = call_with_bar(running, "save", lambda: running.save(request), quiet=as_json)
     if as_json:
         show_json(reply)
         return
     show(
-        plain(
-            f"saved machine {running.name} at {seconds(reply['clock_ns'])} to {reply['path']}: "
-            f"{', '.join(reply['saved']) or 'no devices'}, {reply['size']} bytes" + sealed(reply)
+        escape(
+            f"saved machine {running.name} at {format_seconds(reply['clock_ns'])} to {reply['path']}: "
+            f"{', '.join(reply['saved']) or 'no devices'}, {reply['size']} bytes" + describe_sealing(reply)
         )
     )
     show_skipped("skipped", reply["skipped"])

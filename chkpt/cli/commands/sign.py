@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chkpt.cli.options import DEFAULT_STORE, AsJson, Identity, Snapshot, Store, saved_path
-from chkpt.cli.output import plain, show, show_json
+from chkpt.cli.output import escape, show, show_json
 
 
 def sign(
@@ -14,16 +14,16 @@ def sign(
     *,
     key: Annotated[Path, typer.Option("--key", "-k", metavar="KEY", help="The secret key, from chkpt keygen.")],
     detached: Annotated[
-        bool, typer.Option("--detached", help="Leave the file as it is, and put the signature beside it: FILE.sig.")
+        bool, typer.Option("--detached", help="Leave the file as it is and write the signature beside it: FILE.sig.")
     ] = False,
     identity: Identity = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Sign SNAPSHOT, once every byte of it has been checked.
+    """Check every byte of SNAPSHOT, then sign it.
 
-    The signature covers the root digest, and so the whole machine. It goes into the file, which then is in format 2 and
-    keeps its digest, or with --detached beside it. Others may have signed before: up to 16 keys may.
+    The signature covers the root digest, and so the whole machine. It is written into the file, which is then in format
+    2 and keeps its digest; with --detached it is written beside the file. Up to 16 keys may sign a snapshot.
     """
     from chkpt.seal import open_snapshot, sign_beside, sign_file
 
@@ -36,4 +36,4 @@ def sign(
     if as_json:
         show_json({"snapshot": str(path), "key": public.id, "signature": str(place)})
         return
-    show(plain(f"signed {path} with key {public.id}" + (f", in {place}" if detached else "")))
+    show(escape(f"signed {path} with key {public.id}" + (f", in {place}" if detached else "")))

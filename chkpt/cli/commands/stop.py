@@ -5,7 +5,7 @@ from chkpt.cli.output import show, show_json
 
 
 def stop(*, machine: MachineName = None, as_json: AsJson = False) -> None:
-    """End a machine and wait until it has gone. What is not saved is lost."""
+    """End a machine and wait until it has ended. Its unsaved state is lost."""
     from chkpt.service.http.client import find
 
     running = find(machine)

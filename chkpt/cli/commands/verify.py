@@ -14,10 +14,10 @@ from chkpt.cli.options import (
     Identity,
     RequireSignature,
     Store,
+    read_trusted,
     snapshot_path,
-    trusted,
 )
-from chkpt.cli.output import plain, show, show_json
+from chkpt.cli.output import escape, show, show_json
 from chkpt.cli.progress import bar
 from chkpt.errors import ChkptError, SealedError
 
@@ -33,16 +33,14 @@ def verify(
         typer.Argument(
             metavar="[SNAPSHOT]...",
             help="Files, if they have a / or end in .zst or .zst.age; else names in the store. "
-            "All of the store if none is given.",
+            "Without any, the whole store.",
             show_default=False,
         ),
     ] = None,
     *,
     repair: Annotated[
         bool,
-        typer.Option(
-            "--repair", help="Remove the temporary files of saves that were killed, in the directories looked at."
-        ),
+        typer.Option("--repair", help="Also remove the temporary files of killed saves, in the same directories."),
     ] = False,
     identity: Identity = None,
     require_signature: RequireSignature = None,
@@ -51,14 +49,14 @@ def verify(
 ) -> None:
     """Read every byte of each SNAPSHOT and check it against the digests in the file.
 
-    All are checked, also when one is bad. The exit status is 4 if any is bad, else 3 if one is not there, else 1 if one
+    All are checked, even if one is bad. The exit status is 4 if any is bad, else 3 if one does not exist, else 1 if one
     was not checked: an encrypted snapshot can only be read with --identity.
 
-    --repair touches no snapshot, good or bad, and no temporary file whose writer lives: writers lock theirs. A bad
-    snapshot is for you to replace from a copy, or to remove with chkpt rm.
+    --repair changes no snapshot, good or bad, and no temporary file that a running save has locked. Replace a bad
+    snapshot from a copy, or remove it with chkpt rm.
     """
-    keys = trusted(require_signature)
-    paths = _all(store) if not snapshots else {each: snapshot_path(each, store) for each in snapshots}
+    keys = read_trusted(require_signature)
+    paths = _find_all(store) if not snapshots else {each: snapshot_path(each, store) for each in snapshots}
     failures: dict[str, ChkptError] = {}
     unchecked: list[str] = []
     results: list[dict[str, object]] = []
@@ -76,22 +74,22 @@ def verify(
         results.append({"snapshot": name, "path": str(path), "ok": not problem, "checked": checked, "problem": problem})
         if not as_json:
             verdict = f"bad: {problem}" if checked else f"not checked: {problem}"
-            show(plain(f"{name}: {verdict}" if problem else f"{name}: good"))
+            show(escape(f"{name}: {verdict}" if problem else f"{name}: good"))
     directories = {path.parent for path in paths.values()} if snapshots else {store.absolute()}
     repaired = _repair(sorted(directories)) if repair else None
     if as_json:
         show_json(results if repaired is None else {"snapshots": results, **repaired})
     elif repaired is not None:
-        _tell(repaired)
+        _show_repair(repaired)
     if failures:
         worst = max(failures.values(), key=lambda exc: exc.exit_status)
-        raise type(worst)(f"{len(failures)} of {len(paths)} snapshots failed: {', '.join(map(plain, failures))}")
+        raise type(worst)(f"{len(failures)} of {len(paths)} snapshots failed: {', '.join(map(escape, failures))}")
     if unchecked:
-        names = ", ".join(map(plain, unchecked))
+        names = ", ".join(map(escape, unchecked))
         raise ChkptError(f"{len(unchecked)} of {len(paths)} snapshots not checked: {names}: {NOT_CHECKED}")
 
 
-def _all(store: Path) -> dict[str, Path]:
+def _find_all(store: Path) -> dict[str, Path]:
     from chkpt.store.local import LocalStore
 
     directory = LocalStore(store)
@@ -100,15 +98,15 @@ def _all(store: Path) -> dict[str, Path]:
     return paths | {f"{name}{ENCRYPTED}": directory.directory.absolute() / f"{name}{ENCRYPTED}" for name in encrypted}
 
 
-class _Repaired(TypedDict):
+class _Repair(TypedDict):
     removed: list[str]
     kept: dict[str, str]
 
 
-def _repair(directories: Iterable[Path]) -> _Repaired:
+def _repair(directories: Iterable[Path]) -> _Repair:
     from chkpt.store.files import clean
 
-    repaired = _Repaired(removed=[], kept={})
+    repaired = _Repair(removed=[], kept={})
     for directory in directories:
         leavings = clean(directory)
         repaired["removed"] += [str(directory / name) for name in leavings.removed]
@@ -116,11 +114,11 @@ def _repair(directories: Iterable[Path]) -> _Repaired:
     return repaired
 
 
-def _tell(repaired: _Repaired) -> None:
+def _show_repair(repaired: _Repair) -> None:
     for path in repaired["removed"]:
-        show(plain(f"removed {path}, which a killed save left"))
+        show(escape(f"removed {path}, which a killed save left"))
     for path, reason in repaired["kept"].items():
-        show(plain(f"kept {path}: {reason}"))
+        show(escape(f"kept {path}: {reason}"))
 
 
 def _verify(name: str, path: Path, identity: Path | None, keys: "TrustedKeys | None", *, quiet: bool) -> None:

@@ -1,1 +1,1 @@
-"""What `chkpt demo` shows: the two stories, and the processes that act in them."""
+"""The two demos of `chkpt demo`, and the processes that they run."""

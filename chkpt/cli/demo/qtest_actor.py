@@ -1,4 +1,4 @@
-"""A machine on the stage of `chkpt demo` that is driven over qtest."""
+"""A machine of `chkpt demo` that is driven over qtest."""
 
 import socket
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ class QtestMachine:
         self._stage = stage
         self._connection: socket.socket | None = None
         self._received = b""
-        stage.closing(self.close)
+        stage.call_at_end(self.close)
 
     def start(self, arguments: Sequence[str]) -> None:
-        """Run `chkpt run` with these arguments; return when it serves and has connected. Raise ChkptError."""
+        """Run `chkpt run` with these arguments; return when the machine answers and has connected. Raise ChkptError."""
         number = len(list(self._stage.directory.glob("*.log")))
         path = self._stage.directory / f"qtest-{number}.sock"
         with socket.socket(socket.AF_UNIX) as listener:
@@ -28,10 +28,10 @@ class QtestMachine:
             self.process.wait_for(listener.fileno(), "connect")
             self._connection, _ = listener.accept()
             path.unlink()
-        self.process.ready()
+        self.process.wait_until_ready()
 
     def send(self, command: str) -> list[str]:
-        """Send one qtest command and return its answer lines. Raise ChkptError where the machine has ended."""
+        """Send one qtest command and return its answer lines. Raise ChkptError if the machine has ended."""
         connection = self._connection
         assert connection is not None
         try:
@@ -43,7 +43,7 @@ class QtestMachine:
                     self.sent += 1
                     return lines
         except OSError as exc:
-            raise self.process.failed(f"is gone at {command} ({exc.strerror})") from exc
+            raise self.process.make_error(f"has gone at {command} ({exc.strerror})") from exc
 
     def kill(self) -> None:
         """End the process at once."""
@@ -61,7 +61,7 @@ class QtestMachine:
             self.process.wait_for(connection.fileno(), "answer")
             data = connection.recv(1 << 16)
             if not data:
-                raise self.process.failed("has closed the connection")
+                raise self.process.make_error("has closed the connection")
             self._received += data
         line, _, self._received = self._received.partition(b"\n")
         return line.decode()

@@ -1,6 +1,6 @@
-"""What a demo leaves in the user's store: one snapshot, put there when it is whole.
+"""The one snapshot that a demo leaves in the user's store.
 
-Until then it is in a store of the demo's own, so that two demos at once do not take each other's.
+Until it is whole it is in the demo's own store, so that two demos at once do not mix their snapshots.
 """
 
 import os
@@ -13,7 +13,7 @@ from chkpt.store.files import new_file
 
 
 def is_earlier(path: Path) -> bool:
-    """Tell whether the snapshot of an earlier demo is there. Raise ExistsError where something else is."""
+    """Return whether the snapshot of an earlier demo is at `path`. Raise ExistsError if something else is."""
     if not os.path.lexists(path):
         return False
     try:
@@ -22,15 +22,15 @@ def is_earlier(path: Path) -> bool:
     except ChkptError:
         earlier = False
     if not earlier:
-        raise ExistsError(f"{path}: this is not the snapshot of an earlier demo; choose another place with --store")
+        raise ExistsError(f"{path}: this is not the snapshot of an earlier demo; choose another store with --store")
     return True
 
 
 def leave(snapshot: Path, store: Path) -> Path:
-    """Copy a demo's snapshot to the user's store, in the place of an earlier demo's, and return where it is.
+    """Copy a demo's snapshot to the user's store and return its path. It replaces an earlier demo's.
 
     Raises:
-        ExistsError: something else has its name there.
+        ExistsError: another file has its name there.
         StorageError: the operating system refused.
     """
     path = store / snapshot.name

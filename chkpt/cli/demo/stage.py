@@ -1,7 +1,7 @@
-"""Processes for `chkpt demo`: commands of chkpt, and machines; none outlives the stage, not even where that is killed.
+"""Processes for `chkpt demo`: commands of chkpt, and machines. None outlives the stage, even if the stage is killed.
 
-A signal does not interrupt anything here: it is noted, and every wait looks for it. So there is no moment at which a
-process or a directory could have been made and not be known.
+A signal interrupts nothing here: its handler notes it, and every wait checks for it. So a signal cannot come between
+the start of a process, or the making of a directory, and the moment at which the stage knows of it.
 """
 
 import fcntl
@@ -23,64 +23,64 @@ from typing import Final
 
 import typer
 
-from chkpt.cli.output import on_stdout, plain, show
+from chkpt.cli.output import escape, on_stdout, show
 from chkpt.errors import ChkptError
 
 COMMAND: Final = (sys.executable, "-P", "-m", "chkpt")
-"""The command line of this same chkpt, wherever the shell would look for it."""
+"""The command line of this same chkpt, whatever the shell's PATH holds."""
 
 TICK: Final = 0.05
-"""Seconds after which a wait looks for a signal."""
+"""Seconds between two checks for a signal in a wait."""
 
 PATIENCE: Final = 60.0
-"""Seconds that a process may take for anything it is asked."""
+"""Seconds that a process may take for one request."""
 
 MAX_BASE: Final = 48
-"""Bytes of the longest path to temporary files that leaves room for a socket's (107, unix(7)); else it is /tmp."""
+"""Bytes of the longest temporary directory that leaves room for a socket's path (107, unix(7)); else /tmp is used."""
 
 
 class Stage:
-    """A temporary directory, and the processes that use it. Its running machines are not seen by other commands."""
+    """A temporary directory, and the processes that use it. Other commands do not see its running machines."""
 
     def __init__(self) -> None:
         self.directory = Path()
         self.signal: int | None = None
         self._processes: list[subprocess.Popen[str]] = []
-        self._ties: list[int] = []  # the ends that this process holds
+        self._ties: list[int] = []  # the writing ends of the pipes
         self._closing: list[Callable[[], object]] = []
 
     def check(self) -> None:
-        """End the command where a signal has come."""
+        """End the command if a signal has come."""
         if self.signal is not None:
             raise typer.Exit(128 + self.signal)
 
     def run(self, *arguments: str, shown: bool = False, lines: int | None = None) -> None:
-        """Run a command of chkpt to its end. With `shown` its output is seen, or its first `lines`.
+        """Run a command of chkpt to its end. With `shown`, show its output, or its first `lines`.
 
         Raises:
-            ChkptError: it failed; the message is what it said.
+            ChkptError: the command failed; the message has its stderr.
         """
-        output = subprocess.DEVNULL if not shown else None if lines is None else subprocess.PIPE
+        stdout = subprocess.DEVNULL if not shown else None if lines is None else subprocess.PIPE
         with on_stdout():
             sys.stdout.flush()
-        process = self.spawn(arguments, output, subprocess.PIPE)
+        process = self.spawn(arguments, stdout, subprocess.PIPE)
         end = time.monotonic() + PATIENCE
         while True:
             self.check()
             with suppress(subprocess.TimeoutExpired):
-                said, errors = process.communicate(timeout=TICK)
+                output, errors = process.communicate(timeout=TICK)
                 break
             if time.monotonic() > end:
-                raise ChkptError(f"chkpt {arguments[0]} does not end")
+                raise ChkptError(f"chkpt {arguments[0]} has not ended after {PATIENCE:g} s")
         if process.returncode:
-            raise ChkptError(_with(f"chkpt {arguments[0]} failed with status {process.returncode}", errors))
+            raise ChkptError(_add_output(f"chkpt {arguments[0]} failed with status {process.returncode}", errors))
         if lines is not None:
-            _show_first(said.splitlines(), lines)
+            _show_first(output.splitlines(), lines)
 
     def spawn(
         self, arguments: Sequence[str], output: int | None, errors: int, home: Path | None = None
     ) -> "subprocess.Popen[str]":
-        """Start a command of chkpt, which is killed at the stage's end. What it runs is found from `home`."""
+        """Start a command of chkpt, which is killed at the stage's end. `home` is its runtime directory."""
         reading, writing = os.pipe()
         self._ties.append(writing)
         try:
@@ -91,7 +91,7 @@ class Stage:
                 stderr=errors,
                 text=True,
                 env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory if home is None else home)},
-                start_new_session=True,  # Ctrl-C is for the demo, which ends the others
+                start_new_session=True,  # Ctrl-C reaches only the demo, which ends the others
                 pass_fds=(reading,),
                 preexec_fn=partial(_tie, reading, writing),  # noqa: PLW1509  it makes system calls, and nothing else
             )
@@ -101,12 +101,12 @@ class Stage:
         return process
 
     def store(self) -> Path:
-        """Return where a demo's snapshot is until it is whole; no other demo sees it, and it goes with the stage."""
+        """Return the store for the demo's snapshot until it is whole. It is removed with the stage."""
         path = self.directory / "snapshots"
-        self.closing(partial(shutil.rmtree, path, ignore_errors=True))
+        self.call_at_end(partial(shutil.rmtree, path, ignore_errors=True))
         return path
 
-    def closing(self, close: Callable[[], object]) -> None:
+    def call_at_end(self, close: Callable[[], object]) -> None:
         """Call `close` at the stage's end."""
         self._closing.append(close)
 
@@ -126,23 +126,23 @@ class Stage:
 
 
 def _tie(reading: int, writing: int) -> None:
-    """Have this process killed when nobody holds the other end of a pipe: when the stage's process has ended, however.
+    """Make the kernel kill this process when the stage's process has ended, for whatever reason.
 
-    The kernel sends the signal (fcntl(2), F_SETSIG and O_ASYNC: the end of a pipe's writers is input for its reader),
-    so it ends a process that hangs, or has not got to its first line yet. It is set between fork and exec, and outlives
-    the exec as the descriptor does: there is no moment at which the stage could end and leave a process. Unlike
-    PR_SET_PDEATHSIG it is about the whole process, not the thread that made this one.
+    The stage holds the writing end of a pipe. When it closes, the kernel sends SIGKILL (fcntl(2), F_SETSIG and O_ASYNC:
+    the end of all writers is input for the reader), even to a process that hangs or has not yet run its first line.
+    This is set between fork and exec and survives the exec, as the descriptor does, so the stage cannot end without
+    the process. Unlike PR_SET_PDEATHSIG it follows the parent's process, not the thread that forked.
     """
     os.close(writing)
     fcntl.fcntl(reading, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(reading, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(reading, fcntl.F_SETFL, fcntl.fcntl(reading, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([reading], [], [], 0)[0]:  # it had ended before: no signal will come
+    if select.select([reading], [], [], 0)[0]:  # the stage has already ended: no signal will come
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 class MachineProcess:
-    """A machine in a process of its own. `seconds` is how long it took to start."""
+    """A machine in its own process. `seconds` is how long it took to start."""
 
     def __init__(self, stage: Stage) -> None:
         self.seconds = 0.0
@@ -153,45 +153,45 @@ class MachineProcess:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
     def start(self, arguments: Sequence[str], home: Path | None = None) -> None:
-        """Start the process; its machine is found from `home`, else from the stage's directory. See `ready`."""
+        """Start the process. `home` is its runtime directory, else the stage's directory is. See `wait_until_ready`."""
         number = len(list(self._stage.directory.glob("*.log")))
         self._log = self._stage.directory / f"run-{number}.log"
         self._began = time.monotonic()
         with self._log.open("w") as log:
             self._process = self._stage.spawn(arguments, subprocess.PIPE, log.fileno(), home)
 
-    def ready(self) -> None:
-        """Return when it serves. Raise ChkptError where it fails."""
+    def wait_until_ready(self) -> None:
+        """Wait until the machine answers. Raise ChkptError if it fails."""
         assert self._process is not None
         assert self._process.stdout is not None
-        self.wait_for(self._process.stdout.fileno(), "start")  # its one line of output says that it is served
+        self.wait_for(self._process.stdout.fileno(), "start")  # it prints one line when it answers
         if not self._process.stdout.readline():
-            raise self.failed(f"ended with status {self._process.wait()}")
+            raise self.make_error(f"ended with status {self._process.wait()}")
         self.seconds = time.monotonic() - self._began
 
     def wait_for(self, file: int, what: str) -> None:
-        """Wait until there is something to read. Raise ChkptError where the process ends before, or takes too long."""
+        """Wait until `file` is readable. Raise ChkptError if the process ends before, or takes too long."""
         self.wait_until(lambda: bool(select.select([file], [], [], TICK)[0]), what)
 
-    def wait_until(self, true: Callable[[], bool], what: str) -> None:
-        """Ask until it is true. Raise ChkptError where the process ends before, or takes too long."""
+    def wait_until(self, is_done: Callable[[], bool], what: str) -> None:
+        """Wait until `is_done` returns True. Raise ChkptError if the process ends before, or takes too long."""
         end = time.monotonic() + PATIENCE
-        while not true():
+        while not is_done():
             self._stage.check()
             assert self._process is not None
             if self._process.poll() is not None:
-                raise self.failed(f"ended with status {self._process.returncode}")
+                raise self.make_error(f"ended with status {self._process.returncode}")
             if time.monotonic() > end:
-                raise self.failed(f"does not {what}")
+                raise self.make_error(f"does not {what}")
 
-    def failed(self, what: str) -> ChkptError:
-        """Return the error that says what the machine did, and what it said itself."""
-        return ChkptError(_with(f"the machine {what}", self._log.read_text("utf-8", "replace")))
+    def make_error(self, what: str) -> ChkptError:
+        """Return an error that says what the machine did, with its log."""
+        return ChkptError(_add_output(f"the machine {what}", self._log.read_text("utf-8", "replace")))
 
     def kill(self) -> None:
         """End the process at once, as `kill -9` does."""
@@ -200,17 +200,17 @@ class MachineProcess:
         self._process.wait()
 
 
-def _show_first(said: list[str], lines: int) -> None:
-    for line in said[:lines]:
+def _show_first(output: list[str], lines: int) -> None:
+    for line in output[:lines]:
         show(line)
-    if said[lines:]:
-        show(f"... ({len(said) - lines} lines more)")
+    if output[lines:]:
+        show(f"... ({len(output) - lines} lines more)")
 
 
-def _with(message: str, said: str) -> str:
-    """Return a message with what the process said, if anything."""
-    said = said.strip()
-    return f"{message}: {said}" if said else message
+def _add_output(message: str, output: str) -> str:
+    """Return a message with the output of the process, if there is any."""
+    output = output.strip()
+    return f"{message}: {output}" if output else message
 
 
 # -- the stage's beginning and end ------------------------------------------------------------------------------------
@@ -218,10 +218,10 @@ def _with(message: str, said: str) -> str:
 
 @contextmanager
 def open_stage(*, keep: bool) -> Iterator[Stage]:
-    """Make a stage. However it ends, its processes are killed and, unless `keep`, its directory is removed."""
+    """Make a stage. At its end, kill its processes and, unless `keep`, remove its directory."""
     base = tempfile.gettempdir()
     stage = Stage()
-    with _noted_signals(stage):
+    with _note_signals(stage):
         stage.directory = Path(
             tempfile.mkdtemp(prefix="chkpt-demo-", dir=base if len(os.fsencode(base)) <= MAX_BASE else "/tmp")  # noqa: S108  mkdtemp is safe anywhere
         )
@@ -234,8 +234,8 @@ def open_stage(*, keep: bool) -> Iterator[Stage]:
 
 
 @contextmanager
-def _noted_signals(stage: Stage) -> Iterator[None]:
-    """Note the signals that end a process, but for those it was started to ignore (nohup)."""
+def _note_signals(stage: Stage) -> Iterator[None]:
+    """Note the signals that end a process, except those that the parent set it to ignore (nohup)."""
 
     def note(number: int, _: FrameType | None) -> None:
         stage.signal = number
@@ -243,7 +243,7 @@ def _noted_signals(stage: Stage) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     taken = {number: handler for number, handler in before.items() if handler not in {signal.SIG_IGN, None}}
     if threading.current_thread() is not threading.main_thread():
-        taken = {}  # signals are not for this thread
+        taken = {}  # only the main thread may set handlers
     try:
         for number in taken:
             signal.signal(number, note)
@@ -254,6 +254,6 @@ def _noted_signals(stage: Stage) -> Iterator[None]:
 
 
 def show_step(line: str, seconds: float | None = None) -> None:
-    """Show one line of the story behind a check mark, or a plus sign if the output has no check mark."""
+    """Show one finished step after a check mark, or after a plus sign if the output cannot show one."""
     tick = "\N{CHECK MARK}" if (sys.stdout.encoding or "").lower().startswith("utf") else "+"
-    show(f"{tick} {plain(line)}" + ("" if seconds is None else f", {seconds:.2f} s"))
+    show(f"{tick} {escape(line)}" + ("" if seconds is None else f", {seconds:.2f} s"))

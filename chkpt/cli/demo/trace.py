@@ -1,4 +1,4 @@
-"""`chkpt demo --trace`: a machine goes through a conversation recorded from QEMU, and is killed in the middle of it."""
+"""`chkpt demo --trace`: replay a conversation recorded from QEMU, and kill the machine in the middle of it."""
 
 import shlex
 import time
@@ -9,7 +9,7 @@ from chkpt.cli.demo.qtest_actor import QtestMachine
 from chkpt.cli.demo.result import leave
 from chkpt.cli.demo.stage import Stage, open_stage, show_step
 from chkpt.cli.options import DEFAULT_STORE
-from chkpt.cli.output import plain, show
+from chkpt.cli.output import escape, show
 from chkpt.errors import ChkptError
 from chkpt.interop.trace import Player
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def perform_trace(name: str, store: Path, *, keep: bool) -> None:
-    """Play it. Raise ChkptError at the first answer that differs from QEMU's, and where a process fails."""
-    from chkpt.interop.trace import DEMO, DEMO_MACHINE, disk, parse
+    """Perform the demo. Raise ChkptError at the first answer that differs from QEMU's, or if a process fails."""
+    from chkpt.interop.trace import DEMO, DEMO_MACHINE, disk, parse_trace
 
-    trace = parse(DEMO.read_text("utf-8"))
+    trace = parse_trace(DEMO.read_text("utf-8"))
     with open_stage(keep=keep) as stage:
         (stage.directory / "disk.img").write_bytes(disk())
         toml = stage.directory / DEMO_MACHINE.name
@@ -29,19 +29,19 @@ def perform_trace(name: str, store: Path, *, keep: bool) -> None:
         show(f"A PC driven by a recorded conversation with {trace.facts['source']}")
         snapshot = (name, "--store", str(stage.store()))
         _perform(stage, trace, ["run", str(toml)], snapshot, store.absolute())
-        where = "" if store == DEFAULT_STORE else f" --store {plain(shlex.quote(str(store)))}"
+        where = "" if store == DEFAULT_STORE else f" --store {escape(shlex.quote(str(store)))}"
         show(f"\n$ chkpt inspect {name}{where}")
         stage.run("inspect", *snapshot, shown=True)
         show("")
         if keep:
-            show(f"kept: {plain(str(stage.directory))}")
-            show(f"to run it: chkpt run {plain(shlex.quote(str(toml)))} --load {name}{where}")
+            show(f"kept: {escape(str(stage.directory))}")
+            show(f"to run it: chkpt run {escape(shlex.quote(str(toml)))} --load {name}{where}")
         else:
             show(f"The disk it used is gone, so {name} cannot be run; chkpt demo --trace --keep keeps the disk.")
 
 
 def _perform(stage: Stage, trace: "Trace", run: list[str], snapshot: tuple[str, str, str], kept: Path) -> None:
-    """Play the trace up to its cut, leave that in `kept`, go on in a new process, and tell how it went."""
+    """Play the trace up to its cut, save to the store `kept`, go on in a new process, and show the result."""
     (cut,) = trace.cuts
     name, _, store = snapshot
     first = QtestMachine(stage)
@@ -71,20 +71,20 @@ def _perform(stage: Stage, trace: "Trace", run: list[str], snapshot: tuple[str, 
 
 
 def _play(player: Player, trace: "Trace", numbers: range) -> None:
-    """Play these exchanges; tell each part of the story, as the trace's comments have it, once it has gone well."""
+    """Play these exchanges; show each part, named by the trace's comment, when all its answers were equal."""
     part, count = "", 0
     for number in numbers:
         comment = trace.exchanges[number].comment
         if comment:
-            _tell_part(part, count)
+            _show_part(part, count)
             part, count = comment.replace("\n", " "), 0
         difference = player.play(number)
         if difference is not None:
-            raise ChkptError(f"not as QEMU answered: {difference}")
+            raise ChkptError(f"the answer differs from QEMU's: {difference}")
         count += 1
-    _tell_part(part, count)
+    _show_part(part, count)
 
 
-def _tell_part(part: str, count: int) -> None:
+def _show_part(part: str, count: int) -> None:
     if part:
         show_step(f"{part} ({count} answers)")

@@ -280,5 +280,5 @@ def test_want_of_memory_is_one_line_that_says_what_to_do(
     def fails(_args: object) -> int:
         raise MemoryError
 
-    monkeypatch.setattr(cli, "_run", fails)
+    monkeypatch.setattr(cli, "_run_command", fails)
     assert "allow the process more (ulimit -v" in refused(chkpt(capsys, "ps"), 1)

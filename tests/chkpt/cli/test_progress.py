@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chkpt.cli import progress
-from chkpt.cli.progress import watched
+from chkpt.cli.progress import call_with_bar
 from chkpt.context import Checkpoint
 from chkpt.errors import NoMachineError
 from chkpt.machine import Machine
@@ -74,7 +74,7 @@ def test_a_bar_is_shown_on_a_terminal_and_goes_away(monkeypatch: pytest.MonkeyPa
                 time.sleep(0.01)
             return "saved"
 
-        assert watched(Slow(), "save", save, quiet=False) == "saved"
+        assert call_with_bar(Slow(), "save", save, quiet=False) == "saved"
         assert b"save slow" in text()
         assert b"3.0/10.0 MiB" in text()
 
@@ -88,7 +88,7 @@ def test_an_error_comes_through_and_the_bar_goes_away(monkeypatch: pytest.Monkey
     with terminal():
         before = {*threading.enumerate()}
         with pytest.raises(ValueError, match="no room"):
-            watched(Slow(), "save", save, quiet=False)
+            call_with_bar(Slow(), "save", save, quiet=False)
         assert {*threading.enumerate()} <= before
 
 
@@ -96,22 +96,22 @@ def test_nothing_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(progress, "AFTER", 0.0)
     machine = Slow()
     with terminal() as seen:
-        assert watched(machine, "save", lambda: machine.asked.wait(0.3), quiet=True) is False
+        assert call_with_bar(machine, "save", lambda: machine.asked.wait(0.3), quiet=True) is False
     assert seen == b""
-    assert watched(machine, "save", lambda: machine.asked.wait(0.3), quiet=False) is False
+    assert call_with_bar(machine, "save", lambda: machine.asked.wait(0.3), quiet=False) is False
 
 
 def test_a_save_that_is_done_at_once_shows_nothing_and_loads_no_rich(home: Path) -> None:
     with serving(launch(COM1)) as machine, terminal() as seen, pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "rich.progress", None)
-        watched(machine, "save", lambda: machine.save(SaveRequest(str(home / "a.zst"))), quiet=False)
+        call_with_bar(machine, "save", lambda: machine.save(SaveRequest(str(home / "a.zst"))), quiet=False)
     assert seen == b""
 
 
 def test_a_machine_that_does_not_tell_has_a_bar_without_an_end(home: Path) -> None:
     with serving(launch(COM1)) as machine:
-        assert progress._done(machine, "save") == (0, 0)
-    assert progress._done(machine, "save") == (0, 0)
+        assert progress._ask_machine(machine, "save") == (0, 0)
+    assert progress._ask_machine(machine, "save") == (0, 0)
 
 
 # -- what this process does itself ------------------------------------------------------------------------------------

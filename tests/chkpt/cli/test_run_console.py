@@ -9,7 +9,7 @@ from chkpt.service.http.client import find
 from tests.chkpt.cli.terminals import Launcher
 from tests.support.processes import PATIENCE, chkpt, refused, spawn
 
-BEGINS = b"machine shell begins; its console is here, Ctrl-] leaves it\r\n"
+BEGINS = b"machine shell starts; this is its console, Ctrl-] leaves it\r\n"
 
 Capture = pytest.CaptureFixture[str]
 

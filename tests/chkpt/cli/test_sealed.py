@@ -64,7 +64,7 @@ def test_a_forced_save_removes_old_signatures_and_says_so(home: Path, capsys: Ca
         assert chkpt(capsys, "save", "a").status == 0
         assert chkpt(capsys, "sign", "a", "--key", alice.secret, "--detached").status == 0
         said = chkpt(capsys, "save", "a", "--force")
-        assert said.out.endswith(f"bytes; {beside} is removed, it had signatures of the one replaced\n")
+        assert said.out.endswith(f"bytes; {beside} is removed: its signatures were for the replaced snapshot\n")
         assert not beside.exists()
         words = refused(chkpt(capsys, "load", "a", "--require-signature", alice.public), 4)
         assert words.endswith("it has no signature")

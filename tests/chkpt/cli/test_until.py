@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chkpt.cli.until import parse
+from chkpt.cli.until import parse_until
 from chkpt.errors import UsageError
 from chkpt.seal import generate_identity, open_snapshot, trusted_keys
 from chkpt.service.api.requests import SaveRequest
@@ -27,7 +27,7 @@ def run(*args: object, typed: bytes = b"") -> Outcome:
 
 def find_port(goal: str, **options: object) -> Until | None:
     given = {"port": None, "timeout": None, "save": None, "force": False, **options}
-    return parse(goal, **given)  # type: ignore[arg-type]  # options of any kind
+    return parse_until(goal, **given)  # type: ignore[arg-type]  # options of any kind
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkpt.cli.values import flat, shown, size
+from chkpt.cli.values import flatten, format_size, format_value
 from chkpt.context import Value
 from tests.support.checkpoints import values
 
@@ -36,17 +36,17 @@ from tests.support.checkpoints import values
     ],
 )
 def test_each_kind_of_value(value: Value, text: str) -> None:
-    assert shown(value) == text
+    assert format_value(value) == text
 
 
 @given(values)
 def test_any_value_is_one_line_of_printable_characters(value: Value) -> None:
-    assert shown(value).isprintable()
+    assert format_value(value).isprintable()
 
 
 @given(st.dictionaries(st.text(), values))
 def test_flat_loses_nothing(table: dict[str, Value]) -> None:
-    found = list(flat("t", table))
+    found = list(flatten("t", table))
     assert all(name.startswith("t") for name, _ in found)
     assert len(found) >= max(len(table), 1)
 
@@ -66,4 +66,4 @@ def test_flat_loses_nothing(table: dict[str, Value]) -> None:
     ],
 )
 def test_a_size_is_told_in_units_of_1024(count: int, text: str) -> None:
-    assert size(count) == text
+    assert format_size(count) == text

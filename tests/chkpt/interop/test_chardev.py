@@ -13,7 +13,7 @@ import pytest
 from chkpt import sockets
 from chkpt.errors import StorageError, UsageError
 from chkpt.interop import chardev
-from chkpt.interop.chardev import Chardev, QtestChannel, parse
+from chkpt.interop.chardev import Chardev, QtestChannel, parse_chardev
 from chkpt.machine import Machine
 from chkpt.machine.run.loop import RunLoop
 from tests.support.small import cell, machine
@@ -36,7 +36,7 @@ from tests.support.small import cell, machine
     ],
 )
 def test_a_chardev_is_written_as_for_qemu(text: str, expected: Chardev) -> None:
-    assert parse(text) == expected
+    assert parse_chardev(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_chardev_is_written_as_for_qemu(text: str, expected: Chardev) -> None:
 )
 def test_anything_else_is_a_usage_error(text: str, reason: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(text)
+        parse_chardev(text)
     assert str(caught.value).startswith(f"--qtest {text}: ")
     assert reason in str(caught.value)
 
@@ -105,7 +105,9 @@ class Rig:
         self._thread = threading.Thread(target=self.loop.run)
 
     def open(self, text: str) -> QtestChannel:
-        self.channel = QtestChannel(self.board, parse(text), called=lambda: self.loop.called, ended=self.ended.set)
+        self.channel = QtestChannel(
+            self.board, parse_chardev(text), called=lambda: self.loop.called, ended=self.ended.set
+        )
         self.loop.add(self.channel)
         return self.channel
 
@@ -302,7 +304,7 @@ def poll_until(rig: Rig, done: Callable[[], bool]) -> None:
 def test_lines_for_a_client_that_does_not_read_are_given_up_at_last(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(chardev, "MAX_TOLD", 1000)
+    monkeypatch.setattr(chardev, "MAX_UNREAD_IRQ", 1000)
     channel = rig.open(f"unix:{rig.path},server=on,wait=off")
     client = rig.client()
     client.send(b"irq_intercept_in pic0\n")
@@ -315,7 +317,7 @@ def test_lines_for_a_client_that_does_not_read_are_given_up_at_last(
 
 
 def test_a_client_that_reads_is_told_any_number_of_lines(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chardev, "MAX_TOLD", 1000)
+    monkeypatch.setattr(chardev, "MAX_UNREAD_IRQ", 1000)
     channel = rig.open(f"unix:{rig.path},server=on,wait=off")
     client = rig.client()
     client.send(b"irq_intercept_in pic0\n")

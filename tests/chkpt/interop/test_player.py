@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chkpt.interop.trace import DEMO, Difference, Exchange, Player, Send, disk, parse, perform
+from chkpt.interop.trace import DEMO, Difference, Exchange, Player, Send, disk, parse_trace, perform
 
 
 def trace_of(text: str, kind: str = "mixed", intercept: str = "pic0-out") -> str:
@@ -25,7 +25,7 @@ class Answers:
 
 def play(text: str, *answers: str) -> list[Difference]:
     """Play a whole trace against prepared answers, and return what differs."""
-    trace = parse(text)
+    trace = parse_trace(text)
     player = Player(trace, Answers(*answers))
     return list(differences(player, range(len(trace.exchanges))))
 
@@ -41,7 +41,9 @@ def differences(player: Player, numbers: range) -> Iterator[Difference]:
 
 
 def test_a_trace_has_facts_comments_exchanges_and_cuts() -> None:
-    trace = parse("# kind: demo\n# PIT: a comment\n> a\n< IRQ raise 0\n< OK\n# cut\n# one\n# two\n> b\n< OK 1\n# end\n")
+    trace = parse_trace(
+        "# kind: demo\n# PIT: a comment\n> a\n< IRQ raise 0\n< OK\n# cut\n# one\n# two\n> b\n< OK 1\n# end\n"
+    )
     assert trace.facts == {"kind": "demo"}
     assert trace.exchanges == (
         Exchange("a", ("IRQ raise 0", "OK"), "PIT: a comment"),
@@ -53,7 +55,7 @@ def test_a_trace_has_facts_comments_exchanges_and_cuts() -> None:
 @pytest.mark.parametrize("text", ["< OK\n", "nonsense\n", "> a\n< OK\nOK\n"])
 def test_what_is_no_trace_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no line of a trace"):
-        parse(text)
+        parse_trace(text)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +63,11 @@ def test_what_is_no_trace_is_refused(text: str) -> None:
     [("pic0-in", "irq_intercept_in pic0"), ("pic1-out", "irq_intercept_out pic1"), ("none", None), ("pic0-up", None)],
 )
 def test_the_intercept_becomes_a_command(fact: str, command: str | None) -> None:
-    assert parse(trace_of("", intercept=fact)).intercept == command
+    assert parse_trace(trace_of("", intercept=fact)).intercept == command
 
 
 def test_the_demo_is_cut_once_and_tells_its_story() -> None:
-    trace = parse(DEMO.read_text())
+    trace = parse_trace(DEMO.read_text())
     assert len(trace.cuts) == 1
     assert trace.facts["kind"] == "demo"
     assert trace.exchanges[0].comment.startswith("PIT: ")
@@ -180,7 +182,7 @@ def test_a_plain_command_is_sent_as_it_is() -> None:
 
 def over_two(text: str, before: Send, after: Send) -> list[Difference]:
     """Play the first exchange over one connection and the others over another."""
-    trace = parse(text)
+    trace = parse_trace(text)
     player = Player(trace, before)
     found = list(differences(player, range(1)))
     player.connect(after)
@@ -201,13 +203,13 @@ def test_a_trace_without_lines_asks_for_none() -> None:
         commands.append(command)
         return ["OK"]
 
-    assert Player(parse("# kind: x\n> a\n< OK\n"), send).play(0) is None
+    assert Player(parse_trace("# kind: x\n> a\n< OK\n"), send).play(0) is None
     assert commands == ["a"]
 
 
 def test_a_machine_that_does_not_tell_its_lines_is_refused() -> None:
     with pytest.raises(ValueError, match="irq_intercept_out pic0: FAIL"):
-        Player(parse(trace_of("> a\n< OK\n")), lambda _: ["FAIL Unknown device"])
+        Player(parse_trace(trace_of("> a\n< OK\n")), lambda _: ["FAIL Unknown device"])
 
 
 def test_a_line_that_was_high_shows_no_fall_to_a_new_connection() -> None:
@@ -224,7 +226,7 @@ def test_a_line_that_was_low_shows_all_to_a_new_connection() -> None:
 
 
 def test_a_high_line_is_remembered_over_connections_that_tell_nothing() -> None:
-    trace = parse(trace_of("> a\n< IRQ raise 3\n< OK\n> b\n< OK\n> c\n< IRQ lower 3\n< OK\n"))
+    trace = parse_trace(trace_of("> a\n< IRQ raise 3\n< OK\n> b\n< OK\n> c\n< IRQ lower 3\n< OK\n"))
     player = Player(trace, Answers("IRQ raise 3|OK"))
     found = [player.play(0)]
     for number in (1, 2):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chkpt.interop.trace import Exchange, Trace, parse
+from chkpt.interop.trace import Exchange, Trace, parse_trace
 from chkpt.machine import Machine
 from tests.support.recorded import KINDS, play, trace, traces
 from tests.support.rig import rig, saved
@@ -60,7 +60,7 @@ def test_every_exchange_has_an_answer_after_its_lines(kind: str) -> None:
 )
 def test_any_text_is_a_trace_or_refused(lines: list[str]) -> None:
     try:
-        found = parse("\n".join(lines))
+        found = parse_trace("\n".join(lines))
     except ValueError:
         return
     assert len(found.exchanges) == sum(line.startswith(">") for line in lines)

@@ -19,7 +19,7 @@ from chkpt.errors import (
     RefusedError,
     StorageError,
 )
-from chkpt.interop.chardev import parse as parse_chardev
+from chkpt.interop.chardev import parse_chardev
 from chkpt.machine import Machine, MachineConfig
 from chkpt.machine.config import parse
 from chkpt.machine.run.loop import RunLoop

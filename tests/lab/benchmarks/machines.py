@@ -3,7 +3,7 @@
 from importlib.resources import files
 
 from chkpt.interop.qtest import QtestSession
-from chkpt.interop.trace import parse, perform
+from chkpt.interop.trace import parse_trace, perform
 from chkpt.machine import Machine
 from chkpt.machine.config import DEFAULT
 from chkpt.machine.config import parse as parse_config
@@ -12,7 +12,7 @@ from chkpt.machine.config import parse as parse_config
 def at_the_cut(memory: str = "0") -> Machine:
     """Return a machine with the four devices in mid-operation."""
     machine = Machine(parse_config({**DEFAULT, "memory": memory}))
-    trace = parse(files("chkpt.interop").joinpath("demo.trace").read_text())
+    trace = parse_trace(files("chkpt.interop").joinpath("demo.trace").read_text())
     session = QtestSession(machine)
 
     def send(command: str) -> list[str]:

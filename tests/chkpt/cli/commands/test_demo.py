@@ -53,10 +53,10 @@ def test_the_guest_goes_on_as_if_it_had_not_been_killed(
     ended = chkpt(capfd, "demo")
     assert (ended.status, ended.err) == (0, "")
     told = shown(ended)
-    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, which nobody will stop, \d+\.\d\d s", told[0])
+    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, which is never stopped, \d+\.\d\d s", told[0])
     assert re.fullmatch(r"chkpt run demo\.toml: process \d+, \d+\.\d\d s", told[1])
     place = r"byte \d+ of 512 of a sector is being (read|written)"
-    tries = r"( \(try \d+: the others fell between two sectors\))?"
+    tries = r"( \(try \d+: the earlier ones were between two sectors\))?"
     assert re.fullmatch("chkpt save demo( --force)?, while it runs: " + place + tries + r", \d+\.\d\d s", told[2])
     assert re.fullmatch(r"kill -9 \d+", told[3])
     assert re.fullmatch(r"chkpt run --load demo: process \d+, \d+\.\d\d s", told[4])
@@ -85,7 +85,7 @@ def test_a_guest_that_is_too_fast_goes_again_and_an_earlier_snapshot_is_replaced
     tmp_path: Path, temporary: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_guest, "KEY", b"3")
-    half_moved, press = demo_guest._half_moved, TerminalMachine.type
+    half_moved, press = demo_guest._find_half_moved, TerminalMachine.type
     pressed: list[bytes] = []
 
     def counted(machine: TerminalMachine, text: bytes) -> None:
@@ -93,7 +93,7 @@ def test_a_guest_that_is_too_fast_goes_again_and_an_earlier_snapshot_is_replaced
         press(machine, text)
 
     monkeypatch.setattr(TerminalMachine, "type", counted)
-    monkeypatch.setattr(demo_guest, "_half_moved", lambda path: half_moved(path) if len(pressed) > 2 else None)
+    monkeypatch.setattr(demo_guest, "_find_half_moved", lambda path: half_moved(path) if len(pressed) > 2 else None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s p").mkdir()
     (tmp_path / "s p" / "demo.zst").write_bytes(dumps(Checkpoint({"machine": "demo"}, {})))
@@ -126,7 +126,7 @@ def test_anothers_snapshot_is_not_replaced(
         path.write_bytes(content)
     ended = chkpt(capsys, "demo", *arguments, "--store", str(tmp_path))
     assert (ended.status, ended.out) == (1, "")
-    told = "this is not the snapshot of an earlier demo; choose another place with --store"
+    told = "this is not the snapshot of an earlier demo; choose another store with --store"
     assert ended.err == f"chkpt: {path}: {told}\n"
     assert path.is_symlink() if content is None else path.read_bytes() == content
 
@@ -154,7 +154,7 @@ class End:
         path.write_bytes(dumps(saved(self.machine)))
 
 
-ALIKE = "the machine that was saved, killed and loaded is not as the one that was never stopped"
+ALIKE = "the machine that was saved, killed and loaded differs from the one that was never stopped"
 
 
 def poke_disk(end: End) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chkpt.cli.destination import save_request
+from chkpt.cli.destination import make_save_request
 from chkpt.errors import ChkptError
 from chkpt.service.api.requests import SaveRequest
 from chkpt.service.save import Destination
@@ -131,8 +131,8 @@ def test_what_the_command_line_asks_for_reaches_the_service_as_the_same_value(
             assert chkpt(capsys, "save", "a", *options).status == 1
     store = home / "snapshots"
     assert asked == [
-        save_request("a", store, force=False, sign=None, recipients=None),
-        save_request("a", store, force=True, sign=None, recipients=None),
-        save_request("a", store, force=False, sign=home / "key", recipients=None),
+        make_save_request("a", store, force=False, sign=None, recipients=None),
+        make_save_request("a", store, force=True, sign=None, recipients=None),
+        make_save_request("a", store, force=False, sign=home / "key", recipients=None),
         SaveRequest(str(store / "a.zst.age"), force=True, sign="/key", recipients=(reader,)),
     ]

@@ -48,7 +48,7 @@ def test_the_machine_goes_on_as_qemu_did(tmp_path: Path) -> None:
     ended = run(tmp_path, PYTHONIOENCODING="utf-8")
     assert (ended.status, ended.err) == (0, "")
     told = ended.out.splitlines()
-    conversation = trace.parse(trace.DEMO.read_text())
+    conversation = trace.parse_trace(trace.DEMO.read_text())
     parts = [each.comment for each in conversation.exchanges if each.comment]
     ticked = [line.removeprefix("✓ ") for line in told if line.startswith("✓ ")]
     assert len(parts) == 13
@@ -174,7 +174,7 @@ def test_the_first_answer_that_differs_ends_it(
     monkeypatch.setattr(trace, "DEMO", wrong)
     ended = chkpt(capsys, "demo", "--trace", "--store", str(tmp_path / "s"))
     assert ended.status == 1
-    assert ended.err.startswith("chkpt: not as QEMU answered: exchange ")
+    assert ended.err.startswith("chkpt: the answer differs from QEMU's: exchange ")
     assert ended.err.endswith(f"{message}\n")
     assert "answers compared" not in ended.out
 
@@ -232,7 +232,7 @@ def test_a_save_that_fails_is_told_of(capsys: Capture) -> None:
 def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
     monkeypatch.setattr(stage, "PATIENCE", 0.1)
-    with pytest.raises(ChkptError, match="chkpt save does not end"), stage.open_stage(keep=False) as opened:
+    with pytest.raises(ChkptError, match="chkpt save has not ended"), stage.open_stage(keep=False) as opened:
         opened.run("save")
 
 

@@ -65,15 +65,15 @@ def _paragraphs(help_text: str) -> Iterator[str]:
         if first.strip() == UNWRAPPED:
             yield "\n".join(("```text", *(line.rstrip() for line in rest), "```\n"))
         elif first:
-            yield _wrapped(paragraph) + "\n"
+            yield _wrap(paragraph) + "\n"
 
 
 def _item(name: str, meaning: str) -> str:
     """Return one argument or option as an item of a list."""
-    return _wrapped(f"- `{' '.join(name.split())}`: {' '.join(meaning.split())}", indent="  ")
+    return _wrap(f"- `{' '.join(name.split())}`: {' '.join(meaning.split())}", indent="  ")
 
 
-def _wrapped(paragraph: str, indent: str = "") -> str:
+def _wrap(paragraph: str, indent: str = "") -> str:
     """Return a paragraph in lines of `WIDTH`, those after the first begun with `indent`."""
     # No break within a word: an option or a path must stay whole to be found.
     lines = wrap(paragraph, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -1,1 +1,1 @@
-"""Talking with other systems: QEMU's qtest protocol, and conversations recorded in it."""
+"""QEMU's qtest protocol, and conversations recorded in it."""

@@ -1,7 +1,7 @@
-"""Where qtest's lines come from, in QEMU's own words: `unix:PATH`, `unix:PATH,server=on,wait=off`, `stdio`.
+"""The connection to a qtest client, in QEMU's syntax: `unix:PATH`, `unix:PATH,server=on,wait=off`, `stdio`.
 
-As in QEMU, `unix:PATH` connects to a client that listens; with `server=on` the machine listens, and waits for the first
-client before it starts unless `wait=off`. One client at a time; when it goes, the next one may come.
+As in QEMU, `unix:PATH` connects to a client that listens. With `server=on` the machine listens; it waits for the first
+client before it starts unless `wait=off`. It serves one client at a time; when that one goes, the next may connect.
 """
 
 import logging
@@ -24,17 +24,17 @@ CHUNK = 1 << 16
 """Bytes taken from a client at once."""
 
 SPINS = 40
-"""How often a client in a conversation is asked again before the loop goes to sleep.
+"""How many reads without data the channel makes before the run loop sleeps.
 
-Putting a thread to sleep and waking it costs more than a command: lock-step conversations run at 18,000 commands a
-second without this and at 45,000 with it, on two cores (docs/decisions/0004-qtest-spins.md).
+To put a thread to sleep and wake it costs more than a command. Lock-step conversations run at 18,000 commands a second
+without this and at 45,000 with it, on two cores (docs/decisions/0004-qtest-spins.md).
 """
 
 MAX_UNREAD_IRQ = 1 << 20
-"""Bytes of `IRQ` lines that a client may leave unread before it is given up."""
+"""Bytes of `IRQ` lines that a client may leave unread before the channel closes it."""
 
 CONNECT_SECONDS = 10
-"""How long to wait for a client that listens, but takes nobody."""
+"""How long to wait for a client that listens but does not accept."""
 
 MAX_COMMAND = 2 * MAX_SPAN + 256
 """Bytes in the longest command: `write` with its data in hexadecimal."""
@@ -42,7 +42,7 @@ MAX_COMMAND = 2 * MAX_SPAN + 256
 
 @dataclass(frozen=True, slots=True)
 class Chardev:
-    """Where to talk: the path of a Unix socket, or standard input and output when it is None."""
+    """Where the client is: the path of a Unix socket, or None for standard input and output."""
 
     path: Path | None
     server: bool = False
@@ -50,7 +50,7 @@ class Chardev:
 
 
 def parse_chardev(text: str) -> Chardev:
-    """Read QEMU's syntax. Raise UsageError for anything but `stdio` and `unix:PATH[,server=on|off][,wait=on|off]`."""
+    """Parse QEMU's syntax. Raise UsageError for anything but `stdio` and `unix:PATH[,server=on|off][,wait=on|off]`."""
     if text == "stdio":
         return Chardev(None)
     kind, _, rest = text.partition(":")
@@ -61,7 +61,7 @@ def parse_chardev(text: str) -> Chardev:
     for option in options:
         name, _, value = option.partition("=")
         if name not in switches or value not in {"", "on", "off"}:
-            raise UsageError(f"--qtest {text}: {option} is neither server=on|off nor wait=on|off")
+            raise UsageError(f"--qtest {text}: after the path write server=on|off or wait=on|off, not {option!r}")
         switches[name] = value != "off"
     return Chardev(Path(path), switches["server"], switches["wait"])
 
@@ -77,8 +77,8 @@ class QtestChannel:
         Args:
             machine: what the commands access.
             chardev: where the client is.
-            called: whether the run loop has something else to do, so that a burst should end.
-            ended: called when standard input ends; a socket just waits for the next client.
+            called: returns whether the run loop has other work, so that a burst of commands should end.
+            ended: called when standard input ends. A socket waits for the next client instead.
 
         Raises:
             StorageError: the socket cannot be made or reached.
@@ -88,11 +88,11 @@ class QtestChannel:
         self._called = called
         self._ended = ended
         self._listener: sockets.Listener | None = None
-        self._socket_file: tuple[int, int] | None = None  # what tells the socket's file from one that replaces it
+        self._socket_file: tuple[int, int] | None = None  # to recognise our socket's file, if another has replaced it
         self._client: _Stream | None = None
         self._session: QtestSession | None = None
         self._unsent = bytearray()
-        self._irq_bytes = 0  # bytes of IRQ lines among them, and among what went before them
+        self._irq_bytes = 0  # bytes of IRQ lines since the client last took all
         self._closing = False
         if chardev.path is None:
             self._begin(_Stream(os.dup(0), os.dup(1)))
@@ -103,7 +103,7 @@ class QtestChannel:
             self._begin(_connect(chardev.path))
 
     def wait(self) -> None:
-        """Wait for the first client, where the machine listens and `wait` is on."""
+        """Wait for the first client if the machine listens and `wait` is on."""
         if self._listener is not None and self._chardev.wait and self._client is None:
             select.select([self._listener], [], [])
             self._accept()
@@ -117,11 +117,11 @@ class QtestChannel:
         return None if self._listener is None else self._listener.fileno()
 
     def wants_write(self) -> bool:
-        """Whether answers wait for room, or commands for their answers."""
+        """Whether answers wait to be sent, or commands to be run."""
         return bool(self._unsent) or (self._session is not None and self._session.backlog)
 
     def poll(self) -> None:
-        """Take commands and answer them, for as long as they come without a pause."""
+        """Run commands and answer them, as long as they come without a pause."""
         if self._client is None:
             self._accept()
             return
@@ -131,18 +131,18 @@ class QtestChannel:
             if not self._unsent:
                 self._converse(self._client)
         except (BrokenPipeError, ConnectionError) as exc:
-            log.info("qtest client gone: %s", exc)
+            log.info("the qtest client has gone: %s", exc)
             self._end()
 
     def close(self) -> None:
-        """End the conversation and stop listening; the socket's file goes, too."""
+        """End the conversation, stop listening, and remove the socket's file."""
         self._closing = True
         if self._session is not None:
             self._end()
         if self._listener is not None and self._chardev.path is not None:
             if (
                 sockets.identity(self._chardev.path) == self._socket_file
-            ):  # before it is closed: a closed one, others may replace
+            ):  # before the close: after it another process may replace the file
                 self._chardev.path.unlink(missing_ok=True)
             self._listener.close()
             self._listener = None
@@ -166,7 +166,9 @@ class QtestChannel:
             if answer:
                 self._send(answer)
             if session.pending > MAX_COMMAND:
-                log.warning("qtest client sends a line of over %d bytes: closed", MAX_COMMAND)
+                log.warning(
+                    "the qtest client has sent a line of more than %d bytes; its connection is closed", MAX_COMMAND
+                )
                 self._end()
                 return
             if self._unsent or self._called():
@@ -174,11 +176,14 @@ class QtestChannel:
             misses = 0
 
     def _queue_irq_line(self, line: bytes) -> None:
-        """Keep an `IRQ` line that no command caused until the client can take it. Called by a device: never fails."""
+        """Queue an `IRQ` line that no command caused. A device calls this, so it never fails."""
         self._unsent += line
         self._irq_bytes += len(line)
         if self._irq_bytes > MAX_UNREAD_IRQ:
-            log.warning("qtest client does not read: closed with %d bytes of IRQ lines unsent", self._irq_bytes)
+            log.warning(
+                "the qtest client does not read; its connection is closed with %d bytes of IRQ lines unsent",
+                self._irq_bytes,
+            )
             self._end()
 
     def _send(self, data: bytes) -> None:
@@ -195,7 +200,7 @@ class QtestChannel:
         if self._listener is not None:
             try:
                 client, _ = self._listener.accept()
-            except OSError:  # it is gone again, or somebody else's, or there is no descriptor for it
+            except OSError:  # the client has gone, another user's process connects, or no descriptor is free
                 return
             self._begin(_make_stream(client))
 
@@ -221,13 +226,13 @@ class QtestChannel:
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """A client's two descriptors; for a socket they are one."""
+    """A client's two descriptors; for a socket they are the same."""
 
     read_fd: int
     write_fd: int
 
     def close(self) -> None:
-        if self.write_fd != self.read_fd:  # standard input and output, which others go on using
+        if self.write_fd != self.read_fd:  # standard input and output, which other processes go on using
             os.set_blocking(self.read_fd, True)
             os.set_blocking(self.write_fd, True)
             os.close(self.write_fd)
@@ -243,13 +248,15 @@ def _connect(path: Path) -> _Stream:
     try:
         return _make_stream(sockets.connect(path, CONNECT_SECONDS))
     except OSError as exc:
-        raise StorageError(f"no client listens there: {exc.strerror or exc}", where=str(path)) from exc
+        raise StorageError(
+            f"no client listens there: {exc.strerror or exc}; start the client first, or use server=on", where=str(path)
+        ) from exc
 
 
 def _listen(path: Path) -> sockets.Listener:
-    """Return a socket that listens at `path`. A file that nobody listens at any more is replaced."""
+    """Return a socket that listens at `path`. It replaces a socket's file at which no process listens any more."""
     if sockets.answers(path):
-        raise StorageError("somebody listens there already; choose another path", where=str(path))
+        raise StorageError("another process listens there already; choose another path", where=str(path))
     try:
         found = path.lstat().st_mode
     except FileNotFoundError:
@@ -258,6 +265,6 @@ def _listen(path: Path) -> sockets.Listener:
         raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
     else:
         if not stat.S_ISSOCK(found):
-            raise StorageError("is no socket; choose another path", where=str(path))
+            raise StorageError("is not a socket; choose another path", where=str(path))
         path.unlink(missing_ok=True)
     return sockets.listen(path, 1)

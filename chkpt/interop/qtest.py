@@ -1,9 +1,9 @@
 """QEMU's qtest protocol (softmmu/qtest.c, 7.2): lines of text that access a machine's ports, memory, lines and clock.
 
-One line is one command and gets one answer line, in order; `IRQ raise N` and `IRQ lower N` lines come before the answer
-of the command that caused them. This module speaks the protocol; it opens no socket.
+One line is one command and gets one answer line, in order. `IRQ raise N` and `IRQ lower N` lines come before the answer
+of the command that caused them. This module handles the protocol; it opens no socket.
 
-Where QEMU aborts (a malformed number, a port above 0xffff), this answers `FAIL` with the reason and goes on.
+If QEMU would abort (a malformed number, a port above 0xffff), this answers `FAIL` with the reason and goes on.
 """
 
 import base64
@@ -23,14 +23,14 @@ GROUPS = {
     (b"out", b"pic0"): {INTR: 0},
     (b"out", b"pic1"): {2: 0},
 }
-"""The pins that can be intercepted: which wire of the machine is which number in an `IRQ` line."""
+"""The pins that can be intercepted: the machine's line and its number in an `IRQ` line."""
 
 MAX_SPAN = 1 << 24
-"""Bytes that one command may read or write; QEMU has no limit, a service needs one."""
-
+"""Bytes that one command may read or write. QEMU has no limit; a service needs one."""
 
 MAX_ANSWERS = 1 << 20
-"""Bytes of answers after which a session waits until they are sent: a client that does not read costs no more."""
+"""Bytes of answers after which a session waits until they are sent. This limits the memory for a client that does not
+read."""
 
 
 class Malformed(Exception):  # noqa: N818  it ends one command, not the session
@@ -38,14 +38,14 @@ class Malformed(Exception):  # noqa: N818  it ends one command, not the session
 
 
 class QtestSession:
-    """One client's conversation with one machine. A new session has been told no level yet: all count as low."""
+    """One client's conversation with one machine. In a new session every pin counts as low until it is reported."""
 
     def __init__(self, machine: Machine, report: Callable[[bytes], None] = lambda _: None) -> None:
         """Begin a conversation.
 
         Args:
             machine: what the commands access.
-            report: takes the `IRQ` lines that no command caused, such as by input from a backend.
+            report: called with each `IRQ` line that no command caused, for example one from a backend's input.
         """
         self._machine = machine
         self._report = report
@@ -59,7 +59,7 @@ class QtestSession:
         self._unwatch: Callable[[], None] | None = None
         width = {b"b": 1, b"w": 2, b"l": 4, b"q": 8}
         ports = machine.ports
-        self._commands: dict[bytes, tuple[int, Callable[[Words], bytes]]] = {  # with the least number of words
+        self._commands: dict[bytes, tuple[int, Callable[[Words], bytes]]] = {  # with the minimum number of words
             b"outb": (3, _make_out(ports.outb)),
             b"outw": (3, _make_out(ports.outw)),
             b"outl": (3, _make_out(ports.outl)),
@@ -83,13 +83,13 @@ class QtestSession:
         }
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes from the client and return the answers to the commands that are complete by now.
+        """Take bytes from the client and return the answers to the complete commands.
 
-        After `MAX_ANSWERS` bytes of answers the other commands wait in the `backlog`: send what there is, and feed
-        again, with nothing if need be.
+        After `MAX_ANSWERS` bytes of answers the other commands wait (`backlog`). Send the answers and call this again,
+        if necessary with no bytes.
         """
         if self._partial:
-            if b"\n" not in data:  # a long command, which must not be copied for each of its pieces
+            if b"\n" not in data:  # do not copy a long command once for each of its pieces
                 self._partial += data
                 data = b""
             else:
@@ -139,7 +139,7 @@ class QtestSession:
         return answer
 
     def close(self) -> None:
-        """End the session; the machine is not told more."""
+        """End the session; stop watching the interrupt lines."""
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
@@ -259,10 +259,10 @@ def _make_out(write: Callable[[int, int], None]) -> Callable[[Words], bytes]:
 
 
 def _parse_number(word: bytes) -> int:
-    """Return a number as C's strtoul reads it with base 0: decimal, 0x hexadecimal, 0 octal; at most 64 bits."""
+    """Parse a number as C's strtoul does with base 0: decimal, 0x hexadecimal, 0 octal; at most 64 bits."""
     try:
         if word[:2] in {b"0x", b"0X"}:
-            number = int(word, 16) if word.isalnum() else -1  # int() takes blanks, signs and underscores
+            number = int(word, 16) if word.isalnum() else -1  # int() would also take blanks, signs and underscores
         else:
             number = int(word, 8 if word[:1] == b"0" else 10) if word.isdigit() else -1
     except ValueError:

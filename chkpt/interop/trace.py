@@ -1,9 +1,8 @@
-"""Conversations in the qtest protocol, recorded from a real QEMU: how to read one, and how to play it.
+"""Conversations in the qtest protocol, recorded from a real QEMU: how to read one, and how to replay it.
 
-A trace begins with `# key: value` lines, the keys in small letters. Then come comments `# ...`, commands `> ...`, and
-below each command the answer's lines `< ...`; `< OK *` leaves the value open. Five shorthands stand for runs of plain
-commands: `await_ready PORT`, `insw PORT N`, `outsw PORT N HEX`, `identify_words PORT LIST` and `set_irq_in`, which QEMU
-knows, too.
+A trace begins with `# key: value` lines, with the keys in lower case. Then come comments `# ...`, commands `> ...`, and
+below each command the lines of the answer `< ...`; `< OK *` stands for any value. Four shorthands stand for series of
+plain commands: `await_ready PORT`, `insw PORT N`, `outsw PORT N HEX` and `identify_words PORT LIST`.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 DEMO: Final = Path(__file__).with_name("demo.trace")
-"""One trace to show: what `chkpt demo` plays."""
+"""The trace that `chkpt demo --trace` replays."""
 
 DEMO_MACHINE: Final = Path(__file__).with_name("demo.toml")
-"""The machine that it expects; its disk, `disk.img`, has the content `disk`."""
+"""The machine that the trace expects. Its disk, `disk.img`, has the content that `disk` returns."""
 
 SECTORS: Final = 32768
 """Sectors of the disk that the traces expect."""
@@ -24,12 +23,12 @@ BUSY = 0x80
 """BSY in an ATA status register (ATA/ATAPI-6, 7.15)."""
 
 Send = Callable[[str], list[str]]
-"""Sends one plain command and returns its answer lines, any `IRQ` lines first."""
+"""A function that sends one plain command and returns its answer lines, any `IRQ` lines first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One command and what QEMU answered."""
+    """One command and QEMU's answer."""
 
     command: str
     answer: tuple[str, ...]
@@ -46,14 +45,14 @@ class Trace:
 
     @property
     def intercept(self) -> str | None:
-        """The command that makes the machine tell the trace's `IRQ` lines, or None where it has none."""
+        """The command that makes the machine report the trace's `IRQ` lines, None if the trace has none."""
         named = self.facts.get("intercept", "")
         device, _, direction = named.partition("-")
         return f"irq_intercept_{direction} {device}" if direction in {"in", "out"} else None
 
 
 def parse_trace(text: str) -> Trace:
-    """Read a trace. Raise ValueError for a line that is none."""
+    """Parse a trace. Raise ValueError for a line that does not belong in one."""
     facts: dict[str, str] = {}
     exchanges: list[Exchange] = []
     cuts: list[int] = []
@@ -86,7 +85,7 @@ def parse_trace(text: str) -> Trace:
         elif mark == "<" and command is not None:
             answer.append(rest)
         elif line.strip():
-            raise ValueError(f"no line of a trace: {line!r}")
+            raise ValueError(f"not a line of a trace: {line!r}")
     finish()
     return Trace(facts, tuple(exchanges), tuple(cuts))
 
@@ -98,7 +97,7 @@ def disk() -> bytes:
 
 
 def perform(command: str, send: Send) -> list[str]:
-    """Run one command of a trace, a shorthand or a plain one, and return its answer lines as a trace writes them."""
+    """Run one command of a trace, a shorthand or a plain one, and return its answer lines in the trace's form."""
     word, _, rest = command.partition(" ")
     shorthand = SHORTHANDS.get(word)
     if shorthand is None:
@@ -119,7 +118,7 @@ def perform(command: str, send: Send) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An answer that is not the recorded one. In `expected` and `actual`, `IRQ` lines stand before the answer."""
+    """An answer that differs from the recorded one. In `expected` and `actual`, `IRQ` lines come before the answer."""
 
     number: int
     command: str
@@ -131,15 +130,15 @@ class Difference:
 
 
 class Player:
-    """Plays the exchanges of a trace in order, over one connection or several, and compares the answers.
+    """Replays the exchanges of a trace in order, over one or several connections, and compares the answers.
 
-    What an equal answer is:
+    Rules of the comparison:
 
     * `OK *` stands for any value.
-    * QEMU completes a disk command in its main loop, so the `IRQ` lines of a command may stand with the `await_ready`
-      after it: the lines of the two are compared as one sequence.
-    * In a trace of kind `pit` only rising edges were written down.
-    * A new connection has been told no level, so all count as low: a pin that was high shows no fall.
+    * QEMU completes a disk command in its main loop, so the `IRQ` lines of a command may be recorded with the
+      `await_ready` after it. The lines of the two are compared as one sequence.
+    * In a trace of kind `pit` only rising edges were recorded.
+    * On a new connection every pin counts as low until it is reported. So a pin that was high before shows no fall.
     """
 
     def __init__(self, trace: Trace, send: Send) -> None:
@@ -147,17 +146,17 @@ class Player:
         self._exchanges = trace.exchanges
         self._intercept = trace.intercept
         self._rising_only = trace.facts.get("kind") == "pit"
-        self._levels: dict[str, bool] = {}  # what the connection was told of each pin
+        self._levels: dict[str, bool] = {}  # the level of each pin that this connection reported
         self._high_before: set[str] = set()  # pins that were high when an earlier connection ended
         self._expected_irq: list[str] = []
         self._actual_irq: list[str] = []
         self.connect(send)
 
     def connect(self, send: Send) -> None:
-        """Go on over another connection, and ask there for the trace's `IRQ` lines.
+        """Go on over another connection, and request the trace's `IRQ` lines there.
 
         Raises:
-            ValueError: the machine does not tell them.
+            ValueError: the machine does not report them.
         """
         self._high_before |= {pin for pin, high in self._levels.items() if high}
         self._levels.clear()
@@ -166,18 +165,18 @@ class Player:
             raise ValueError(f"{self._intercept}: {', '.join(answer)}")
 
     def play(self, number: int) -> Difference | None:
-        """Play an exchange, one after the other, and return how its answer differs, or None."""
+        """Replay an exchange and return how its answer differs, or None. Call this for each exchange in order."""
         exchange = self._exchanges[number]
         *wanted_irq, wanted = exchange.answer
         try:
             *irq, answer = perform(exchange.command, self._send)
-        except ValueError as exc:  # a command of a shorthand was refused
+        except ValueError as exc:  # the machine refused a command of a shorthand
             return Difference(number, exchange.command, exchange.answer, (str(exc),))
         self._actual_irq += self._note_levels(irq)
-        self._expected_irq += self._drop_known(wanted_irq)
+        self._expected_irq += self._drop_hidden_falls(wanted_irq)
         expected: tuple[str, ...] = ()
         actual: tuple[str, ...] = ()
-        if not self._joins_next(number):
+        if not self._is_joined_to_next(number):
             expected, actual = tuple(self._expected_irq), tuple(self._actual_irq)
             self._expected_irq.clear()
             self._actual_irq.clear()
@@ -187,16 +186,16 @@ class Player:
         return Difference(number, exchange.command, (*expected, wanted), (*actual, answer))
 
     def _note_levels(self, lines: list[str]) -> list[str]:
-        """Remember the levels told, and return the lines that a trace of this kind would have."""
+        """Note the reported levels, and return the lines that a trace of this kind records."""
         for line in lines:
             _, verb, pin = line.split(" ")
             self._levels[pin] = verb == "raise"
         return [line for line in lines if not self._rising_only or line.startswith("IRQ raise")]
 
-    def _drop_known(self, lines: list[str]) -> list[str]:
-        """Return the recorded lines that this connection will show, or an earlier one has shown.
+    def _drop_hidden_falls(self, lines: list[str]) -> list[str]:
+        """Return the recorded lines without the falls that this connection cannot show: see `Player`.
 
-        A rise of a pin that was high at the cut is the rise before the cut, which QEMU told late.
+        If a pin was high at the cut, a recorded rise after the cut is the one before it, which QEMU reported late.
         """
         shown: list[str] = []
         for line in lines:
@@ -207,8 +206,8 @@ class Player:
                 shown.append(line)
         return shown
 
-    def _joins_next(self, number: int) -> bool:
-        """Tell whether the next exchange is an `await_ready`, whose lines belong to this one."""
+    def _is_joined_to_next(self, number: int) -> bool:
+        """Return whether the next exchange is an `await_ready`, whose lines belong to this one."""
         return number + 1 < len(self._exchanges) and self._exchanges[number + 1].command.startswith("await_ready")
 
 
@@ -236,7 +235,7 @@ def _identify_words(ask: Callable[[str], int], port: str, wanted: str) -> str:
 
 
 def _numbers(wanted: str) -> Iterator[int]:
-    """Yield the numbers of a list such as `1,3-6`."""
+    """Yield the numbers in a list such as `1,3-6`."""
     for part in wanted.split(","):
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)

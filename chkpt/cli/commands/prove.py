@@ -148,7 +148,7 @@ def _import_device_type(what: str) -> "DeviceType[Any, Any]":
     except (ImportError, AttributeError, ValueError) as exc:
         raise NotFoundError(str(exc), where=what) from exc
     except Exception as exc:
-        raise ConfigError(f"the module fails at its import: {exc!r}", where=what) from exc
+        raise ConfigError(f"the module cannot be imported: {exc!r}", where=what) from exc
     if not isinstance(found, DeviceType):
         raise UsageError(f"{what} is a {type(found).__name__}, not a DeviceType")
     return found

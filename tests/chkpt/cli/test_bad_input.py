@@ -165,7 +165,7 @@ def test_a_socket_in_use(home: Path, capsys: pytest.CaptureFixture[str]) -> None
     qtest = f"unix:{home}/q.sock,server=on,wait=off"
     with running("--name", "first", "--qtest", qtest) as first:
         message = refused(chkpt(capsys, "run", "--name", "second", "--qtest", qtest), 1)
-        assert f"{home}/q.sock: somebody listens there already" in message
+        assert f"{home}/q.sock: another process listens there already" in message
         assert left() == ["first"]
         assert first.end().status == 0
 

@@ -87,9 +87,7 @@ def test_the_machine_of_a_terminal_that_goes_away_goes_on(at_terminal: Launcher,
 
 def test_it_is_refused_without_a_terminal(at_terminal: Launcher, toml: Path, capsys: Capture) -> None:
     words = refused(chkpt(capsys, "run", toml, "--console"), 2)
-    assert words.startswith(
-        "--console needs a terminal as standard input and output; leave it out and use chkpt console"
-    )
+    assert words.startswith("--console needs a terminal as standard input and output; without one use chkpt console")
     terminal = at_terminal("ps")
     with spawn("run", toml, "--console", stdin=terminal.slave) as process:
         out, err = process.communicate(timeout=PATIENCE)
@@ -100,5 +98,5 @@ def test_it_is_refused_without_a_terminal(at_terminal: Launcher, toml: Path, cap
 def test_it_is_refused_beside_what_has_standard_input_and_output(toml: Path, capsys: Capture) -> None:
     for other, name in ((["--char", "com1=stdio"], "com1"), (["--qtest", "stdio"], "--qtest")):
         words = refused(chkpt(capsys, "run", toml, "--console", *other), 2)
-        assert words == f"{name} and --console cannot both have standard input and output"
+        assert words == f"{name} and --console cannot both use standard input and output"
     assert refused(chkpt(capsys, "run", toml, "--port", "com1"), 2) == "--port goes with --until or --console"

@@ -76,7 +76,7 @@ def test_options_without_until_are_refused(option: list[str], home: Path, capsys
 
 
 def test_until_and_qtest_are_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "on --qtest it does not" in refused(chkpt(capsys, "run", "--until", "a", "--qtest", "stdio"), 2)
+    assert "does not run with --qtest" in refused(chkpt(capsys, "run", "--until", "a", "--qtest", "stdio"), 2)
 
 
 def test_the_guest_s_words_are_on_stdout_and_ours_on_stderr(toml: Path) -> None:

@@ -49,10 +49,10 @@ def test_a_chardev_is_written_as_for_qemu(text: str, expected: Chardev) -> None:
         ("stdio:x", "write unix:PATH"),
         ("tcp:localhost:1234", "write unix:PATH"),
         ("q.sock", "write unix:PATH"),
-        ("unix:q,server=yes", "server=yes is neither server=on|off nor wait=on|off"),
-        ("unix:q,nowait", "nowait is neither"),
-        ("unix:q,", " is neither"),
-        ("unix:q,server=on,delay=off", "delay=off is neither"),
+        ("unix:q,server=yes", "not 'server=yes'"),
+        ("unix:q,nowait", "not 'nowait'"),
+        ("unix:q,", "not ''"),
+        ("unix:q,server=on,delay=off", "not 'delay=off'"),
     ],
 )
 def test_anything_else_is_a_usage_error(text: str, reason: str) -> None:
@@ -286,7 +286,7 @@ def test_a_line_that_has_no_end_is_not_kept_for_ever(
         client.send(b"x" * 100_000)
         assert client.line() == ""
     assert listening.client().ask("endianness") == ["OK little"]
-    assert "qtest client sends a line of over 1000 bytes: closed" in caplog.text
+    assert "line of more than 1000 bytes" in caplog.text
 
 
 # -- without a thread: what the loop sees ------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_lines_for_a_client_that_does_not_read_are_given_up_at_last(
     for number in range(200):
         rig.board.irq.force(4, number % 2 == 0)
     assert channel._client is None
-    assert "qtest client does not read: closed with " in caplog.text
+    assert "does not read" in caplog.text
     assert tuple(rig.board.irq._watchers) == ()
 
 
@@ -370,7 +370,7 @@ def test_a_socket_that_somebody_listens_at_is_left_alone(rig: Rig) -> None:
     other = socket.socket(socket.AF_UNIX)
     other.bind(str(rig.path))
     other.listen(1)
-    with pytest.raises(StorageError, match="somebody listens there already; choose another path"):
+    with pytest.raises(StorageError, match="listens there already"):
         rig.open(f"unix:{rig.path},server=on")
     assert rig.path.exists()
     other.close()
@@ -378,7 +378,7 @@ def test_a_socket_that_somebody_listens_at_is_left_alone(rig: Rig) -> None:
 
 def test_a_file_that_is_no_socket_is_left_alone(rig: Rig) -> None:
     rig.path.write_text("precious")
-    with pytest.raises(StorageError, match=r"q\.sock: is no socket; choose another path"):
+    with pytest.raises(StorageError, match=r"q\.sock: is not a socket"):
         rig.open(f"unix:{rig.path},server=on")
     assert rig.path.read_text() == "precious"
 
@@ -399,7 +399,7 @@ def test_a_socket_that_has_replaced_ours_is_left_alone(rig: Rig) -> None:
 
 def test_a_listener_that_takes_nobody_counts_as_somebody(rig: Rig) -> None:
     with sockets.listen(rig.path, 0), sockets.connect(rig.path):  # its queue is full
-        with pytest.raises(StorageError, match="somebody listens there already"):
+        with pytest.raises(StorageError, match="listens there already"):
             rig.open(f"unix:{rig.path},server=on")
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(chardev, "CONNECT_SECONDS", 0.01)

@@ -54,7 +54,7 @@ def test_a_trace_has_facts_comments_exchanges_and_cuts() -> None:
 
 @pytest.mark.parametrize("text", ["< OK\n", "nonsense\n", "> a\n< OK\nOK\n"])
 def test_what_is_no_trace_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no line of a trace"):
+    with pytest.raises(ValueError, match="not a line of a trace"):
         parse_trace(text)
 
 

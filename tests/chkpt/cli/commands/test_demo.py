@@ -138,8 +138,8 @@ def test_without_the_extra_it_says_how_to_install_it(
     ended = chkpt(capsys, "demo", "--store", str(tmp_path))
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == (
-        "chkpt: unicorn is not installed, which the demo's guest needs: pip install 'chkpt-machines[guest]'; "
-        "chkpt demo --trace shows a machine without a processor\n"
+        "chkpt: the demo's guest needs unicorn, which is not installed: pip install 'chkpt-machines[guest]'; "
+        "chkpt demo --trace runs without a processor\n"
     )
 
 

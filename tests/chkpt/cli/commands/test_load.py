@@ -55,7 +55,7 @@ def test_tag_that_nothing_takes_is_told(home: Path, capsys: pytest.CaptureFixtur
             checkpoint.contexts["devices"].contexts["com1"].values["surprise"] = 1
             (home / "b.zst").write_bytes(dumps(checkpoint))
         lines = chkpt(capsys, "load", "b.zst").out.splitlines()
-        assert lines[1:] == ["passed over: unknown tag devices/com1.surprise"]
+        assert lines[1:] == ["skipped: unknown tag devices/com1.surprise"]
         assert "surprise" in refused(chkpt(capsys, "load", "b.zst", "--strict"), 4)
 
 
@@ -83,7 +83,7 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
             (["a", "--skip", "nothing"], 3, "no device nothing to load or skip"),
             (["a", "--map", "pit"], 2, "--map pit: write OLD=NEW"),
             (["a", "--map", "pit="], 2, "write OLD=NEW"),
-            (["a", "--map", "pit=a", "--map", "pit=b"], 2, "pit is already to be loaded into a"),
+            (["a", "--map", "pit=a", "--map", "pit=b"], 2, "pit is already mapped to a"),
             (["a", "--map", "nothing=pit"], 3, "no device nothing in the snapshot to rename"),
             (["a", "--map", "pit=pic"], 2, "would both be loaded into pic"),
             (["a", "-m", "nobody"], 5, "no machine nobody is running"),
@@ -105,7 +105,7 @@ def test_the_date_goes_on_where_it_is_asked_to(home: Path, capsys: pytest.Captur
         said = chkpt(capsys, "load", "a.zst", "--time", "wall").out
         assert re.search(r": cmos, the date of cmos \d{7,} s later\n", said)
         said = chkpt(capsys, "load", "a.zst", "--time", "wall", "--skip", "cmos").out
-        assert ": no devices, no date has gone on: nothing loaded keeps one that runs" in said
+        assert ": no devices, no date has moved on: no loaded device keeps a running date" in said
         assert chkpt(capsys, "load", "a.zst", "--time", "noon").status == 2
         assert machine.machine()["devices"] == ["cmos"]
     assert refused(chkpt(capsys, "run", "--time", "wall"), 2) == "--time goes with --load"

@@ -59,7 +59,7 @@ def test_what_is_refused_is_said_on_one_line_with_its_status(toml: Path, capsys:
         assert "no drive ide9; there are: ide0.0, ide0.1" in refused(chkpt(capsys, "media", "ide9"), 3)
         assert "there are: ide0.0, ide0.1" in refused(chkpt(capsys, "media", "ide9", "eject"), 3)
         assert "there is no such image" in refused(chkpt(capsys, "media", "ide0.1", "absent.iso"), 3)
-        assert "no path of an image" in refused(chkpt(capsys, "media", "ide0.1", ""), 2)
+        assert "not a path of an image" in refused(chkpt(capsys, "media", "ide0.1", ""), 2)
         assert "--force goes with" in refused(chkpt(capsys, "media", "--force"), 2)
         assert chkpt(capsys, "media", "ide0.1").out.count("a.iso") == 1
 

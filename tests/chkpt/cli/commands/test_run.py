@@ -294,7 +294,7 @@ def test_wrong_options(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--char", "com1=unix:a,server=maybe"], 2, form),
         (["--char", "com1=unix:/nowhere/at/all"], 1, "/nowhere/at/all"),
         (["--char", "ide0.0=null"], 3, "no char frontend ide0.0"),
-        (["--char", "com1=stdio", "--qtest", "stdio"], 2, "com1 and --qtest cannot both have standard input"),
+        (["--char", "com1=stdio", "--qtest", "stdio"], 2, "com1 and --qtest cannot both use standard input"),
     ]
     for args, status, words in table_of:
         message = refused(chkpt(capsys, "run", *args), status)

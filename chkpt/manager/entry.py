@@ -12,8 +12,8 @@ from chkpt.manager.types import AnyDeviceType
 class DeviceEntry:
     """A device of the machine: its name, its type, what it was given, and what it offers.
 
-    Whether a device can be saved and loaded is looked up once, when it is added: to ask a Protocol takes longer than to
-    save a small device.
+    `saves` and `loads` are found once, when the device is added: the check of a Protocol takes longer than the save of
+    a small device.
     """
 
     name: str
@@ -25,16 +25,16 @@ class DeviceEntry:
     loads: bool
 
     def save(self) -> object:
-        """Return the device's state; only where it `saves`."""
+        """Return the device's state. Call this only if it `saves`."""
         device: Any = self.device
         return device.save()
 
     def load(self, state: object) -> None:
-        """Load a state into the device; only where it `loads`."""
+        """Load a state into the device. Call this only if it `loads`."""
         device: Any = self.device
         device.load(state)
 
     def load_later(self, state: object, seconds: int) -> bool:
-        """Load a state; where the device keeps a date, that goes on by so many seconds. Return whether it did."""
+        """Load a state. If the device keeps a date, move it on by so many seconds. Return whether the date moved."""
         self.load(state)
         return bool(seconds) and isinstance(self.device, KeepsDate) and self.device.advance_date(seconds)

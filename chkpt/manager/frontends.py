@@ -56,7 +56,7 @@ class Frontends(Generic[F, B]):
         """Let backends be connected under `name`, to a frontend of the device `owner`.
 
         Raises:
-            ConflictError: the name is taken. Device `a.0` and drive 0 of device `a` may both want `a.0`.
+            ConflictError: the name is taken, as when both device `a.0` and drive 0 of device `a` want `a.0`.
         """
         if name in self._frontends:
             raise ConflictError(f"there is a {self.kind} frontend {name} already, of device {self._owners[name]}")
@@ -64,7 +64,7 @@ class Frontends(Generic[F, B]):
         self._owners[name] = owner
 
     def find(self, name: str) -> F:
-        """Return the frontend of this name. Raise NotFoundError, naming those there are."""
+        """Return the frontend of this name. Raise NotFoundError, which lists the frontends."""
         try:
             return self._frontends[name]
         except KeyError:
@@ -76,7 +76,7 @@ class Frontends(Generic[F, B]):
 
         Raises:
             NotFoundError: there is no such frontend; `backend` still belongs to the caller.
-            ExistsError: it has a backend; `backend` still belongs to the caller.
+            ExistsError: the frontend has a backend; `backend` still belongs to the caller.
         """
         frontend = self.find(name)
         if name in self._backends:
@@ -92,7 +92,7 @@ class Frontends(Generic[F, B]):
         return frontend
 
     def disconnect(self, name: str) -> B:
-        """Disconnect and return the backend, which belongs to the caller again. Raise NotFoundError."""
+        """Disconnect the backend and return it to the caller, who owns it again. Raise NotFoundError."""
         frontend = self.find(name)
         if name not in self._backends:
             raise NotFoundError(f"{self.kind} frontend {name} has no backend")
@@ -101,7 +101,7 @@ class Frontends(Generic[F, B]):
         return backend
 
     def remove(self, name: str) -> None:
-        """Forget a frontend; a backend connected to it is disconnected and closed, whatever fails."""
+        """Forget a frontend. Disconnect and close a backend that is connected to it, even if one of the two fails."""
         frontend = self._frontends.pop(name)
         del self._owners[name]
         if name not in self._backends:
@@ -123,7 +123,7 @@ class Frontends(Generic[F, B]):
         return self._owners[name]
 
     def of(self, owner: str) -> tuple[str, ...]:
-        """Return the names of the frontends of one device. Device names may have dots, so no name shows its owner."""
+        """Return the names of one device's frontends. A name does not show its owner: device names may have dots."""
         return tuple(name for name, device in self._owners.items() if device == owner)
 
     @property

@@ -1,4 +1,4 @@
-"""What the device manager hands to one device, and undoes when the device goes."""
+"""The `Host` that the device manager gives to one device, and whose claims it undoes when the device is removed."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -29,7 +29,7 @@ class SettableClock(Clock, Protocol):
 
 
 class Platform(Protocol):
-    """The machine under the device manager. Whatever connects something returns how to undo it."""
+    """The machine under the device manager. Each method that connects something returns a function that undoes it."""
 
     @property
     def clock(self) -> SettableClock:
@@ -64,19 +64,19 @@ class Platform(Protocol):
         """Reset the machine when the present access is over."""
 
     def request_exit(self, status: int, /) -> None:
-        """Show the machine's owner that it is to end."""
+        """Report to the machine's owner that the guest wants it to end."""
 
     def receive_irqs(
         self, owner: str, set_level: Callable[[int, bool], None], acknowledge: Callable[[], int], /
     ) -> Undo:
-        """Route the interrupt lines to a controller. Raise ConflictError if there is one."""
+        """Route the interrupt lines to a controller. Raise ConflictError if there is one already."""
 
     def frozen_lines(self) -> AbstractContextManager[None]:
         """Hold every line's change back until the end, then report each line's level to the controller."""
 
 
 class DeviceHost:
-    """The `Host` of one device: passes each claim on, and remembers how to undo it."""
+    """The `Host` of one device. It passes each claim to the machine and remembers how to undo it."""
 
     def __init__(self, name: str, platform: Platform, resources: Resources, frontends: FrontendsByKind) -> None:
         self.name = name
@@ -88,21 +88,21 @@ class DeviceHost:
         self._undo: list[Undo] = []
 
     def close(self) -> None:
-        """Undo every claim, the last one first, and all of them whatever fails. A second call does nothing.
+        """Undo every claim, the last one first, even if some fail. A second call does nothing.
 
         Raises:
-            ExceptionGroup: what failed.
+            ExceptionGroup: the errors of those that failed.
         """
         failed: list[Exception] = []
         while self._undo:
             try:
                 self._undo.pop()()
-            except Exception as exc:  # noqa: BLE001  whatever it is, the rest must still go
+            except Exception as exc:  # noqa: BLE001  the other claims must still be undone
                 failed.append(exc)
-        for timer in self.timers:  # last: to lose its backend may have made the device arm one
+        for timer in self.timers:  # last: the device may have armed one when it lost its backend
             timer.cancel()
         if failed:
-            raise ExceptionGroup(f"device {self.name} could not give everything back", failed)
+            raise ExceptionGroup(f"device {self.name} could not undo all its claims", failed)
 
     def timer(self, fire: Callable[[], None], /) -> Timer:
         """See `Host.timer`."""

@@ -1,4 +1,4 @@
-"""The two phases of a load: read and validate everything, then apply it or put everything back."""
+"""The two phases of a load: read and validate everything, then apply all of it or none."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from chkpt.state import owned, shift_times
 log = logging.getLogger("chkpt.manager")
 
 
-class Step(NamedTuple):
+class DeviceLoad(NamedTuple):
     """One device that will be loaded, with its validated state."""
 
     entry: DeviceEntry
@@ -29,7 +29,7 @@ class LoadPlan:
     def __init__(
         self,
         platform: Platform,
-        steps: Sequence[Step],
+        loads: Sequence[DeviceLoad],
         left: Sequence[DeviceEntry],
         report: LoadReport,
         reasons: Sequence[str] = (),
@@ -38,7 +38,7 @@ class LoadPlan:
         self.reasons = reasons
         """What a strict load refuses, for a caller that has reasons of its own to add; see `refuse_strictly`."""
         self._platform = platform
-        self._steps = steps
+        self._loads = loads
         self._left = left
         self._transaction: Transaction | None = None
 
@@ -46,7 +46,7 @@ class LoadPlan:
         """Load every device of the plan.
 
         Args:
-            now: where the clock is set to. The devices left as they were keep their distance from it.
+            now: the time to set the clock to. The devices that are not loaded keep their distance from it.
             shift: see `actions`.
             seconds: see `actions`.
 
@@ -54,7 +54,7 @@ class LoadPlan:
             StateError: a device's `load` refused its state. Every device, the clock and the lines are as they were.
             LoadError: a device's `load` failed otherwise. Everything is as it was.
             HalfLoadedError: the same, but the devices that the message names could not be put back.
-            SaveError: a device could not be saved beforehand. Nothing has changed.
+            SaveError: a device could not be saved before the load. Nothing has changed.
             StateError: a time cannot be shifted that far. Nothing has changed.
         """
         clock = self._platform.clock
@@ -68,7 +68,7 @@ class LoadPlan:
         return self.report
 
     def revert(self, cause: BaseException) -> None:
-        """Take back what `apply` has done, because of what failed after it. What it has put back itself stays so.
+        """Take back what `apply` has done, because of an error after it, unless `apply` has done so itself.
 
         Raises:
             HalfLoadedError: a device could not be put back.
@@ -77,11 +77,11 @@ class LoadPlan:
             self._transaction.take_back(cause)
 
     def actions(self, *, jump: int = 0, shift: int = 0, seconds: int = 0) -> list[Action]:
-        """Return what the plan does, an action for each device, for a caller that has actions of its own.
+        """Return the actions of the plan, one for each device, for a caller that adds actions of its own.
 
         Args:
-            jump: nanoseconds that the clock is moved by; the devices left as they were move with it.
-            shift: nanoseconds added to each time of the loaded states, for a clock that stays where it is.
+            jump: nanoseconds that the clock is moved by. The devices that are not loaded move with it.
+            shift: nanoseconds added to each time of the loaded states, if the clock is not set.
             seconds: how far the dates of the loaded devices go on, see `chkpt.device.KeepsDate`.
 
         Raises:
@@ -89,27 +89,27 @@ class LoadPlan:
             StateError: a time cannot be shifted that far.
         """
         self.report.dated.clear()
-        return [*self._loads(shift, seconds), *(self._moves(jump) if jump else ())]
+        return [*self._load_actions(shift, seconds), *(self._move_actions(jump) if jump else ())]
 
     def log_loaded(self) -> None:
         """Log what has been loaded, once the whole machine has been."""
         for name in self.report.loaded:
             log.info("%s: loaded", name)
 
-    def _loads(self, shift: int, seconds: int) -> Iterator[Action]:
+    def _load_actions(self, shift: int, seconds: int) -> Iterator[Action]:
         def load(entry: DeviceEntry, state: object) -> None:
             if entry.load_later(state, seconds):
                 self.report.dated.append(entry.name)
 
-        for entry, source, state in self._steps:
+        for entry, source, state in self._loads:
             path = f"devices/{source}"
             moved = _shift_state(state, shift, path) if shift else state
             undo = partial(entry.load, _save_for_undo(entry)) if entry.saves else None
             failure = f"device {entry.name} cannot be loaded from {path}"
             yield Action(entry.name, failure, partial(load, entry, moved), undo)
 
-    def _moves(self, jump: int) -> Iterator[Action]:
-        """Keep the devices that are left as they are at the same distance from a clock that jumps."""
+    def _move_actions(self, jump: int) -> Iterator[Action]:
+        """Yield the actions that keep the devices that are not loaded at the same distance from the clock."""
         for entry in self._left:
             failure = f"device {entry.name} cannot follow the clock"
             if entry.saves and entry.loads:
@@ -121,7 +121,7 @@ class LoadPlan:
 
 
 def _save_for_undo(entry: DeviceEntry) -> object:
-    """Return the present state of a device that will be touched. Nothing that the load does can change it."""
+    """Return the present state of a device that the load will change. The load cannot change the returned state."""
     try:
         return owned(entry.save())
     except Exception as exc:

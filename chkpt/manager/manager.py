@@ -34,11 +34,11 @@ from chkpt.errors import (
 from chkpt.manager.entry import DeviceEntry
 from chkpt.manager.frontends import Backend, FrontendsByKind
 from chkpt.manager.host import DeviceHost, Platform
-from chkpt.manager.load import LoadPlan, Step
-from chkpt.manager.names import CONTEXT, check_name, device_names, pack_names
+from chkpt.manager.load import DeviceLoad, LoadPlan
+from chkpt.manager.names import CONTEXT, check_device_name, device_names, pack_names
 from chkpt.manager.reports import LoadReport, SaveReport, Skip, refuse_strictly, strict_reasons
 from chkpt.manager.resources import Claim, Resources
-from chkpt.manager.types import DeviceTypes, filled_in
+from chkpt.manager.types import DeviceTypes, fill_in
 from chkpt.state import from_context, from_table, printable, to_context
 
 log = logging.getLogger("chkpt.manager")
@@ -73,10 +73,10 @@ class DeviceManager:
 
         Args:
             type_name: the device type's name.
-            name: the device's name in this machine; the type's name when left out.
-            config: a table of the type's configuration; fields left out keep their defaults.
-            also: keys that the caller has taken out of the table, for the hint at an unknown one; see `from_table`.
-            facts: what the fields that are marked with an `OfMachine`, and left out, are in this machine.
+            name: the device's name in this machine; None for the type's name.
+            config: a table of the type's configuration. Fields that it does not have keep their defaults.
+            also: keys that the caller has taken out of the table, for the hint at an unknown key; see `from_table`.
+            facts: this machine's values for the fields marked with an `OfMachine`, if the table does not have them.
 
         Raises:
             NotFoundError: no such type.
@@ -85,7 +85,7 @@ class DeviceManager:
         """
         device_type = self.types.find(type_name)
         name = device_type.name if name is None else name
-        table = filled_in(device_type.config, config, facts)
+        table = fill_in(device_type.config, config, facts)
         return self.add(device_type, name, from_table(table, device_type.config, f"device {name}", also))
 
     def add(self, device_type: DeviceType[Any, Any], name: str, config: object) -> Device:
@@ -94,10 +94,10 @@ class DeviceManager:
         Raises:
             UsageError: `name` cannot be a device's name.
             ExistsError: the name is taken.
-            ChkptError: what the device raised; nothing it claimed remains.
-            DeviceError: the device raised something else; nothing it claimed remains.
+            ChkptError: the device raised it. All its claims are undone.
+            DeviceError: the device raised another error. All its claims are undone.
         """
-        check_name(name)
+        check_device_name(name)
         if name in self._entries:
             raise ExistsError(f"there is a device {name} already")
         host = DeviceHost(name, self._platform, self._resources, self.frontends)
@@ -115,7 +115,7 @@ class DeviceManager:
         return device
 
     def find(self, name: str) -> Device:
-        """Return the device of this name. Raise NotFoundError, naming those there are."""
+        """Return the device of this name. Raise NotFoundError, which lists the devices."""
         return self.entry(name).device
 
     def entry(self, name: str) -> DeviceEntry:
@@ -127,24 +127,24 @@ class DeviceManager:
             raise NotFoundError(f"no device {name} in this machine; there are: {known}") from None
 
     def remove(self, name: str) -> None:
-        """Take a device out: its ports, lines, timers and frontends go too, and the name is free again.
+        """Remove a device with its ports, lines, timers and frontends. Its name is free again.
 
         Backends connected to it are closed.
 
         Raises:
             NotFoundError: there is no such device.
-            DeviceError: something failed on the way; the device is gone all the same.
+            DeviceError: a claim could not be undone, or a backend not closed. The device is removed all the same.
         """
         entry = self.entry(name)
         del self._entries[name]
         try:
             entry.host.close()
         except ExceptionGroup as exc:
-            raise DeviceError(f"device {name} is removed, but {_reasons(exc)}") from exc
+            raise DeviceError(f"device {name} is removed, but {_join_reasons(exc)}") from exc
         log.debug("%s: removed", name)
 
     def close(self) -> None:
-        """Remove all devices, the last one first. Every one goes, even if another fails; a second call does nothing.
+        """Remove all devices, the last one first, even if some fail. A second call does nothing.
 
         Raises:
             DeviceError: one or more failed to close; the message names them.
@@ -155,10 +155,10 @@ class DeviceManager:
                 self._entries[name].host.close()
             except ExceptionGroup as exc:
                 log.exception("%s: could not be closed", name)
-                failed.append(f"{name} ({_reasons(exc)})")
+                failed.append(f"{name} ({_join_reasons(exc)})")
         self._entries.clear()
         if failed:
-            raise DeviceError(f"not closed as they should be: {', '.join(failed)}")
+            raise DeviceError(f"devices failed to close: {', '.join(failed)}")
 
     def reset(self) -> None:
         """Reset every device, in order of creation."""
@@ -181,11 +181,11 @@ class DeviceManager:
     # -- frontends ----------------------------------------------------------------------------------------------------
 
     def connect(self, kind: FrontendKind, name: str, backend: Backend) -> None:
-        """Connect a backend to the frontend of this kind and name; it is closed with the device that has the frontend.
+        """Connect a backend to the frontend of this kind and name. It is closed when the frontend's device is removed.
 
         Raises:
             NotFoundError: there is no such frontend; `backend` still belongs to the caller.
-            ExistsError: it has a backend; `backend` still belongs to the caller.
+            ExistsError: the frontend has a backend; `backend` still belongs to the caller.
         """
         self.frontends[kind].connect(name, backend)
 
@@ -231,7 +231,7 @@ class DeviceManager:
         """Put every device that can be saved into the context `devices` of `checkpoint`.
 
         Raises:
-            SaveError: a device's `save` raised, or gave something else than its state; `checkpoint` is unchanged.
+            SaveError: a device's `save` raised, or returned something that is not its state. `checkpoint` is unchanged.
         """
         contexts: dict[str, Context] = {}
         skipped: list[Skip] = []
@@ -240,7 +240,7 @@ class DeviceManager:
                 skipped.append(Skip(entry.name, f"device type {entry.type.name} cannot be saved"))
                 continue
             try:
-                contexts[entry.name] = to_context(_state(entry.save(), entry.type), entry.type.name)
+                contexts[entry.name] = to_context(_check_state(entry.save(), entry.type), entry.type.name)
             except Exception as exc:
                 log.error("%s: save failed: %r", entry.name, exc)  # noqa: TRY400  the traceback is in the cause
                 raise SaveError(f"device {entry.name} cannot be saved, so nothing was: {exc!r}") from exc
@@ -283,40 +283,40 @@ class DeviceManager:
 
         Args:
             checkpoint: a whole snapshot.
-            only: names of this machine's devices to load, all when empty.
+            only: names of this machine's devices to load; empty for all.
             skip: names of this machine's devices not to load.
             rename: name in the snapshot -> name in this machine.
-            strict: refuse where a device of the snapshot that was asked for would be skipped, or a tag passed over.
+            strict: refuse the load if it would skip a device that was asked for, or pass over a tag.
 
         Raises:
-            NotFoundError: `only`, `skip` or `rename` names something that is not there.
+            NotFoundError: `only`, `skip` or `rename` names a device that does not exist.
             UsageError: `rename` gives two devices one name.
-            RefusedError: the snapshot cannot be taken: corrupt, newer, of another type, out of range, or strict.
+            RefusedError: the snapshot cannot be loaded: corrupt, newer, of another type, out of range, or strict.
         """
         names = device_names(checkpoint.contexts)
         devices = checkpoint.contexts[CONTEXT]
-        targets = self._targets(names, dict(rename or {}))
+        targets = self._map_names(names, dict(rename or {}))
         selected = self._select(only, skip, targets)
         unknown: list[str] = []
         found = [self._read(devices, name, to, unknown) for name, to in targets.items() if to in selected]
-        steps = [each for each in found if isinstance(each, Step)]
+        loads = [each for each in found if isinstance(each, DeviceLoad)]
         skipped = [each for each in found if isinstance(each, Skip)]
         if not only:
             strays = (name for name in devices.contexts if name not in targets)
             skipped += [Skip(printable(name), "it is not in the name table") for name in strays]
         unasked = [name for name, to in targets.items() if to not in selected and to not in self._entries]
-        loaded = {step.entry.name: None for step in steps}
+        loaded = {each.entry.name: None for each in loads}
         left = self._list_left(loaded, selected, targets)
-        _log_plan(skipped, unasked, left, unknown)
+        _log_skips(skipped, unasked, left, unknown)
         reasons = strict_reasons(skipped, unknown)
         if strict:
             refuse_strictly(reasons)
         skipped += [Skip(name, _UNASKED) for name in unasked]
         report = LoadReport(tuple(loaded), tuple(skipped), left, tuple(unknown))
         kept = [entry for name, entry in self._entries.items() if name not in loaded]
-        return LoadPlan(self._platform, steps, kept, report, reasons)
+        return LoadPlan(self._platform, loads, kept, report, reasons)
 
-    def _targets(self, names: Collection[str], rename: Mapping[str, str]) -> dict[str, str]:
+    def _map_names(self, names: Collection[str], rename: Mapping[str, str]) -> dict[str, str]:
         """Return the name in this machine for each name in the snapshot."""
         for source in rename:
             if source not in names:
@@ -334,6 +334,7 @@ class DeviceManager:
         return targets
 
     def _select(self, only: Collection[str], skip: Collection[str], targets: Mapping[str, str]) -> set[str]:
+        """Return the names in this machine that the caller asks for."""
         for name in (*only, *skip):
             if name not in self._entries and (name in only or name not in targets.values()):
                 known = ", ".join(self._entries) or "none"
@@ -343,7 +344,8 @@ class DeviceManager:
             raise UsageError(f"nothing is left to load: {', '.join(only)} cannot be both loaded and skipped")
         return selected
 
-    def _read(self, devices: Context, source: str, target: str, unknown: list[str]) -> Step | Skip:
+    def _read(self, devices: Context, source: str, target: str, unknown: list[str]) -> DeviceLoad | Skip:
+        """Return what to load into one device, or why it is skipped."""
         entry = self._entries.get(target)
         if entry is None:
             return Skip(source, f"this machine has no device {target}")
@@ -357,9 +359,10 @@ class DeviceManager:
             raise StateError(
                 f"is of type {context.type!r}, but {target} in this machine is of {entry.type.name}", subject=path
             )
-        return Step(entry, source, from_context(context, entry.type.state, path, unknown))
+        return DeviceLoad(entry, source, from_context(context, entry.type.state, path, unknown))
 
     def _list_left(self, loaded: Collection[str], selected: set[str], targets: Mapping[str, str]) -> tuple[Skip, ...]:
+        """Return the devices that are not loaded, and why."""
         reasons: list[Skip] = []
         for name in self._entries:
             if name in loaded:
@@ -377,23 +380,26 @@ class DeviceManager:
 def _make_device(device_type: DeviceType[Any, Any], host: Host, config: object) -> Device:
     device = device_type.create(host, config)
     if not hasattr(device, "reset"):
-        raise DeviceError(f"device type {device_type.name} has made {device!r}, which is not a device")
+        raise DeviceError(f"device type {device_type.name} has made {device!r}, which is not a device: it has no reset")
     if device_type.state is None and isinstance(device, Saves | Loads):
         raise DeviceError(f"device type {device_type.name} can be saved or loaded, but names no state")
     return device
 
 
-def _state(state: object, device_type: DeviceType[Any, Any]) -> object:
+def _check_state(state: object, device_type: DeviceType[Any, Any]) -> object:
+    """Return `state` if it is of the type's class, else raise DeviceError."""
     if type(state) is not device_type.state:
-        raise DeviceError(f"its save gave a {type(state).__name__}, which is not the state of type {device_type.name}")
+        raise DeviceError(
+            f"its save returned a {type(state).__name__}, which is not the state of type {device_type.name}"
+        )
     return state
 
 
-def _reasons(failed: ExceptionGroup[Exception]) -> str:
+def _join_reasons(failed: ExceptionGroup[Exception]) -> str:
     return ", ".join(repr(each) for each in failed.exceptions)
 
 
-def _log_plan(
+def _log_skips(
     skipped: Collection[Skip], unasked: Collection[str], left: Collection[Skip], unknown: Collection[str]
 ) -> None:
     for skip in skipped:

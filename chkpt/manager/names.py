@@ -6,16 +6,16 @@ from chkpt.context import Context, name_problem
 from chkpt.errors import CorruptError, UsageError
 
 CONTEXT = "devices"
-"""The name of the context that holds the table, and of each device a context."""
+"""The name of the context that holds the table and a context for each device."""
 
 NAME_SIZE = 32
 """Bytes of one entry of the table; a name is at least one byte shorter (palacios.md: V3_MAX_DEVICE_NAME)."""
 
 MAX_DEVICES = 65536
-"""More names than this in a table are refused: 2 MiB of names."""
+"""The most names in a table, which are 2 MiB. The reader refuses more."""
 
 
-def check_name(name: str) -> None:
+def check_device_name(name: str) -> None:
     """Raise UsageError unless `name` is 1 to 31 bytes of printable UTF-8 without `/`, and can be a context's."""
     try:
         size = len(name.encode())
@@ -23,11 +23,11 @@ def check_name(name: str) -> None:
         size = 0
     if not 0 < size < NAME_SIZE or not name.isprintable() or "/" in name:
         raise UsageError(
-            f"{name!a} is not a name for a device: 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /"
+            f"{name!a} cannot be a device's name: it must be 1 to {NAME_SIZE - 1} bytes of printable UTF-8 without /"
         )
     problem = name_problem(name)
     if problem is not None:
-        raise UsageError(f"{name!a} is not a name for a device: it {problem}")
+        raise UsageError(f"{name!a} cannot be a device's name: it {problem}")
 
 
 def pack_names(names: Iterable[str]) -> bytes:
@@ -36,10 +36,10 @@ def pack_names(names: Iterable[str]) -> bytes:
 
 
 def device_names(contexts: Mapping[str, Context]) -> tuple[str, ...]:
-    """Return the names of the devices in a snapshot's contexts. No device type needs to be known for that.
+    """Return the names of the devices in a snapshot's contexts. Their types need not be known.
 
     Raises:
-        CorruptError: there is no context `devices`, or see `unpack_names`.
+        CorruptError: there is no context `devices`; or see `unpack_names`.
     """
     devices = contexts.get(CONTEXT)
     if devices is None:
@@ -51,7 +51,7 @@ def unpack_names(devices: Context) -> tuple[str, ...]:
     """Return the names in the context `devices`.
 
     Raises:
-        CorruptError: `num_devs` and `names` disagree, or an entry is not a name or stands twice.
+        CorruptError: `num_devs` and `names` disagree, or an entry is not a name or is there twice.
     """
     count, table = devices.values.get("num_devs"), devices.values.get("names")
     if type(count) is not int or not isinstance(table, bytes):
@@ -65,10 +65,10 @@ def unpack_names(devices: Context) -> tuple[str, ...]:
         entry = table[at : at + NAME_SIZE].rstrip(b"\0")
         try:
             name = entry.decode()
-            check_name(name)
+            check_device_name(name)
         except (UnicodeDecodeError, UsageError):
             raise CorruptError(
-                f"entry {at // NAME_SIZE} of names is not a name: {entry!r}", where="context devices"
+                f"entry {at // NAME_SIZE} of names cannot be a device's name: {entry!r}", where="context devices"
             ) from None
         if name in names:
             raise CorruptError(f"{name} stands twice in names", where="context devices")

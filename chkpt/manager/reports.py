@@ -8,14 +8,14 @@ from chkpt.errors import StrictError
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """One name that was passed over, and why."""
+    """The name of a device that was skipped, and the reason."""
 
     name: str
     reason: str
 
 
 def strict_reasons(skipped: Iterable[Skip], unknown: Iterable[str]) -> list[str]:
-    """Return what a strict load refuses: what would be skipped, and the paths of tags that no field takes."""
+    """Return what a strict load refuses: devices that would be skipped, and the paths of tags without a field."""
     return [f"{skip.name}: {skip.reason}" for skip in skipped] + [f"{path}: unknown tag" for path in unknown]
 
 
@@ -38,9 +38,9 @@ class SaveReport:
 class LoadReport:
     """What a load did: every name of the snapshot and every device of the machine is in one of the lists.
 
-    `loaded` and `left` are names of the machine, `skipped` are names of the snapshot, `unknown` are the paths of tags
-    that no field of a state took, and `dated` the names of the loaded devices whose dates have gone on: a list, as the
-    report is made before anything changes, and only the load itself finds out.
+    `loaded` and `left` are names of the machine, `skipped` are names of the snapshot. `unknown` are the paths of tags
+    for which the states have no field. `dated` are the names of the loaded devices whose dates the load has moved on: a
+    list, as the report is made before the load.
     """
 
     loaded: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Who has which ports, MSRs and memory. One owner each; a conflict names both."""
+"""Which device has which ports, MSRs and memory. Each has one owner; the message of a conflict names both devices."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from chkpt.errors import ConfigError, ConflictError
 
 
 class Resource(StrEnum):
-    """What a device may claim for itself alone."""
+    """What only one device may have."""
 
     PORT = "port"
     MSR = "MSR"
@@ -42,7 +42,7 @@ class Resources:
         """Give `count` numbers from `first` to `owner`.
 
         Raises:
-            ConflictError: some of them have an owner, which may be `owner` itself.
+            ConflictError: some of them have an owner; it may be `owner` itself.
             ConfigError: there are no such numbers.
         """
         claim = Claim(kind, first, count, owner)
@@ -59,5 +59,5 @@ class Resources:
         self._claims.remove(claim)
 
     def of(self, owner: str) -> tuple[Claim, ...]:
-        """Return what `owner` has, in the order in which it was claimed."""
+        """Return the claims of `owner`, in the order in which they were made."""
         return tuple(claim for claim in self._claims if claim.owner == owner)

@@ -1,8 +1,8 @@
 """Parts, actions, and the transaction that does all actions of a load or none of them.
 
-Everything that a snapshot holds is a part with a name: the clock, the processor, the lines, RAM, each device. A part
-says how it is changed and how that change is taken back, as one action. A load makes the actions of all its parts
-before anything changes, and one transaction does them.
+A machine consists of named parts: the clock, the processor, the lines, RAM, each device. A part returns an action that
+changes it and can take the change back. A load makes the actions of all parts before anything changes. Then one
+transaction does them.
 """
 
 import logging
@@ -23,8 +23,8 @@ S = TypeVar("S")
 class Action:
     """One change to one part, and how to take it back.
 
-    Neither may depend on memory that the load changes. Both may be done twice. `undo` is None if the change cannot be
-    taken back.
+    Neither function may depend on memory that the load changes. Both may be called twice. `undo` is None if the change
+    cannot be taken back.
     """
 
     part: str
@@ -47,16 +47,16 @@ class Part(Protocol[S]):
         """The class of its state."""
 
     def save(self) -> S | None:
-        """Return the present state, None if there is nothing to save."""
+        """Return the present state; None if there is nothing to save."""
 
     def check(self, state: S) -> None:
         """Raise RefusedError if a load cannot take this state. Nothing changes."""
 
     def prepare(self, state: S) -> Action:
-        """Do the long work of a load, which changes nothing, and return the action that is left.
+        """Do the part of a load that takes long and changes nothing, and return the action that does the rest.
 
         Raises:
-            ChkptError: this state cannot be taken.
+            ChkptError: this state cannot be loaded.
         """
 
 
@@ -84,18 +84,18 @@ class StatePart(Generic[S]):
 class Transaction:
     """Actions that are all done, or all taken back.
 
-    They are done in the order given, so an action may rely on those before it: a device finds its new medium and the
+    They are done in the given order, so an action may rely on those before it: a device finds its new medium and the
     new time. They are taken back in the same order, for the same reason.
     """
 
     def __init__(self, frozen_lines: Callable[[], AbstractContextManager[None]], actions: Iterable[Action]) -> None:
-        """Take the actions. `frozen_lines` holds back changes of lines; at its end they are reported."""
+        """Take the actions. `frozen_lines` holds changes of lines back, and reports them at its end."""
         self.is_half_done = False
-        """Whether something has changed that is neither done nor taken back."""
+        """Whether some actions are neither done nor taken back."""
         self._frozen_lines = frozen_lines
         # An action that cannot be taken back comes last, so that nothing can fail after it.
         self._actions: Final = sorted(actions, key=lambda action: action.undo is None)
-        self._begun = 0  # a number, as to count up takes no memory
+        self._begun = 0  # how many; a number, as counting needs no memory
 
     def apply(self) -> None:
         """Do every action.
@@ -112,12 +112,12 @@ class Transaction:
         except HalfLoadedError:
             raise
         except BaseException as exc:
-            self.take_back(exc)  # which is done already, unless it was a report of a line that failed
+            self.take_back(exc)  # does something only if the report of a line failed
             raise
         self.is_half_done = False
 
     def take_back(self, cause: BaseException) -> None:
-        """Take back what `apply` has done, because of what failed after it. It does nothing if that is done already.
+        """Take back what `apply` has done, because of an error after it. Do nothing if that is done already.
 
         Raises:
             HalfLoadedError: a part could not be put back.
@@ -143,9 +143,9 @@ class Transaction:
             _fail(action, lost, exc)
 
     def _undo(self, cause: BaseException) -> list[str]:
-        """Take back what was begun. Return the parts that could not be put back.
+        """Take back the actions that were begun. Return the parts that could not be put back.
 
-        What fails is tried once more: memory that has run out may be there again a moment later.
+        An action that fails is tried once more: memory that was short may be free a moment later.
         """
         lost = self._undo_once(cause, last=False) and self._undo_once(cause, last=True)
         if not lost:
@@ -171,7 +171,7 @@ class Transaction:
 
 
 def _fail(action: Action, lost: list[str], exc: BaseException) -> NoReturn:
-    """Raise what a load raises whose action has failed with `exc`."""
+    """Raise the error of a load whose action has failed with `exc`."""
     outcome = "nothing has changed" if not lost else f"not put back: {', '.join(lost)}"
     reason = str(exc) or type(exc).__name__
     log.error("%s: load failed: %s", action.part, reason)

@@ -1,4 +1,4 @@
-"""What the installed types can be configured with, as plain data for people who write a machine's TOML."""
+"""The configuration keys of the installed types, as plain data for users who write a machine's TOML."""
 
 import dataclasses
 import enum
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from chkpt.context import Value
-from chkpt.manager.types import AnyBackendType, AnyDeviceType, marked
+from chkpt.manager.types import AnyBackendType, AnyDeviceType, marked_fields
 from chkpt.state import schema
 
 
@@ -16,8 +16,8 @@ from chkpt.state import schema
 class ConfigKey:
     """A key of a configuration table, `drive[].unit` for one in each table of a list.
 
-    `kind` says what it may hold, such as `integer 0..65535`. `default` counts only where the key is not required; of
-    one that the machine fills in it is what the machine puts there, in words.
+    `kind` says what it may hold, such as `integer 0..65535`. `default` counts only if the key is not required. For a
+    key that the machine fills in, it says in words what the machine puts there.
     """
 
     name: str
@@ -28,7 +28,7 @@ class ConfigKey:
 
 @dataclass(frozen=True, slots=True)
 class TypeInfo:
-    """A device or backend type. `version` is that of a device's state, None for what cannot be saved."""
+    """A device or backend type. `version` is that of a device's state; None if it cannot be saved."""
 
     name: str
     config: tuple[ConfigKey, ...]
@@ -37,14 +37,14 @@ class TypeInfo:
 
 
 def describe_device(device_type: AnyDeviceType) -> TypeInfo:
-    """Return what a device type is."""
+    """Describe a device type."""
     state = device_type.state
     version = None if state is None else cast("int", schema(state)["version"])
     return TypeInfo(device_type.name, tuple(config_keys(device_type.config)), version)
 
 
 def describe_backend(backend_type: AnyBackendType) -> TypeInfo:
-    """Return what a backend type is."""
+    """Describe a backend type."""
     return TypeInfo(backend_type.name, tuple(config_keys(backend_type.config)), kind=backend_type.kind.value)
 
 
@@ -52,7 +52,7 @@ def config_keys(cls: type, before: str = "") -> Iterator[ConfigKey]:
     """Yield the keys of a configuration dataclass in their order, and of the tables in it."""
     kinds = cast("dict[str, str | dict[str, object]]", schema(cls)["fields"])
     hints = typing.get_type_hints(cls)
-    of_machine = marked(cls)
+    of_machine = marked_fields(cls)
     for field in dataclasses.fields(cls):
         kind = kinds[field.name]
         nested = None if isinstance(kind, str) else _nested_type(hints[field.name])
@@ -74,7 +74,7 @@ def _default(field: "dataclasses.Field[object]") -> object:
 
 
 def _plain(value: object) -> Value:
-    """Return a default as it would stand in a table."""
+    """Return a default in the form that it has in a table."""
     if isinstance(value, enum.Enum):
         return cast("Value", value.value)
     if isinstance(value, tuple):

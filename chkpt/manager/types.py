@@ -108,20 +108,20 @@ def installed_device_types() -> DeviceTypes:
     An entry point that is broken does not stop the others: the log warns of it, and `find` raises for its name. It is
     broken if it cannot be imported, if it is not a device type of its name, or if two packages offer the name.
     """
-    return _find_installed(DeviceTypes(), "chkpt.devices", DeviceType)
+    return _load_installed(DeviceTypes(), "chkpt.devices", DeviceType)
 
 
 def installed_backend_types() -> BackendTypes:
     """Return the backend types of every installed package, from `chkpt.backends`; see `installed_device_types`."""
-    return _find_installed(BackendTypes(), "chkpt.backends", BackendType)
+    return _load_installed(BackendTypes(), "chkpt.backends", BackendType)
 
 
 def installed_roms() -> Roms:
     """Return the ROMs of every installed package, from `chkpt.roms`; see `installed_device_types`."""
-    return _find_installed(Roms(), "chkpt.roms", Rom)
+    return _load_installed(Roms(), "chkpt.roms", Rom)
 
 
-def _find_installed(types: C, group: str, wanted: type[Any]) -> C:
+def _load_installed(types: C, group: str, wanted: type[Any]) -> C:
     packages: dict[str, list[EntryPoint]] = {}
     for entry in dict.fromkeys(entry_points(group=group)):  # two installations of one package offer each twice
         packages.setdefault(entry.name, []).append(entry)
@@ -130,14 +130,14 @@ def _find_installed(types: C, group: str, wanted: type[Any]) -> C:
             if len(entries) > 1:
                 offers = " and ".join(entry.value for entry in entries)
                 raise ExistsError(f"{name} is offered by more than one package: {offers}", where=group)
-            types.register(_load_entry(group, entries[0], wanted))
+            types.register(_load_entry_point(group, entries[0], wanted))
         except ChkptError as exc:
             log.warning("%s; the others work", exc)
             types.register_broken(name, exc)
     return types
 
 
-def _load_entry(group: str, entry: EntryPoint, wanted: type[Any]) -> Any:
+def _load_entry_point(group: str, entry: EntryPoint, wanted: type[Any]) -> Any:
     try:
         found = entry.load()
     except Exception as exc:
@@ -147,15 +147,15 @@ def _load_entry(group: str, entry: EntryPoint, wanted: type[Any]) -> Any:
     return found
 
 
-def marked(config: type) -> dict[str, OfMachine]:
-    """Return the fields of a configuration that a machine fills in where they are left out."""
+def marked_fields(config: type) -> dict[str, OfMachine]:
+    """Return the fields of a configuration that a machine fills in if the table does not have them."""
     found: dict[str, OfMachine] = {}
     for name, hint in typing.get_type_hints(config, include_extras=True).items():
         found.update((name, mark) for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, OfMachine))
     return found
 
 
-def filled_in(config: type, table: Mapping[str, object], facts: Mapping[OfMachine, object]) -> dict[str, object]:
-    """Return the table of a configuration with what the machine knows in the marked fields that it leaves out."""
-    known = {name: facts[mark] for name, mark in marked(config).items() if mark in facts}
+def fill_in(config: type, table: Mapping[str, object], facts: Mapping[OfMachine, object]) -> dict[str, object]:
+    """Return the table of a configuration, with the machine's values for the marked fields that it does not have."""
+    known = {name: facts[mark] for name, mark in marked_fields(config).items() if mark in facts}
     return {**known, **table}

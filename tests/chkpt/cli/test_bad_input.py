@@ -131,9 +131,9 @@ def test_an_over_long_name(good: Path, capsys: pytest.CaptureFixture[str]) -> No
     checkpoint = loads(good.read_bytes())
     devices = checkpoint.contexts["devices"]
     devices.values["names"] = b"x" * 32 + bytes(devices.values["names"])[32:]  # type: ignore[arg-type]  # they are bytes
-    assert "entry 0 of names is not a name" in refused(load(capsys, dumps(checkpoint)), 4)
+    assert "entry 0 of names cannot be a device's name" in refused(load(capsys, dumps(checkpoint)), 4)
     Path("long.toml").write_text(f"[[device]]\ntype = 'pit'\nname = '{'x' * 32}'\n")
-    assert "is not a name for a device" in refused(chkpt(capsys, "run", "long.toml"), 2)
+    assert "cannot be a device's name" in refused(chkpt(capsys, "run", "long.toml"), 2)
     assert "x" * 8 in refused(chkpt(capsys, "save", "x" * 300), 2)
 
 

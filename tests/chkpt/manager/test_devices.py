@@ -338,7 +338,7 @@ def test_close_goes_on_past_a_failure_and_names_every_one(caplog: pytest.LogCapt
     lines["c"].error = ValueError("y")
     with pytest.raises(DeviceError) as caught:
         board.close()
-    assert str(caught.value) == "not closed as they should be: c (ValueError('y')), a (OSError('x'))"
+    assert str(caught.value) == "devices failed to close: c (ValueError('y')), a (OSError('x'))"
     assert [record.getMessage() for record in caplog.records] == ["c: could not be closed", "a: could not be closed"]
     assert [line.closed for line in lines.values()] == [1, 1, 1]
     assert len(board.devices) == 0

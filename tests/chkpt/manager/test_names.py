@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chkpt.context import Context, Value, name_problem
 from chkpt.errors import CorruptError, UsageError
-from chkpt.manager.names import MAX_DEVICES, NAME_SIZE, check_name, pack_names, unpack_names
+from chkpt.manager.names import MAX_DEVICES, NAME_SIZE, check_device_name, pack_names, unpack_names
 
 printable = st.characters(exclude_categories=("C", "Z"), exclude_characters="/")
 names = st.text(printable, min_size=1, max_size=31).filter(
@@ -20,7 +20,7 @@ def table(count: Value, content: Value) -> Context:
 
 @pytest.mark.parametrize("name", ["a", "com1", "ide0.1", "a b", "ÄÖÜ", "时钟", "x" * 31, "é" * 15 + "x", "...", "-"])
 def test_1_to_31_bytes_of_printable_utf_8_without_slash_are_a_name(name: str) -> None:
-    check_name(name)
+    check_device_name(name)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_1_to_31_bytes_of_printable_utf_8_without_slash_are_a_name(name: str) ->
     ids=ascii,
 )
 def test_anything_else_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="is not a name for a device: 1 to 31 bytes of printable UTF-8 without /"):
-        check_name(name)
+    with pytest.raises(UsageError, match=r"cannot be a device's name: .* 1 to 31 bytes"):
+        check_device_name(name)
 
 
 @pytest.mark.parametrize(
@@ -60,25 +60,25 @@ def test_anything_else_is_refused(name: str) -> None:
 )
 def test_a_name_that_looks_like_another_is_refused(name: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        check_name(name)
+        check_device_name(name)
 
 
 def test_the_message_about_a_name_is_printable() -> None:
     with pytest.raises(UsageError) as caught:
-        check_name("\x1b[2J\ud800")
+        check_device_name("\x1b[2J\ud800")
     assert str(caught.value).isprintable()
 
 
 @given(names)
 def test_every_printable_name_that_fits_is_one(name: str) -> None:
-    check_name(name)
+    check_device_name(name)
     assert unpack_names(table(1, pack_names([name]))) == (name,)
 
 
 @given(st.text(max_size=40))
 def test_a_name_is_taken_exactly_when_the_table_can_hold_it(name: str) -> None:
     try:
-        check_name(name)
+        check_device_name(name)
     except UsageError:
         return
     packed = pack_names([name])
@@ -165,7 +165,7 @@ def test_a_context_without_a_table_is_refused() -> None:
     ],
 )
 def test_an_entry_that_is_no_name_is_refused_and_numbered(entry: bytes) -> None:
-    with pytest.raises(CorruptError, match="entry 1 of names is not a name: ") as caught:
+    with pytest.raises(CorruptError, match="entry 1 of names cannot be a device's name: ") as caught:
         unpack_names(table(2, PIT + entry))
     assert str(caught.value).isprintable()
 

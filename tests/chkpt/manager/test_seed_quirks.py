@@ -101,7 +101,7 @@ def test_row_5_devices_go_in_reverse_order_and_a_failure_stops_none() -> None:
     lines[1].error = OSError("stuck")
     for name, line in zip("ab", lines, strict=True):
         board.devices.connect_char(name, line)
-    with pytest.raises(DeviceError, match=r"^not closed as they should be: b "):
+    with pytest.raises(DeviceError, match=r"^devices failed to close: b "):
         board.close()
     assert [line.closed for line in lines] == [1, 1]
 

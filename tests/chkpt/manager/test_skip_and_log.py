@@ -144,7 +144,7 @@ def test_a_device_that_fails_to_save_fails_the_save_and_the_checkpoint_is_unchan
 def test_a_save_that_gives_something_else_than_the_state_fails(state: object, monkeypatch: pytest.MonkeyPatch) -> None:
     board = machine("cell:a")
     monkeypatch.setattr(board.devices.find("a"), "save", lambda: state)
-    with pytest.raises(SaveError, match=r"its save gave a .*, which is not the state of type cell"):
+    with pytest.raises(SaveError, match=r"its save returned a .*, which is not the state of type cell"):
         board.devices.save(Checkpoint())
 
 
@@ -152,7 +152,7 @@ def test_a_save_that_gives_another_dataclass_than_the_state_fails(monkeypatch: p
     board = machine("cell:a", "controller")
     controller: Any = board.devices.find("controller")
     monkeypatch.setattr(board.devices.find("a"), "save", controller.save)
-    with pytest.raises(SaveError, match=r"its save gave a ControllerState, which is not the state of type cell"):
+    with pytest.raises(SaveError, match=r"its save returned a ControllerState, which is not the state of type cell"):
         board.devices.save(Checkpoint())
 
 

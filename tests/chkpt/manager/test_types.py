@@ -14,7 +14,7 @@ import pytest
 from chkpt.device import BackendType, DeviceType, FrontendKind, OfMachine, Range, Rom
 from chkpt.errors import ConfigError, ExistsError, NotFoundError
 from chkpt.manager import BackendTypes, DeviceTypes, installed_backend_types, installed_device_types, installed_roms
-from chkpt.manager.types import filled_in
+from chkpt.manager.types import fill_in
 from tests.support.small import CELL, DEAF, Cell, CellConfig, Line
 
 NULL = BackendType(FrontendKind.CHAR, "null", lambda _: Line(), CellConfig)
@@ -205,9 +205,9 @@ def test_what_a_table_leaves_out_is_filled_in_with_what_the_machine_knows() -> N
         other: Annotated[int, Range(0, 9)] = 3
 
     facts = {OfMachine.RAM_BELOW_4G: 7, OfMachine.RAM_FROM_4G: 8}
-    assert filled_in(Config, {}, facts) == {"below": 7, "above": 8}
-    assert filled_in(Config, {"above": 5, "other": 4}, facts) == {"below": 7, "above": 5, "other": 4}
-    assert filled_in(Config, {"other": 4}, {}) == {"other": 4}
+    assert fill_in(Config, {}, facts) == {"below": 7, "above": 8}
+    assert fill_in(Config, {"above": 5, "other": 4}, facts) == {"below": 7, "above": 5, "other": 4}
+    assert fill_in(Config, {"other": 4}, {}) == {"other": 4}
 
 
 def test_a_package_that_is_installed_twice_offers_its_types_once(monkeypatch: pytest.MonkeyPatch) -> None:

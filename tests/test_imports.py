@@ -35,7 +35,8 @@ def fault(user: str, module: str) -> str:
     folder, _, name = module.rpartition(".")
     if name == "conftest" or name.startswith("test_"):
         return f"{user} imports {module}, which has tests or fixtures of its own: move the helper out of it"
-    if module.startswith(SHARED) or user.startswith(f"{folder}."):
+    within = user.rpartition(".")[0]
+    if module.startswith(SHARED) or user.startswith(f"{folder}.") or folder.startswith(f"{within}."):
         return ""
     return f"{user} imports {module} from another folder: move it to tests/support"
 

@@ -6,7 +6,7 @@ import pytest
 
 from chkpt.context import blob_bytes
 from chkpt_devices.ide import MaxQuery, PowerMode
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     BUSY,
     COMMAND,
     CONTROL,

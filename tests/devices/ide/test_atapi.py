@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from chkpt_devices.ide import Attention, MediaEvent
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     BUSY,
     CD_SECTORS,
     COMMAND,

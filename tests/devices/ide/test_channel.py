@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chkpt.errors import ConfigError, ConflictError
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     COMMAND,
     CONTROL,
     COUNT,

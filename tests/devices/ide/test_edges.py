@@ -10,7 +10,7 @@ from chkpt_devices.ide.address import default_geometry
 from chkpt_devices.ide.config import DriveConfig
 from chkpt_devices.ide.identify import identify_disk
 from chkpt_devices.ide.mmc import inquiry
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     BUSY,
     CD_SECTORS,
     CONTROL,

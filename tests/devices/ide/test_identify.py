@@ -7,7 +7,7 @@ from chkpt_devices.backends.block import SCRATCH
 from chkpt_devices.ide import DriveConfig, Media
 from chkpt_devices.ide.address import default_geometry
 from chkpt_devices.ide.identify import identify_disk
-from tests.support.ide_bench import DEVICE, IDLE, SECTORS, STATUS, Bench, words
+from tests.devices.ide.bench import DEVICE, IDLE, SECTORS, STATUS, Bench, words
 from tests.support.rig import rig
 
 # A 16 MiB disk of QEMU 7.2.22 with -M isapc

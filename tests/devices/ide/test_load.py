@@ -24,7 +24,7 @@ from chkpt_devices.ide import (
     PowerMode,
     TransferKind,
 )
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     CD_SECTORS,
     COMMAND,
     CONTROL,

@@ -1,4 +1,4 @@
-"""The 8259A pair: the datasheet's tables, and save and load anywhere. tests/conformance has a model of the pair."""
+"""The 8259A pair: the datasheet's tables, and save and load anywhere. `model.py` is a second pair."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +12,7 @@ from chkpt.machine import Machine
 from chkpt.testing import DeviceContract
 from chkpt_devices.pic import EdgeRequest
 from chkpt_devices.pic.chip import Awaited, ChipState, PicState
-from tests.support.pic_bench import (
+from tests.devices.pic.bench import (
     AEOI,
     CLEAR_ROTATE_IN_AEOI,
     CLEAR_SPECIAL_MASK,

@@ -13,7 +13,7 @@ from chkpt.machine import Machine
 from chkpt.testing import DeviceContract
 from chkpt_devices.pit.chip import PitState
 from chkpt_devices.pit.counter import Phase
-from tests.support.pit_bench import CONTROL, HZ, PORT_B, SECOND, Bench, ns
+from tests.devices.pit.bench import CONTROL, HZ, PORT_B, SECOND, Bench, ns
 from tests.support.rig import rig, saved
 
 # -- edges of the interrupt line, to the nanosecond -------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.pit_bench import CLOCK, CONTROL, HZ, NULL_COUNT, OUT, PORT_B, SECOND, Bench, ns
+from tests.devices.pit.bench import CLOCK, CONTROL, HZ, NULL_COUNT, OUT, PORT_B, SECOND, Bench, ns
 
 # -- the modes, clock by clock (datasheet, "Mode Definitions", figures of modes 0 to 5) -------------------------------
 

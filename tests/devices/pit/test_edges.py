@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.pit_bench import CLOCK, CONTROL, PORT_B, Bench
+from tests.devices.pit.bench import CLOCK, CONTROL, PORT_B, Bench
 
 # name: mode, count, what is done at clocks to counter 2, what it shows at clocks 0, 1, ..., its OUT at the same
 TWICE: Mapping[str, tuple[int, int, Mapping[int, str], str, str]] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     CD_SECTORS,
     COMMAND,
     CONTROL,

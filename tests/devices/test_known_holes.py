@@ -12,7 +12,7 @@ import pytest
 
 from chkpt.machine import Machine
 from chkpt.snapshot import dumps, loads
-from tests.conformance.chip_8254 import Timer8254
+from tests.devices.pit.model import Timer8254
 from tests.support.rig import rig, saved
 
 MASTER, MASTER_DATA, SLAVE, SLAVE_DATA, ELCR1 = 0x20, 0x21, 0xA0, 0xA1, 0x4D0

@@ -10,8 +10,8 @@ from copy import copy
 
 import pytest
 
-from tests.conformance.chip_8254 import HZ, SECOND, Counter8254, Timer8254
-from tests.support.pit_bench import CLOCK, Bench
+from tests.devices.pit.bench import CLOCK, Bench
+from tests.devices.pit.model import HZ, SECOND, Counter8254, Timer8254
 
 # -- Figures 15 to 20: the modes --------------------------------------------------------------------------------------
 

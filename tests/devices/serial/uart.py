@@ -6,7 +6,7 @@ from chkpt.device import LineError, ModemLine
 from chkpt.snapshot import dumps, loads
 from chkpt_devices.backends.char import Memory, MemoryConfig
 from chkpt_devices.serial.chip import Serial
-from tests.conformance.ns16550 import DLAB, DLL, DLM, LCR
+from tests.devices.serial.model import DLAB, DLL, DLM, LCR
 from tests.support.rig import rig, saved
 
 BASE, LINE = 0x3F8, 4

@@ -7,8 +7,7 @@ import pytest
 
 from chkpt.context import blob_bytes
 from chkpt_devices.ide.registers import Command
-from tests.conformance.ata_rows import ANY, ROWS, SMART, Disk, Protocol, Regs, Row, lba28, lba48
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     COMMAND,
     CONTROL,
     COUNT,
@@ -27,6 +26,7 @@ from tests.support.ide_bench import (
     Bench,
     content,
 )
+from tests.devices.ide.rows import ANY, ROWS, SMART, Disk, Protocol, Regs, Row, lba28, lba48
 
 FEW = 3
 """Sectors up to which every word of a transfer is looked at."""

@@ -11,7 +11,7 @@ from itertools import chain, combinations, product
 
 import pytest
 
-from tests.conformance.ns16550 import (
+from tests.devices.serial.model import (
     BI,
     BREAK,
     CTS,
@@ -46,7 +46,7 @@ from tests.conformance.ns16550 import (
     Model,
     four_characters,
 )
-from tests.conformance.uart_bench import Uart
+from tests.devices.serial.uart import Uart
 
 IDLE = THRE | TEMT
 ERRORS = {"parity": PE, "framing": FE, "break": BI}

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from chkpt.snapshot import dumps, loads
 from chkpt_devices.pic import EdgeRequest
 from chkpt_devices.pic.chip import Awaited, ChipState, PicState
-from tests.conformance.chip_8259 import Chip8259, Pair8259
-from tests.support.pic_bench import (
+from tests.devices.pic.bench import (
     EOI,
     MASTER,
     MASTER_DATA,
@@ -32,6 +31,7 @@ from tests.support.pic_bench import (
     SLAVE_DATA,
     Board,
 )
+from tests.devices.pic.model import Chip8259, Pair8259
 from tests.support.rig import saved
 
 PORTS = (MASTER, MASTER_DATA, SLAVE, SLAVE_DATA, 0x4D0, 0x4D1)

@@ -7,9 +7,7 @@ import pytest
 
 from chkpt.errors import StateError
 from chkpt.snapshot import dumps, loads
-from tests.conformance.ns16550 import BI, DR, ERBFI, ETBEI, FCR, FE, FIFO_ERROR, IER, IIR, LSR, PE, RBR, TEMT, THR, THRE
-from tests.conformance.uart_bench import Uart
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     BUSY,
     CD_SECTORS,
     COMMAND,
@@ -29,6 +27,24 @@ from tests.support.ide_bench import (
     Medium,
     content,
 )
+from tests.devices.serial.model import (
+    BI,
+    DR,
+    ERBFI,
+    ETBEI,
+    FCR,
+    FE,
+    FIFO_ERROR,
+    IER,
+    IIR,
+    LSR,
+    PE,
+    RBR,
+    TEMT,
+    THR,
+    THRE,
+)
+from tests.devices.serial.uart import Uart
 from tests.support.rig import saved
 
 IDLE_LINE = THRE | TEMT

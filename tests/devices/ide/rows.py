@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from tests.support.ide_bench import (
+from tests.devices.ide.bench import (
     CONTROL,
     COUNT,
     DEVICE,

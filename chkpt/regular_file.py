@@ -1,7 +1,7 @@
-"""Files that a user names, read whole: opened without waiting, and never more of them than is expected.
+"""Reads whole files that a user names: it opens them without waiting, and reads no more of them than is expected.
 
-A path may lead to anything: a device that never ends, a FIFO that nobody writes to, a file larger than memory. What is
-wrong is an OSError whose `strerror` says it, as of any file that cannot be read; each caller has an error of its own.
+A path may lead to anything: a device that never ends, a FIFO without a writer, a file larger than memory. Each problem
+is an OSError whose `strerror` says what is wrong; the caller turns it into an error of its own.
 """
 
 import errno
@@ -14,35 +14,35 @@ _PIECE: Final = 1 << 16
 
 
 class NotRegularError(OSError):
-    """What is there is neither a file nor anything else that is read here."""
+    """It is neither a regular file nor a pipe that may be read."""
 
     def __init__(self, what: str) -> None:
         super().__init__(errno.EINVAL, what)
 
 
 class TooLongError(OSError):
-    """The file has more bytes than are expected. `size` is None where that is not known."""
+    """The file has more bytes than are expected. `size` is None if it is not known."""
 
     def __init__(self, size: int | None, limit: int) -> None:
-        has = "it has more bytes than can be" if size is None else f"it has {size} bytes"
-        super().__init__(errno.EFBIG, f"{has}, not up to {limit}")
+        has = "more bytes than it may" if size is None else f"{size} bytes"
+        super().__init__(errno.EFBIG, f"it has {has}; the limit is {limit}")
         self.size = size
 
 
 def open_regular(path: str | os.PathLike[str], *, pipe: bool = False) -> int:
-    """Return a descriptor to read from, which does not wait, of a regular file, or also of a `pipe`.
+    """Return a descriptor that reads a regular file, or with `pipe` also a pipe, without waiting.
 
-    Anything else is not even opened: that alone rewinds a tape, or starts a watchdog.
+    Anything else is not even opened: an open alone rewinds a tape, or starts a watchdog.
 
     Raises:
         NotRegularError: it is something else.
-        FileNotFoundError: there is no such file, or the path is none that a file can have.
+        FileNotFoundError: there is no such file, or no file can have this path.
         OSError: it cannot be opened.
     """
     try:
         _check(os.stat(path), pipe=pipe)  # noqa: PTH116  the path may be text
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except ValueError as exc:  # a NUL, or letters that the file system has no bytes for
+    except ValueError as exc:  # a NUL, or characters that the file system cannot encode
         raise FileNotFoundError(errno.ENOENT, f"no file has such a path ({exc})") from exc
     try:
         _check(os.fstat(file), pipe=pipe)  # it may have been replaced meanwhile
@@ -53,12 +53,12 @@ def open_regular(path: str | os.PathLike[str], *, pipe: bool = False) -> int:
 
 
 def read_regular(path: str | os.PathLike[str], limit: int, *, pipe: bool = False) -> bytes:
-    """Return the content of a regular file, or also of a `pipe`, of at most `limit` bytes.
+    """Return the content of a regular file, or with `pipe` also of a pipe, of at most `limit` bytes.
 
-    A pipe is read to its end, and its writer waited for; one that nobody has open for writing is no pipe to read.
+    A pipe is read to its end, and this waits for its writer. A pipe without a writer is refused.
 
     Raises:
-        TooLongError: there is more. Of a regular file nothing has been read then.
+        TooLongError: there is more. If it is a regular file, nothing has been read.
         NotRegularError, FileNotFoundError, OSError: as `open_regular` does.
     """
     file = open_regular(path, pipe=pipe)
@@ -75,11 +75,11 @@ def _check(status: os.stat_result, *, pipe: bool) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(status.st_mode) and not (pipe and stat.S_ISFIFO(status.st_mode)):
-        raise NotRegularError("not a regular file" + (" and no pipe" if pipe else ""))
+        raise NotRegularError("not a regular file" + (" or a pipe" if pipe else ""))
 
 
 def _read(file: int, limit: int, *, pipe: bool) -> bytes:
-    """Read to the end. The size is not believed: files of /proc have none, and one that is written to grows."""
+    """Read to the end, whatever size the file has: a file of /proc has size 0, and another may grow meanwhile."""
     content = bytearray()
     while len(content) <= limit:
         try:
@@ -91,7 +91,7 @@ def _read(file: int, limit: int, *, pipe: bool) -> bytes:
             continue
         if not piece:
             if pipe and not content:
-                raise NotRegularError("a pipe that nobody writes to")
+                raise NotRegularError("a pipe without a writer")
             return bytes(content)
         content += piece
     raise TooLongError(None, limit)

@@ -1,8 +1,8 @@
-"""Unix sockets of this user's own: nobody else may connect, however the process was started.
+"""Unix sockets to which only this user and root can connect, however the process was started.
 
-A socket has mode 0600 from its first moment, under any umask. That alone keeps other users out, on Linux; what keeps
-them out where somebody has changed the mode since, or has passed a connection on, is that every peer is asked for its
-credentials (SO_PEERCRED, unix(7)): it must be this user, or root.
+A socket has mode 0600 from its first moment, under any umask. On Linux that keeps other users out. The mode may be
+changed later, or a connection passed on; so the listener also asks the kernel for the credentials of every peer
+(SO_PEERCRED, unix(7)): it must be this user, or root.
 """
 
 import errno
@@ -22,17 +22,17 @@ from chkpt.errors import StorageError
 log = logging.getLogger("chkpt.sockets")
 
 SUN_PATH_MAX: Final = 107
-"""Bytes of the longest path a Unix socket may have: 108 with the NUL (unix(7))."""
+"""Bytes of the longest path that a Unix socket may have: 108 with the NUL (unix(7))."""
 
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
-"""What accept(2) says when the process, or the system, has no descriptor left."""
+"""The errors of accept(2) when the process, or the system, has no descriptor left."""
 
 _UCRED: Final = struct.Struct("=iII")  # struct ucred: pid_t, uid_t, gid_t
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end, as it was when the connection was made."""
+    """The process at the other end, and its user, at the time when the connection was made."""
 
     pid: int
     uid: int
@@ -40,38 +40,37 @@ class Peer:
 
     @property
     def is_welcome(self) -> bool:
-        """Whether it is this process's user, or root."""
+        """Whether its user is this process's, or root."""
         return self.uid in {0, os.geteuid()}
 
 
-def peer(stream: socket.socket) -> Peer:
-    """Return who is at the other end of a connected Unix socket. Raise OSError."""
+def find_peer(stream: socket.socket) -> Peer:
+    """Return the peer of a connected Unix socket. Raise OSError."""
     return Peer(*_UCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
 
 
 class Listener(socket.socket):
     """A listening Unix socket that takes connections of this user and of root only.
 
-    Anybody else is turned away, and so is everybody while the process has no descriptor left: a connection that is
-    left waiting would keep the listener readable, and whoever waits for that spinning. One descriptor is kept in
-    reserve for that.
+    It closes connections of other users. While the process has no descriptor left it closes every connection, with a
+    descriptor that it keeps in reserve: if one waited, the listener would stay readable and its loop would spin.
     """
 
     def __init__(self) -> None:
         super().__init__(socket.AF_UNIX)
-        self._reserve: int | None = _spare()
+        self._reserve: int | None = _open_reserve()
 
     def accept(self) -> tuple[socket.socket, object]:
         """Take a connection.
 
         Raises:
             BlockingIOError: there is none, or there was no descriptor for it.
-            ConnectionAbortedError: it was somebody else's, or is gone again.
+            ConnectionAbortedError: it was another user's, or has gone again.
             OSError: the operating system refused.
         """
         if self._reserve is None:
             with suppress(OSError):
-                self._reserve = _spare()
+                self._reserve = _open_reserve()
         try:
             stream, address = super().accept()
         except OSError as exc:
@@ -80,7 +79,7 @@ class Listener(socket.socket):
             self._turn_away()
             raise BlockingIOError(errno.EAGAIN, "no descriptor is left") from exc
         try:
-            found = peer(stream)
+            found = find_peer(stream)
         except OSError:
             stream.close()
             raise
@@ -98,7 +97,7 @@ class Listener(socket.socket):
             self._reserve = None
 
     def _turn_away(self) -> None:
-        """Take the connection with the descriptor that is kept for this, and close it."""
+        """Take a connection with the reserved descriptor, and close it."""
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
@@ -106,8 +105,8 @@ class Listener(socket.socket):
                 super().accept()[0].close()
                 log.warning("no descriptor is left: a connection is turned away")
         with suppress(OSError):
-            self._reserve = _spare()
-        if self._reserve is None:  # another thread was faster: wait for somebody to give one back, but do not spin
+            self._reserve = _open_reserve()
+        if self._reserve is None:  # another thread was faster: wait until a descriptor is free, but do not spin
             time.sleep(0.01)
 
 
@@ -124,10 +123,10 @@ def listen(path: Path, backlog: int = 16) -> Listener:
     bound = False
     try:
         os.fchmod(listener.fileno(), 0o600)  # before bind, so that it is never open to others (unix(7))
-        with short(path) as address:
+        with short_address(path) as address:
             listener.bind(address)
             bound = True
-        path.chmod(0o600)  # a umask may have taken from the owner, too
+        path.chmod(0o600)  # a umask may have taken rights from the owner, too
         listener.listen(backlog)
         listener.setblocking(False)
     except OSError as exc:
@@ -142,16 +141,16 @@ def connect(path: Path, timeout: float | None = None) -> socket.socket:
     """Return a blocking socket connected to the one at `path`.
 
     Args:
-        path: where somebody listens.
-        timeout: seconds to wait while so many wait to be taken that no more may; None for no end.
+        path: the path of a listening socket.
+        timeout: seconds to wait while the listener's queue is full; None to wait without end.
 
     Raises:
-        TimeoutError: the time is over.
+        TimeoutError: the queue was full all that time.
         OSError: the operating system refused.
     """
     client = socket.socket(socket.AF_UNIX)
     try:
-        with short(path) as address:
+        with short_address(path) as address:
             _connect(client, address, timeout)
     except BaseException:
         client.close()
@@ -170,15 +169,15 @@ def _connect(client: socket.socket, address: str, timeout: float | None) -> None
             client.connect(address)
         except BlockingIOError:  # a Unix socket connects at once or, while the listener's queue is full, not at all
             if time.monotonic() >= end:
-                raise TimeoutError(errno.ETIMEDOUT, "nobody takes the connection") from None
+                raise TimeoutError(errno.ETIMEDOUT, "the listener does not take the connection") from None
             time.sleep(0.01)
         else:
             client.setblocking(True)
             return
 
 
-def answers(path: Path) -> bool:
-    """Whether somebody listens at `path`, though perhaps too busy to take a connection. Never waits."""
+def is_answering(path: Path) -> bool:
+    """Whether a process listens at `path`, though it may be too busy to take a connection. Do not wait."""
     try:
         connect(path, timeout=0).close()
     except TimeoutError:
@@ -188,8 +187,8 @@ def answers(path: Path) -> bool:
     return True
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells one file at `path` from another that takes its place, None where there is none."""
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the file at `path`, which another file in its place would not have; None if none."""
     try:
         found = path.lstat()
     except OSError:
@@ -198,7 +197,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def short(path: Path) -> Iterator[str]:
+def short_address(path: Path) -> Iterator[str]:
     """Yield an address for `path` that is short enough for a Unix socket. Raise OSError."""
     if len(os.fsencode(path)) <= SUN_PATH_MAX:
         yield str(path)
@@ -209,11 +208,13 @@ def short(path: Path) -> Iterator[str]:
         if len(os.fsencode(address)) > SUN_PATH_MAX:
             raise OSError(errno.ENAMETOOLONG, f"the name is too long for a socket ({SUN_PATH_MAX} bytes with its path)")
         if not os.path.isdir(f"/proc/self/fd/{directory}"):  # noqa: PTH112  no Path where none is needed
-            raise OSError(errno.ENAMETOOLONG, f"longer than {SUN_PATH_MAX} bytes, which needs /proc to be mounted")
+            raise OSError(
+                errno.ENAMETOOLONG, f"a path longer than {SUN_PATH_MAX} bytes needs /proc, which is not mounted"
+            )
         yield address
     finally:
         os.close(directory)
 
 
-def _spare() -> int:
+def _open_reserve() -> int:
     return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)

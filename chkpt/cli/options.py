@@ -182,9 +182,9 @@ def new_path(snapshot: str, store: Path, *, encrypted: bool) -> Path:
             raise UsageError(f"{snapshot}: the file name of an encrypted snapshot ends in {ENCRYPTED}")
         return Path(snapshot).absolute()
     if not PLAIN_NAME.fullmatch(snapshot):
-        from chkpt.store import check_name
+        from chkpt.store import check_snapshot_name
 
-        check_name(snapshot)
+        check_snapshot_name(snapshot)
     return (store / f"{snapshot}{ENCRYPTED if encrypted else SUFFIX}").absolute()
 
 

@@ -98,7 +98,7 @@ class QtestChannel:
             self._begin(_Stream(os.dup(0), os.dup(1)))
         elif chardev.server:
             self._listener = _listen(chardev.path)
-            self._socket_file = sockets.identity(chardev.path)
+            self._socket_file = sockets.file_id(chardev.path)
         else:
             self._begin(_connect(chardev.path))
 
@@ -141,7 +141,7 @@ class QtestChannel:
             self._end()
         if self._listener is not None and self._chardev.path is not None:
             if (
-                sockets.identity(self._chardev.path) == self._socket_file
+                sockets.file_id(self._chardev.path) == self._socket_file
             ):  # before the close: after it another process may replace the file
                 self._chardev.path.unlink(missing_ok=True)
             self._listener.close()
@@ -255,7 +255,7 @@ def _connect(path: Path) -> _Stream:
 
 def _listen(path: Path) -> sockets.Listener:
     """Return a socket that listens at `path`. It replaces a socket's file at which no process listens any more."""
-    if sockets.answers(path):
+    if sockets.is_answering(path):
         raise StorageError("another process listens there already; choose another path", where=str(path))
     try:
         found = path.lstat().st_mode

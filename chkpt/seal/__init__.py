@@ -1,10 +1,10 @@
-"""Who has signed a snapshot, and who may read it: Ed25519 signatures, encryption with age.
+"""Signatures of snapshots with Ed25519, and encryption with age.
 
     with open_snapshot(path, identity=identity, trusted=trusted_keys([keys])) as reader:
-        machine.load(reader.checkpoint())         # what was verified is what is loaded: all is under one root digest
+        machine.load(reader.checkpoint())         # loads what was verified: one root digest covers everything
 
-`keys` and `signing` need the extra `sign` (cryptography), `age` the extra `age` (pyrage); each is imported when it is
-used. `docs/decisions/` tells where signatures are (0021), and who checks them and holds what is encrypted (0022).
+`keys` and `sign` need the extra `sign` (cryptography), `age` needs the extra `age` (pyrage); each is imported when it
+is used. Decision 0021 says where signatures are; decision 0022 says who checks them and who decrypts.
 """
 
 from chkpt.seal.age import generate_identity

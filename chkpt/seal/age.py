@@ -1,11 +1,11 @@
 """Encryption with age (age-encryption.org/v1): to recipients, and back with an identity.
 
-pyrage reads and writes streams. Here the plaintext is in memory, whole: a snapshot is read by position, and what has
-not been read to its end has not been authenticated to its end. So an encrypted save or load holds the snapshot's file
-once, and no plaintext is ever in a file. age compresses nothing: there are no bombs.
+pyrage reads and writes streams. Here the whole plaintext is in memory: a snapshot is read by position, and age
+authenticates the whole of it only when it is read to its end. So an encrypted save or load takes as much memory as the
+snapshot's file has bytes, and no plaintext is ever in a file. age does not compress, so a small file stays small.
 
-Three traps: damage in the payload is a plain OSError there; an error of our own reader or writer comes back as one of
-age's; and one of the writer's at the last chunk does not come back at all.
+Three traps of pyrage: it reports damage in the payload as a plain OSError; it turns an error of our reader or writer
+into one of its own; and it loses an error of the writer at the last chunk.
 """
 
 import io
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from chkpt.errors import CorruptError, KeyFileError, LimitError, RefusedError, SealedError
-from chkpt.seal.key_files import missing, read_public, read_secret
+from chkpt.seal.key_files import raise_missing, read_public, read_secret
 from chkpt.seal.key_pairs import write_pair
 from chkpt.snapshot import Source, Writable
 
@@ -26,10 +26,10 @@ _RECIPIENT: Final = re.compile(r"(age1|ssh-(ed25519|rsa) )\S+( .*)?")
 _STEP: Final = 1 << 16
 
 MAX_RECIPIENTS: Final = 256
-"""A header has so many stanzas at most. One is for each recipient. The library takes time quadratic in them."""
+"""Stanzas in the largest header, one for each recipient. The library takes time quadratic in their number."""
 
 MAX_HEADER: Final = 128 << 10
-"""Bytes of the longest header: 256 stanzas of RSA keys of 2048 bits fit. It takes time quadratic in these, too."""
+"""Bytes of the longest header: 256 stanzas of RSA keys of 2048 bits fit. The time is quadratic in these, too."""
 
 
 def generate_identity(path: Path, *, force: bool = False) -> tuple[str, Path]:
@@ -38,14 +38,14 @@ def generate_identity(path: Path, *, force: bool = False) -> tuple[str, Path]:
     Return the recipient and the path of its file.
 
     Raises:
-        ExistsError: one of the files is there, and `force` is not set.
+        ExistsError: one of the files exists, and `force` is not set.
         StorageError: the operating system refused.
         ChkptError: pyrage is not installed.
     """
     try:
         from pyrage import x25519  # type: ignore[import-untyped]  # the package ships no types
     except ModuleNotFoundError as exc:
-        missing("pyrage", "age", exc)
+        raise_missing("pyrage", "age", exc)
     identity = x25519.Identity.generate()
     recipient = str(identity.to_public())
     secret = f"# public key: {recipient}\n{identity}\n".encode()
@@ -53,11 +53,11 @@ def generate_identity(path: Path, *, force: bool = False) -> tuple[str, Path]:
 
 
 def read_recipients(texts: Iterable[str]) -> list[str]:
-    """Return the recipients that `texts` are, or that are in the files they name, a line each.
+    """Return the recipients in `texts`: each text is a recipient, or names a file with one recipient a line.
 
     Raises:
         NotFoundError: there is no such file.
-        KeyFileError: no recipient, or one that is not of age's own kind or an SSH key.
+        KeyFileError: a file has no recipient, or one that is neither age's own kind nor an SSH key.
         StorageError: a file cannot be read.
         ChkptError: pyrage is not installed.
     """
@@ -66,7 +66,7 @@ def read_recipients(texts: Iterable[str]) -> list[str]:
         if _RECIPIENT.fullmatch(text):
             found.append(text)
             continue
-        lines = _lines(read_public(Path(text)), text)
+        lines = _read_lines(read_public(Path(text)), text)
         if not lines:
             raise KeyFileError(f"{text}: no recipient in it")
         found += lines
@@ -75,27 +75,27 @@ def read_recipients(texts: Iterable[str]) -> list[str]:
 
 
 def check_recipients(recipients: Iterable[str]) -> None:
-    """Raise KeyFileError where one of them is no recipient itself, ChkptError where pyrage is not installed."""
+    """Raise KeyFileError if one of them is not a recipient, ChkptError if pyrage is not installed."""
     for each in recipients:
-        _recipient(each)
+        _parse_recipient(each)
 
 
 def encrypt(plain: io.BytesIO, file: Writable, recipients: Sequence[str]) -> None:
-    """Write what is in `plain` to `file` so that only the recipients can read it.
+    """Write the content of `plain` to `file` so that only the recipients can read it.
 
     Raises:
-        KeyFileError: a recipient cannot be one, or there is none.
-        StorageError: the file refuses.
+        KeyFileError: a recipient is not valid, or there is none.
+        StorageError: the file cannot be written.
         ChkptError: pyrage is not installed.
     """
     try:
         import pyrage
     except ModuleNotFoundError as exc:
-        missing("pyrage", "age", exc)
-    keys = [_recipient(each) for each in recipients]
+        raise_missing("pyrage", "age", exc)
+    keys = [_parse_recipient(each) for each in recipients]
     if not keys:
-        raise KeyFileError("to encrypt needs a recipient")
-    if len(keys) >= MAX_RECIPIENTS:  # the library adds a stanza that means nothing (age, "grease")
+        raise KeyFileError("encryption needs a recipient")
+    if len(keys) >= MAX_RECIPIENTS:  # the library adds a stanza without a meaning (age, "grease")
         raise KeyFileError(f"{len(keys)} recipients; the limit is {MAX_RECIPIENTS - 1}")
     plain.seek(0)
     writer = _Writer(file)
@@ -104,26 +104,26 @@ def encrypt(plain: io.BytesIO, file: Writable, recipients: Sequence[str]) -> Non
     except (pyrage.EncryptError, OSError) as exc:
         if writer.error is not None:
             raise writer.error from exc
-        raise KeyFileError(f"cannot be encrypted to {', '.join(recipients)}: {exc}") from exc
+        raise KeyFileError(f"the snapshot cannot be encrypted to {', '.join(recipients)}: {exc}") from exc
     if writer.error is not None:
         raise writer.error
 
 
 def decrypt(source: Source, identity: Path) -> memoryview:
-    """Return the plaintext of an encrypted file, whole and authenticated.
+    """Return the whole plaintext of an encrypted file, authenticated.
 
     Raises:
         SealedError: no identity in the file at `identity` opens it.
         CorruptError: it was cut short or changed.
-        LimitError: its header is longer than that of any file that chkpt encrypts.
+        LimitError: its header is longer than chkpt ever writes.
         NotFoundError, KeyFileError, StorageError: the file at `identity` cannot be used.
         ChkptError: pyrage is not installed.
     """
     try:
         import pyrage
     except ModuleNotFoundError as exc:
-        missing("pyrage", "age", exc)
-    identities = _identities(identity)
+        raise_missing("pyrage", "age", exc)
+    identities = _read_identities(identity)
     _check_header(source)
     reader, plain = _Reader(source), io.BytesIO()
     try:
@@ -131,34 +131,34 @@ def decrypt(source: Source, identity: Path) -> memoryview:
     except (pyrage.DecryptError, OSError, MemoryError) as exc:
         if reader.error is not None:
             raise reader.error from exc
-        raise _refusal(exc, source.name, identity) from exc
+        raise _make_error(exc, source.name, identity) from exc
     return plain.getbuffer()
 
 
 def _check_header(source: Source) -> None:
-    """Raise LimitError or CorruptError for a header that the library should not see. It ends with a line `--- MAC`."""
+    """Raise LimitError for a header that would take the library too long. A header ends with a line `--- MAC`."""
     begin = bytes(source.read(0, min(source.size, MAX_HEADER)))
     end = begin.find(b"\n---")
     if end < 0 and source.size > MAX_HEADER:
-        raise LimitError(f"encrypted, and its header has no end in {MAX_HEADER} bytes, the limit", where=source.name)
+        raise LimitError(f"encrypted, but its header has no end in {MAX_HEADER} bytes, the limit", where=source.name)
     stanzas = begin.count(b"\n->", 0, len(begin) if end < 0 else end)
     if stanzas > MAX_RECIPIENTS:
         raise LimitError(f"encrypted for {stanzas} recipients; the limit is {MAX_RECIPIENTS}", where=source.name)
 
 
-def _refusal(exc: Exception, name: str, identity: Path) -> RefusedError:
-    """Return what to tell of an error of pyrage, which has a class for none of them and a text for each."""
+def _make_error(exc: Exception, name: str, identity: Path) -> RefusedError:
+    """Return the error to raise for one of pyrage's. pyrage has one class for all of them; only the texts differ."""
     if isinstance(exc, MemoryError):
         return RefusedError("not enough memory to hold it while it is read", where=name)
     if "No matching keys" in str(exc):
-        return SealedError(f"encrypted, and not for the identity in {identity}; or its header is damaged", where=name)
+        return SealedError(f"encrypted, but not for the identity in {identity}; or its header is damaged", where=name)
     if "xcessive work" in str(exc):
         return SealedError("encrypted with a passphrase; use age to decrypt it", where=name)
-    return CorruptError(f"encrypted, and cut short or changed since ({exc}); restore it from a copy", where=name)
+    return CorruptError(f"encrypted, but cut short or changed since ({exc}); restore it from a copy", where=name)
 
 
 class _Writer:
-    """Passes on what is written, and keeps the error that age would give another face."""
+    """Passes on what is written, and keeps its own error, which pyrage would replace."""
 
     def __init__(self, file: Writable) -> None:
         self._file = file
@@ -177,7 +177,7 @@ class _Writer:
 
 
 class _Reader:
-    """Reads a source from its beginning, and keeps the error that age would give another face."""
+    """Reads a source from its beginning, and keeps its own error, which pyrage would replace."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -199,40 +199,40 @@ class _Reader:
 # -- recipients and identities ----------------------------------------------------------------------------------------
 
 
-def _lines(data: bytes, name: str) -> list[str]:
+def _read_lines(data: bytes, name: str) -> list[str]:
     try:
         text = data.decode()
     except UnicodeDecodeError as exc:
-        raise KeyFileError("not text, and so no file of keys", where=name) from exc
+        raise KeyFileError("not a file of keys, as it is not text", where=name) from exc
     lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _recipient(text: str) -> Recipient:
+def _parse_recipient(text: str) -> Recipient:
     try:
         from pyrage import RecipientError, ssh, x25519
     except ModuleNotFoundError as exc:
-        missing("pyrage", "age", exc)
+        raise_missing("pyrage", "age", exc)
     try:
         if text.startswith("age1"):
             return x25519.Recipient.from_str(text)
         if _RECIPIENT.fullmatch(text):
             return ssh.Recipient.from_str(text)
     except RecipientError as exc:
-        raise KeyFileError(f"{text!r} is no recipient: {exc}") from exc
-    raise KeyFileError(f"{text!r} is no recipient: one of age begins with age1, one of SSH with ssh-")
+        raise KeyFileError(f"{text!r} is not a recipient: {exc}") from exc
+    raise KeyFileError(f"{text!r} is not a recipient: one of age begins with age1, one of SSH with ssh-")
 
 
-def _identities(path: Path) -> list[Identity]:
+def _read_identities(path: Path) -> list[Identity]:
     try:
         from pyrage import IdentityError, ssh, x25519
     except ModuleNotFoundError as exc:
-        missing("pyrage", "age", exc)
+        raise_missing("pyrage", "age", exc)
     data = read_secret(path)
     try:
         if data.startswith(b"-----BEGIN "):
             return [ssh.Identity.from_buffer(data)]
-        identities = [x25519.Identity.from_str(line) for line in _lines(data, str(path))]
+        identities = [x25519.Identity.from_str(line) for line in _read_lines(data, str(path))]
     except IdentityError as exc:
         raise KeyFileError(f"not an identity that chkpt can use, of age or SSH ({exc})", where=str(path)) from exc
     if not identities:

@@ -1,4 +1,4 @@
-"""Files with keys: secret ones that nobody else can read, public ones that everybody may."""
+"""Reads files with keys: secret ones, which only their owner may read, and public ones."""
 
 import os
 import stat
@@ -20,14 +20,14 @@ def read_secret(path: Path) -> bytes:
 
     Raises:
         NotFoundError: there is no such file.
-        KeyFileError: others may read or write it, or it is no regular file, or longer than `MAX_KEY_FILE`.
+        KeyFileError: others may read or write it, it is not a regular file, or it is longer than `MAX_KEY_FILE`.
         StorageError: it cannot be read.
     """
     return _read(path, secret=True)
 
 
 def read_public(path: Path) -> bytes:
-    """Return the content of a file of public keys. Raises as `read_secret` does, but for who may read it."""
+    """Return the content of a file of public keys, which others may read. Raises as `read_secret` does otherwise."""
     return _read(path, secret=False)
 
 
@@ -38,8 +38,8 @@ def _read(path: Path, *, secret: bool) -> bytes:
             status = os.fstat(file)
             if secret and status.st_mode & _OF_OTHERS:
                 raise KeyFileError(
-                    f"{path}: mode {stat.S_IMODE(status.st_mode):04o} lets others at a secret key, so it is not used; "
-                    f"chmod 600 it, and think of who may have read it"
+                    f"{path}: other users can read or write this secret key (mode {stat.S_IMODE(status.st_mode):04o}),"
+                    " so it is not used; chmod 600 it, and replace the key if one of them may have read it"
                 )
             data = os.read(file, MAX_KEY_FILE + 1)
         finally:
@@ -51,12 +51,12 @@ def _read(path: Path, *, secret: bool) -> bytes:
     except OSError as exc:
         raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
     if len(data) > MAX_KEY_FILE:
-        raise KeyFileError(f"longer than any file of keys ({MAX_KEY_FILE} bytes)", where=str(path))
+        raise KeyFileError(f"not a file of keys, as it has more than {MAX_KEY_FILE} bytes", where=str(path))
     return data
 
 
-def missing(package: str, extra: str, exc: ModuleNotFoundError) -> NoReturn:
-    """Raise what is to be done where the package of an extra is not installed, or `exc` where it is another one."""
+def raise_missing(package: str, extra: str, exc: ModuleNotFoundError) -> NoReturn:
+    """Raise a ChkptError that says how to install `package`, or `exc` if another package is missing."""
     if exc.name is None or exc.name.partition(".")[0] != package:
         raise exc
     raise ChkptError(f"{package} is not installed, which this needs: {install(extra)}") from exc

@@ -1,16 +1,16 @@
-"""Two files that belong together, the secret half of a key and the public one: both are there, or neither.
+"""Writes two files that belong together, the secret half of a key and the public one: both are there, or neither.
 
-No call of the system gives two files their names at once. So a new pair takes the place of an old one in steps, and
-halves of different pairs never lie beside each other: what is encrypted for a public half would be lost.
+No system call gives two files their names at once. So a new pair replaces an old one in steps. Halves of different
+pairs never lie beside each other: a snapshot that is encrypted for the public half could not be opened again.
 
-1. A directory `NAME.old` is made and locked. An empty file in it, the note, says by its name which halves there were.
-2. They are moved there, the public half first.
+1. A directory `NAME.old` is made and locked. It gets an empty file, the note, whose name says which old halves exist.
+2. The old halves are moved there, the public half first.
 3. The new secret half is written, then the new public half.
 4. The old halves are removed, then the note, then the directory.
 
-If a step fails, the call takes back what it has done, as far as it can. If it cannot, or is killed, the next call for
-this name does so before anything else: if both halves of a pair are in place, it does step 4, else it moves the old
-halves back. The kernel gives the lock back with the process, so a directory that is locked belongs to a call at work.
+If a step fails, the call undoes the earlier ones. If it cannot, or is killed, the next call for this name finishes the
+work first: if both halves of a pair are in place, it does step 4, else it moves the old halves back. The kernel frees
+the lock when the process ends, so a locked directory belongs to a call in progress.
 """
 
 import logging
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from chkpt.errors import ExistsError, StorageError
-from chkpt.store.files import clean, open_directory, reporting, sync_directory, taken, try_lock, write_file
+from chkpt.store.files import clean, exists_error, open_directory, reporting, sync_directory, try_lock, write_file
 
 log = logging.getLogger("chkpt.seal")
 
@@ -32,18 +32,18 @@ NOTES: Final = {
     ".chkpt-public": frozenset({PUBLIC}),
     ".chkpt-both": frozenset({"", PUBLIC}),
 }
-"""For each name of a note the halves that there were, by the endings of their names."""
+"""The names of notes, and for each the endings of the names of the old halves."""
 
 
 def write_pair(path: Path, secret: bytes, public: bytes, *, force: bool) -> Path:
-    """Write a secret file of mode 0600 and the public one beside it, `NAME.pub` of mode 0644; return the latter's path.
+    """Write a secret file of mode 0600, and beside it the public one, `NAME.pub` of mode 0644; return its path.
 
     With `force` an old pair is first moved into a directory `NAME.old`. It is removed when the new pair is there, and
     moved back if anything fails. If the process is killed in between, the next call does that.
 
     Raises:
-        ExistsError: one of the files is there, and `force` is not set. Or there is a `NAME.old`: another call is at
-            work, or it is not what this version leaves. Nothing has been changed.
+        ExistsError: one of the files exists, and `force` is not set. Or there is a `NAME.old`: of another call in
+            progress, or of something else. Nothing has been changed.
         StorageError: the operating system refused. The old pair is as it was, or the message says where it is.
     """
     beside = path.with_name(path.name + PUBLIC)
@@ -51,61 +51,61 @@ def write_pair(path: Path, secret: bytes, public: bytes, *, force: bool) -> Path
     _recover(place, path)
     there = [each for each in (beside, path) if os.path.lexists(each)]
     if there and not force:
-        raise taken(there[0])
-    with _aside(place, path, there) if there else nullcontext():
+        raise exists_error(there[0])
+    with _keeping_old(place, path, there) if there else nullcontext():
         try:
             write_file(path, secret, force=force)
             write_file(beside, public, force=force, mode=0o644)
         except BaseException:
-            _remove_own(beside, public)  # a file whose name could only not be made to last is there
+            _remove_own(beside, public)  # it is there if only the sync of the directory has failed
             _remove_own(path, secret)
             raise
     return beside
 
 
 def _remove_own(path: Path, content: bytes) -> None:
-    """Remove a file if it is what was written, and not what another has put there."""
+    """Remove a file if it has this content, and so is not another process's."""
     with suppress(OSError):
         if path.read_bytes() == content:
             path.unlink()
 
 
-# -- the old pair aside ------------------------------------------------------------------------------------------------
+# -- the old pair ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _aside(place: Path, path: Path, there: Sequence[Path]) -> Iterator[None]:
-    """Keep the old halves in a directory that is made for them: moved back if the block fails, else removed."""
+def _keeping_old(place: Path, path: Path, there: Sequence[Path]) -> Iterator[None]:
+    """Keep the old halves in a new directory. Move them back if the block fails, else remove them."""
     had = frozenset(each.name.removeprefix(path.name) for each in there)
-    with _made(place):
+    with _making(place):
         try:
             with reporting(place):
                 (place / next(note for note, halves in NOTES.items() if halves == had)).touch(mode=0o600)
                 _sync(place, place.parent)
                 for each in there:
                     each.rename(place / each.name)
-                _sync(place, place.parent)  # in this order: a file is in one of the two at any time
+                _sync(place, place.parent)  # in this order, so that each file is in one of them at any time
             yield
         except BaseException as exc:
             try:
                 _settle(place, path, had)
             except OSError as failure:
                 raise StorageError(
-                    f"{exc}; and this could not be taken back ({failure.strerror or failure}): what is missing of the"
-                    f" old pair is in {place}, and the next keygen for this name moves it back"
+                    f"{exc}; and the old pair could not be put back ({failure.strerror or failure}): its files are in"
+                    f" {place}, and the next keygen for this name moves them back"
                 ) from exc
             raise
         try:
             _settle(place, path, had)
         except OSError as exc:
             raise StorageError(
-                f"{place}: {exc.strerror or exc}; the new pair is there, and this is the old one: remove it, as the"
-                " next keygen for this name does"
+                f"{place}: {exc.strerror or exc}; the new pair is there, and this is the old one: remove it, or let the"
+                " next keygen for this name do so"
             ) from exc
 
 
 @contextmanager
-def _made(place: Path) -> Iterator[None]:
+def _making(place: Path) -> Iterator[None]:
     """Make a directory, and hold its lock in the block. Raise ExistsError, StorageError."""
     with reporting(place):
         try:
@@ -113,25 +113,25 @@ def _made(place: Path) -> Iterator[None]:
             directory = open_directory(place)
         except FileExistsError:
             raise ExistsError(
-                f"{place}: another keygen is replacing this pair, or was killed while it did; the old pair is in there:"
-                " move it back, or remove it"
+                f"{place}: another keygen is replacing this pair, or was killed while it did; the old pair is in this"
+                " directory: move it back, or remove it"
             ) from None
-        except FileNotFoundError:  # another call has taken it for an empty one that was left
-            raise _at_work(place) from None
+        except FileNotFoundError:  # another call has found it empty, and removed it
+            raise _busy_error(place) from None
     try:
         with reporting(place):
             if try_lock(directory) is False or not _is_at(directory, place):
-                raise _at_work(place)
+                raise _busy_error(place)
         yield
     finally:
         os.close(directory)
 
 
 def _recover(place: Path, path: Path) -> None:
-    """End what an earlier call has left in `place`. What is not of such a call stays.
+    """Finish the work of an earlier call that has left `place`. A directory that is not of such a call stays.
 
     Raises:
-        ExistsError: another call is at work, or may be.
+        ExistsError: another call is in progress, or may be.
         StorageError: the operating system refused.
     """
     try:
@@ -140,39 +140,39 @@ def _recover(place: Path, path: Path) -> None:
         return  # there is none, or it is something else
     try:
         with reporting(place):
-            if not _is_left(_names(directory)):
+            if not _is_left(_list_names(directory)):
                 return
             if not try_lock(directory):
-                raise _at_work(place)
-            names = _names(directory)
+                raise _busy_error(place)
+            names = _list_names(directory)
             if not _is_at(directory, place) or not _is_left(names):
                 return
             if others := sorted(names - {*NOTES, path.name, path.name + PUBLIC}):
                 raise ExistsError(
-                    f"{place}: an old pair is kept there, and this is not of it: {others[0]!a}; move it elsewhere"
+                    f"{place}: an old pair is kept there, and {others[0]!a} is not part of it; move that file elsewhere"
                 )
             _settle(place, path, next((NOTES[name] for name in names if name in NOTES), frozenset({"", PUBLIC})))
             with suppress(StorageError):
-                clean(place.parent)  # of a temporary file, which may have a secret in it
-            log.warning("%s: an earlier keygen was cut short; the pair is whole now, and what it left is removed", path)
+                clean(place.parent)  # a temporary file there may hold a secret
+            log.warning("%s: an earlier keygen was interrupted; the pair is whole now, and its leavings are gone", path)
     finally:
         os.close(directory)
 
 
-def _names(directory: int) -> set[str]:
+def _list_names(directory: int) -> set[str]:
     return set(os.listdir(directory))
 
 
 def _is_left(names: Collection[str]) -> bool:
-    """Whether a directory with these names in it is one that a call has made: it has a note, or nothing yet."""
+    """Whether a call has made the directory that has these names in it: there is a note, or nothing yet."""
     return not names or any(name in NOTES for name in names)
 
 
 def _settle(place: Path, path: Path, had: Collection[str]) -> None:
-    """End a replacement: remove the old halves if a pair is in place, else move them back. Raise OSError.
+    """Finish a replacement: remove the old halves if a pair is in place, else move them back. Raise OSError.
 
-    `had` are the endings of the halves that there were. A half in place that there was not, or that has been moved, is
-    a new one.
+    `had` are the endings of the old halves. A half in place is a new one if there was no such old half, or if the old
+    one is in `place`.
     """
     beside = path.with_name(path.name + PUBLIC)
     if os.path.lexists(path) and os.path.lexists(beside):
@@ -194,15 +194,15 @@ def _settle(place: Path, path: Path, had: Collection[str]) -> None:
     _sync(place.parent)
 
 
-def _at_work(place: Path) -> ExistsError:
+def _busy_error(place: Path) -> ExistsError:
     return ExistsError(
         f"{place}: another keygen is replacing this pair, or was killed on a file system without locks; the old pair is"
-        " in there: wait, or move it back, or remove it"
+        " in this directory: wait, or move it back, or remove it"
     )
 
 
 def _is_at(directory: int, place: Path) -> bool:
-    """Whether an open directory has this path. Raise OSError."""
+    """Whether an open directory is the one at this path. Raise OSError."""
     try:
         return os.path.samestat(os.fstat(directory), place.lstat())
     except FileNotFoundError:
@@ -210,7 +210,7 @@ def _is_at(directory: int, place: Path) -> bool:
 
 
 def _sync(*directories: Path) -> None:
-    """Make the names in directories last."""
+    """Sync directories, so that the names in them last."""
     for each in directories:
         directory = open_directory(each)
         try:

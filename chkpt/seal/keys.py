@@ -1,4 +1,4 @@
-"""Ed25519 keys in PEM (RFC 8410): PKCS#8 and SubjectPublicKeyInfo, as `openssl genpkey -algorithm ed25519` has them."""
+"""Ed25519 keys in PEM (RFC 8410): PKCS#8 and SubjectPublicKeyInfo, as `openssl genpkey -algorithm ed25519` makes."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,14 +10,14 @@ from blake3 import blake3
 
 from chkpt.errors import KeyFileError, StorageError
 from chkpt.seal import curve
-from chkpt.seal.key_files import missing, read_public, read_secret
+from chkpt.seal.key_files import raise_missing, read_public, read_secret
 from chkpt.seal.key_pairs import write_pair
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PUBLIC_SUFFIX: Final = ".pub"
-"""What the files with public keys in a directory of trusted keys end in."""
+"""The ending of the names of public key files in a directory of trusted keys."""
 
 _PUBLIC: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 _SECRET: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -25,14 +25,14 @@ _SECRET: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key, and what its holder is called here: the file it was read from, or nothing."""
+    """A public key, and its name here: that of the file it was read from, or nothing."""
 
     raw: bytes
     name: str = ""
 
     @property
     def id(self) -> str:
-        """How the key is shown: the first half of its BLAKE3-256, in hexadecimal. Keys are compared whole."""
+        """The id that users see: the first half of the key's BLAKE3-256, in hexadecimal. Whole keys are compared."""
         return blake3(self.raw).hexdigest()[:32]
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class PublicKey:
 
 
 TrustedKeys: TypeAlias = Mapping[bytes, PublicKey]
-"""The keys that somebody trusts, by their 32 bytes."""
+"""The keys that the caller trusts, by their 32 bytes."""
 
 
 def generate_key(path: Path, *, force: bool = False) -> tuple[PublicKey, Path]:
@@ -49,7 +49,7 @@ def generate_key(path: Path, *, force: bool = False) -> tuple[PublicKey, Path]:
     Return the public key and the path of its file.
 
     Raises:
-        ExistsError: one of the files is there, and `force` is not set.
+        ExistsError: one of the files exists, and `force` is not set.
         StorageError: the operating system refused.
         ChkptError: cryptography is not installed.
     """
@@ -57,7 +57,7 @@ def generate_key(path: Path, *, force: bool = False) -> tuple[PublicKey, Path]:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
     except ModuleNotFoundError as exc:
-        missing("cryptography", "sign", exc)
+        raise_missing("cryptography", "sign", exc)
     key = Ed25519PrivateKey.generate()
     public = key.public_key()
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -70,7 +70,7 @@ def secret_key(path: Path) -> "Ed25519PrivateKey":
 
     Raises:
         NotFoundError: there is no such file.
-        KeyFileError: it is no Ed25519 key, or is encrypted, or others may read the file.
+        KeyFileError: it is not an Ed25519 key, or is encrypted, or others may read the file.
         StorageError: it cannot be read.
         ChkptError: cryptography is not installed.
     """
@@ -78,16 +78,16 @@ def secret_key(path: Path) -> "Ed25519PrivateKey":
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ModuleNotFoundError as exc:
-        missing("cryptography", "sign", exc)
+        raise_missing("cryptography", "sign", exc)
     data = read_secret(path)
     try:
         key = load_pem_private_key(data, None)
     except TypeError as exc:
         raise KeyFileError(
-            "the key is encrypted with a passphrase, which chkpt does not ask for", where=str(path)
+            "the key is encrypted with a passphrase; decrypt it first, as chkpt does not ask for one", where=str(path)
         ) from exc
-    except Exception as exc:  # what the library raises is not its promise: ValueError, UnsupportedAlgorithm, ...
-        raise KeyFileError("not a secret key in PEM, as chkpt keygen makes it", where=str(path)) from exc
+    except Exception as exc:  # the library does not document what it raises: ValueError, UnsupportedAlgorithm, ...
+        raise KeyFileError("not a secret key in PEM; chkpt keygen makes one", where=str(path)) from exc
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError("not an Ed25519 key; chkpt keygen makes one", where=str(path))
     return key
@@ -98,43 +98,43 @@ def trusted_keys(paths: Iterable[Path]) -> TrustedKeys:
 
     Raises:
         NotFoundError: there is no such file or directory.
-        KeyFileError: a file without a public key or with a bad one, or a directory without such files.
-        StorageError: one cannot be read.
+        KeyFileError: a file has no public key or a bad one, or a directory has no such file.
+        StorageError: a file or directory cannot be read.
         ChkptError: cryptography is not installed.
     """
     keys: dict[bytes, PublicKey] = {}
     for path in paths:
-        for file in _files(path):
-            for raw in _public_keys(file):
+        for file in _list_files(path):
+            for raw in _read_public_keys(file):
                 keys.setdefault(raw, PublicKey(raw, file.name))
     return keys
 
 
-def _files(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
         files = sorted(each for each in path.iterdir() if each.name.endswith(PUBLIC_SUFFIX))
     except OSError as exc:
         raise StorageError(str(exc.strerror or exc), where=str(path)) from exc
-    except ValueError:  # a NUL: to read it tells
+    except ValueError:  # a NUL: the reader reports it
         return [path]
     if not files:
-        raise KeyFileError(f"no public key in it: their files end in {PUBLIC_SUFFIX}", where=str(path))
+        raise KeyFileError(f"no public key in this directory; their files end in {PUBLIC_SUFFIX}", where=str(path))
     return files
 
 
-def _public_keys(path: Path) -> Iterator[bytes]:
+def _read_public_keys(path: Path) -> Iterator[bytes]:
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ModuleNotFoundError as exc:
-        missing("cryptography", "sign", exc)
+        raise_missing("cryptography", "sign", exc)
     data = read_public(path)
     blocks = _PUBLIC.findall(data)
     if not blocks:
-        what = "a secret key" if _SECRET.search(data) else "not a public key in PEM"
-        raise KeyFileError(f"{what}; the public one, which chkpt keygen puts beside it, is wanted", where=str(path))
+        what = "this is a secret key" if _SECRET.search(data) else "not a public key in PEM"
+        raise KeyFileError(f"{what}; give the public key, the .pub file of chkpt keygen", where=str(path))
     for block in blocks:
         try:
             key = load_pem_public_key(block)
@@ -143,6 +143,6 @@ def _public_keys(path: Path) -> Iterator[bytes]:
         if not isinstance(key, Ed25519PublicKey):
             raise KeyFileError("a public key in it is not an Ed25519 key", where=str(path))
         raw = key.public_bytes_raw()
-        if fault := curve.fault(raw):
+        if fault := curve.find_fault(raw):
             raise KeyFileError(f"the public key {raw.hex()} {fault}", where=str(path))
         yield raw

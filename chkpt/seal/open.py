@@ -1,4 +1,4 @@
-"""Opens a snapshot that may be encrypted and must perhaps be signed."""
+"""Opens snapshots: decrypts those that are encrypted, and checks signatures if the caller asks for it."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from chkpt.snapshot.source import FileSource, Source
 
 
 class Plaintext:
-    """What was in an encrypted file, in memory until it is closed. A `chkpt.snapshot.Source`."""
+    """The plaintext of an encrypted file, in memory until it is closed. A `chkpt.snapshot.Source`."""
 
     __slots__ = ("_data", "file_id", "name", "size")
 
@@ -30,26 +30,26 @@ class Plaintext:
         return self._data[offset : offset + size]
 
     def close(self) -> None:
-        """Let the memory go, once nothing that was read of it is in use."""
+        """Free the memory, once no view from `read` is in use."""
         self._data = None
 
 
 def open_snapshot(
     path: str | os.PathLike[str], *, identity: Path | None = None, trusted: TrustedKeys | None = None
 ) -> Reader:
-    """Open the snapshot at `path`, and let nothing be read of it that the caller does not trust.
+    """Open the snapshot at `path`; decrypt it and check its signatures first.
 
-    The file is opened once: what has been verified is what the reader yields, also where another file has taken the
-    path by then. A plaintext is in memory until the reader is closed.
+    The file is opened once. So the reader yields what has been checked, even if another file gets the path meanwhile.
+    The plaintext of an encrypted file is in memory until the reader is closed.
 
     Args:
-        path: where the file is.
-        identity: the file with the identity that opens it where it is encrypted; not looked at where it is not.
-        trusted: the keys of which one must have signed it; None to ask for no signature.
+        path: the snapshot's file.
+        identity: the file with the identity that opens an encrypted snapshot; not read if the snapshot is plain.
+        trusted: one of these keys must have signed it; None to ask for no signature.
 
     Raises:
         NotFoundError: there is no such file.
-        SealedError: it is encrypted, and `identity` is missing or another one's.
+        SealedError: it is encrypted, and `identity` is missing or does not open it.
         SignatureError: see `chkpt.seal.sign.require`.
         RefusedError: see `Reader`.
         KeyFileError: `identity` cannot be used.

@@ -1,4 +1,4 @@
-"""Signs the root digest of a snapshot, and says who has: signatures in the file, and those in `FILE.sig` beside it."""
+"""Signs the root digest of a snapshot, and checks signatures: those in the file, and those in `FILE.sig` beside it."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chkpt.errors import ExistsError, LimitError, NotFoundError, RefusedError, SealedError, SignatureError, naming
 from chkpt.seal import curve
-from chkpt.seal.key_files import missing
+from chkpt.seal.key_files import raise_missing
 from chkpt.seal.keys import PublicKey, TrustedKeys, secret_key
 from chkpt.snapshot import FORMAT, Reader, Sign, Signature
 from chkpt.snapshot.signatures import MAX_FRAME, decode_signatures, encode_signatures, signed_message
@@ -19,16 +19,16 @@ from chkpt.store.publish import SIGNATURES
 
 
 class Verdict(Enum):
-    """What a signature is worth."""
+    """The result of checking a signature."""
 
-    VALID = "valid"  # of a key that the caller trusts
-    UNKNOWN = "unknown key"  # the holder of that key has signed, whoever it is
-    INVALID = "invalid"  # not of that key, or not of this snapshot
+    VALID = "valid"  # by a key that the caller trusts
+    UNKNOWN = "unknown key"  # by a key that the caller does not know
+    INVALID = "invalid"  # not by that key, or not of this snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """One signature, checked. `place` is the path of the file that it was found in."""
+    """One signature and its verdict. `place` is the path of the file that holds the signature."""
 
     key: PublicKey
     verdict: Verdict
@@ -39,7 +39,7 @@ class Signer:
 
 
 def signer(path: Path) -> tuple[PublicKey, Sign]:
-    """Return whose the secret key at `path` is, and a function that signs a root digest, for `chkpt.snapshot.dump`.
+    """Return the public key of the secret key at `path`, and the function that signs, for `chkpt.snapshot.dump`.
 
     Raises as `chkpt.seal.keys.secret_key` does.
     """
@@ -53,40 +53,42 @@ def signer(path: Path) -> tuple[PublicKey, Sign]:
 
 
 def sign_file(path: Path, key: Path) -> PublicKey:
-    """Put a signature into the file of a snapshot, beside those that it has; return whose.
+    """Add a signature to the file of a snapshot; return the public key.
 
-    Every byte is checked before. The file is written anew and replaced at once; an older signature of the same key is
-    replaced. Beside it, in the directory, is a copy for a moment: so what is encrypted is not signed here.
+    First every byte is checked. Then a new file is written, with the signature, and replaces the old one at once. An
+    older signature by the same key is replaced. An encrypted file is refused: the new file would hold its plaintext for
+    a moment.
 
-    Others may work on the file meanwhile. Another signature is kept: this one begins anew. Another snapshot stays.
+    If another process adds a signature meanwhile, this call keeps it and begins anew. If another process replaces or
+    removes the snapshot, this call changes nothing.
 
     Raises:
         SealedError: the file is encrypted.
-        ExistsError: another snapshot has taken its place meanwhile, or it has been removed. That stays so.
+        ExistsError: the snapshot has been replaced or removed meanwhile.
         LimitError: it has as many signatures as a file may have.
         RefusedError: it is not a whole snapshot.
         ChkptError: as `signer` and `new_file` raise.
     """
     path = path.resolve()
     public, sign = signer(key)
-    while not _signed_in(path, sign):
+    while not _try_sign_file(path, sign):
         pass
     return public
 
 
-def _signed_in(path: Path, sign: Sign) -> bool:
-    """Put a signature into a file. Return False, with nothing changed, if another has been put there meanwhile."""
+def _try_sign_file(path: Path, sign: Sign) -> bool:
+    """Add a signature to a file. Return False, with nothing changed, if another one has been added meanwhile."""
     try:
         opened = Reader.open(path)
     except SealedError as exc:
         raise SealedError(
-            f"{path}: encrypted, and a signature belongs inside: sign it when it is saved (save --sign --recipient), "
-            "or beside it (--detached)"
+            f"{path}: the snapshot is encrypted, and its signature belongs inside: sign it when you save it"
+            " (save --sign --recipient), or put the signature beside it (--detached)"
         ) from exc
     with opened as reader:
         reader.verify()
         own = decode_signatures(sign(reader.root_digest))
-        frame = encode_signatures(_merged(reader.signatures, own))
+        frame = encode_signatures(_merge(reader.signatures, own))
 
         with new_file(path) as file:
             for part in reader.unsigned():
@@ -94,61 +96,61 @@ def _signed_in(path: Path, sign: Sign) -> bool:
             file.write(frame)
             file.write(reader.trailer(len(frame)))
             file.sync()
-            with file.locked():
-                with _still_there(path, reader.root_digest) as now:
+            with file.locking():
+                with _open_same(path, reader.root_digest) as now:
                     if now.signatures != reader.signatures:
                         return False
                 file.give_name(replace=True)
     return True
 
 
-def _still_there(path: Path, root_digest: bytes) -> Reader:
-    """Open the snapshot at `path`. Raise ExistsError unless it is the one with that digest."""
+def _open_same(path: Path, root_digest: bytes) -> Reader:
+    """Open the snapshot at `path`. Raise ExistsError unless it has this digest."""
     try:
         now = Reader.open(path)
     except NotFoundError:
-        raise ExistsError(f"{path}: it has been removed while it was signed; nothing has been changed") from None
+        raise ExistsError(f"{path}: it was removed while it was signed; nothing has been changed") from None
     if now.root_digest != root_digest:
         now.close()
-        raise ExistsError(f"{path}: it has been replaced while it was signed; nothing has been changed")
+        raise ExistsError(f"{path}: it was replaced while it was signed; nothing has been changed")
     return now
 
 
 def sign_beside(reader: Reader, key: Path) -> tuple[PublicKey, Path]:
-    """Put a signature into `FILE.sig`, beside those in it that are of this snapshot; return whose, and the path.
+    """Add a signature to `FILE.sig`; return the public key and the path. Signatures of another snapshot are removed.
 
-    Every byte of the snapshot is checked before. Raises as `sign_file` does, but for what is encrypted.
+    First every byte of the snapshot is checked. The snapshot may be encrypted; else this raises as `sign_file` does.
     """
     path = Path(reader.name + SIGNATURES)
     public, sign = signer(key)
     reader.verify()
     own = decode_signatures(sign(reader.root_digest))
-    while not _signed_beside(path, reader, own):
+    while not _try_sign_beside(path, reader, own):
         pass
     return public, path
 
 
-def _signed_beside(path: Path, reader: Reader, own: Sequence[Signature]) -> bool:
-    """Put signatures into a file of their own. Return False, with nothing changed, if that has changed meanwhile."""
-    found = _detached(path)
+def _try_sign_beside(path: Path, reader: Reader, own: Sequence[Signature]) -> bool:
+    """Write a file of detached signatures. Return False, with nothing changed, if the file has changed meanwhile."""
+    found = _read_detached(path)
     present = [each for each in found if _is_valid(each, reader.root_digest)]
-    frame = encode_signatures(_merged(present, own))
+    frame = encode_signatures(_merge(present, own))
 
     with new_file(path) as file:
         file.write(frame)
         file.sync()
-        with file.locked():
+        with file.locking():
             if not reader.is_at(reader.name):
                 raise ExistsError(
-                    f"{reader.name}: it has been replaced or removed while it was signed; nothing is signed"
+                    f"{reader.name}: it was replaced or removed while it was signed; nothing has been changed"
                 )
-            if _detached(path) != found:
+            if _read_detached(path) != found:
                 return False
             file.give_name(replace=True)
     return True
 
 
-def _merged(present: Sequence[Signature], own: Sequence[Signature]) -> list[Signature]:
+def _merge(present: Sequence[Signature], own: Sequence[Signature]) -> list[Signature]:
     keys = {each.public_key for each in own}
     return [*(each for each in present if each.public_key not in keys), *own]
 
@@ -157,15 +159,16 @@ def _merged(present: Sequence[Signature], own: Sequence[Signature]) -> list[Sign
 
 
 def signers(reader: Reader, trusted: TrustedKeys) -> tuple[Signer, ...]:
-    """Return who has signed an open snapshot, in the file and beside it.
+    """Return the signatures of an open snapshot with their verdicts: those in the file and those beside it.
 
     Raises:
-        RefusedError: the file beside it holds no signatures, or too many.
+        RefusedError: the file beside it does not hold signatures, or holds too many.
         StorageError: it cannot be read.
         ChkptError: cryptography is not installed, and there is a signature to check.
     """
     beside = Path(reader.name + SIGNATURES)
-    found = [(each, reader.name) for each in reader.signatures] + [(each, str(beside)) for each in _detached(beside)]
+    found = [(each, reader.name) for each in reader.signatures]
+    found += [(each, str(beside)) for each in _read_detached(beside)]
     result = []
     for signature, place in found:
         key = trusted.get(signature.public_key)
@@ -178,9 +181,9 @@ def signers(reader: Reader, trusted: TrustedKeys) -> tuple[Signer, ...]:
 
 
 def require(reader: Reader, trusted: TrustedKeys) -> tuple[Signer, ...]:
-    """Return who has signed an open snapshot, one of them trusted; whatever it yields from now on is what was signed.
+    """Return the signatures of an open snapshot, once a trusted key has signed it. The reader yields what was signed.
 
-    A signature said to be of a trusted key must be valid, wherever it is. Those of unknown keys count for nothing.
+    Every signature in the name of a trusted key must be valid. Signatures by unknown keys are ignored.
 
     Raises:
         SignatureError: no trusted key has signed it, or a signature in the name of one is not valid.
@@ -191,19 +194,19 @@ def require(reader: Reader, trusted: TrustedKeys) -> tuple[Signer, ...]:
         if each.verdict is Verdict.INVALID and each.key.raw in trusted:
             raise SignatureError(
                 f"{each.place}: the signature by {each.key} is not valid for this snapshot: "
-                "it is damaged, forged, or that of another snapshot"
+                "it is damaged, forged, or of another snapshot"
             )
     if not any(each.verdict is Verdict.VALID for each in found):
         by = ", ".join(f"{each.key}, {each.verdict.value}" for each in found)
         raise SignatureError(
             f"{reader.name}: not signed by any of the {len(trusted)} trusted keys; "
-            + (f"the signatures: {by}" if by else "it has no signature")
+            + (f"its signatures: {by}" if by else "it has no signature")
         )
     return found
 
 
-def _detached(path: Path) -> tuple[Signature, ...]:
-    """Return the signatures in a file of their own; none where there is no such file."""
+def _read_detached(path: Path) -> tuple[Signature, ...]:
+    """Return the signatures in a file of detached ones; none if there is no such file."""
     try:
         source = FileSource(path)
     except NotFoundError:
@@ -219,8 +222,8 @@ def _is_valid(signature: Signature, root_digest: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ModuleNotFoundError as exc:
-        missing("cryptography", "sign", exc)
-    if curve.fault(signature.public_key):
+        raise_missing("cryptography", "sign", exc)
+    if curve.find_fault(signature.public_key):
         return False
     try:
         key = Ed25519PublicKey.from_public_bytes(signature.public_key)

@@ -1,4 +1,4 @@
-"""What is done to a snapshot on its way into a file: signed, then encrypted."""
+"""Signs a snapshot, then encrypts it, on its way into a file."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,21 @@ from chkpt.snapshot import Sign, Writable
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """Who signs, and who can read it then; neither is asked for where it is empty."""
+    """The key that signs a snapshot, if any, and the recipients that can read it; without recipients it is plain."""
 
     key: PublicKey | None = None
     sign: Sign | None = None
     recipients: Sequence[str] = ()
 
     @contextmanager
-    def sealed(self, file: Writable) -> Iterator[Writable]:
-        """Yield a file for a snapshot, which ends up in `file`: encrypted, if there are recipients.
+    def wrapping(self, file: Writable) -> Iterator[Writable]:
+        """Yield a file to write a snapshot to. It gets into `file` at the end, encrypted if there are recipients.
 
-        To have the snapshot signed, hand `sign` to `chkpt.snapshot.dump`. The plaintext of an encrypted one is in
-        memory only.
+        Pass `sign` to `chkpt.snapshot.dump` to sign the snapshot. The plaintext of an encrypted snapshot is only in
+        memory.
 
         Raises:
-            StorageError: `file` refuses.
+            StorageError: `file` cannot be written.
         """
         if not self.recipients:
             yield file
@@ -39,7 +39,7 @@ class Sealing:
 
 
 def sealing(key: Path | None, recipients: Sequence[str]) -> Sealing:
-    """Read the secret key, if one is to sign, and check the recipients, before anything is saved.
+    """Read the secret key, if there is one, and check the recipients, before anything is saved.
 
     Raises:
         NotFoundError: there is no such key file.

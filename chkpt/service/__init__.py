@@ -1,4 +1,5 @@
-"""A running machine as a service: HTTP and JSON on a Unix socket, and who finds it there.
+"""A running machine as a service: HTTP and JSON on a Unix socket.
 
-`openapi.json` describes the interface. The client needs the standard library only; the server, starlette and uvicorn.
+`api/openapi.json` describes the interface. The client needs only the standard library; the server needs starlette and
+uvicorn.
 """

@@ -1,7 +1,7 @@
-"""Which machine to run: from its TOML, from a snapshot's header, or the default one; and with which backends.
+"""Which machine to run (from its TOML, from a snapshot's header, or the default one), and with which backends.
 
-What a snapshot says of the host it came from is not done on this one, unless it is given again or the snapshot is
-trusted: a snapshot from elsewhere must not choose which files and sockets are opened here.
+A snapshot must not choose which files and sockets are opened on this host. So the host's part of its configuration is
+left out, unless the user gives it again or trusts the snapshot.
 """
 
 import logging
@@ -18,7 +18,7 @@ from chkpt.snapshot import Reader
 log = logging.getLogger("chkpt.service")
 
 
-def configuration(
+def configure(
     toml: Path | None,
     snapshot: Reader | None,
     *,
@@ -29,11 +29,11 @@ def configuration(
     """Return the configuration of the machine to run.
 
     Args:
-        toml: the machine's TOML; it wins over what a snapshot says.
-        snapshot: the snapshot that will be loaded; without a TOML its header tells the machine.
+        toml: the machine's TOML; it is used rather than the snapshot's configuration.
+        snapshot: the snapshot that will be loaded; without a TOML its header describes the machine.
         name: the machine's name, in place of the configured one.
-        backends: the backends of some frontends, in place of the configured ones; None for none.
-        trust: take what touches the host from the snapshot, too.
+        backends: the backends of some frontends, in place of the configured ones; None for no backend.
+        trust: take the host's files and sockets from the snapshot, too.
 
     Raises:
         UsageError: a disk image of the snapshot must be given.
@@ -44,7 +44,7 @@ def configuration(
     if toml is not None:
         config = machine_config.read(toml)
     elif snapshot is not None:
-        config = _of_snapshot(snapshot, given, trust=trust)
+        config = _configure_from_snapshot(snapshot, given, trust=trust)
     else:
         config = machine_config.default()
     if name is not None:
@@ -52,7 +52,7 @@ def configuration(
     return machine_config.with_backends(config, given) if given else config
 
 
-def _of_snapshot(reader: Reader, given: Mapping[str, Table | None], *, trust: bool) -> MachineConfig:
+def _configure_from_snapshot(reader: Reader, given: Mapping[str, Table | None], *, trust: bool) -> MachineConfig:
     snapshot = reader.name
     table = reader.header.get("config")
     if not isinstance(table, Mapping):
@@ -77,7 +77,7 @@ def _of_snapshot(reader: Reader, given: Mapping[str, Table | None], *, trust: bo
             continue
         if frontend == "kernel":
             log.warning(
-                "kernel: its files are not taken from the snapshot: the machine goes on without them, but a reset "
+                "kernel: its files are not taken from the snapshot; the machine goes on without them, but a reset "
                 "needs the machine's TOML, or --trust-config"
             )
             continue
@@ -95,10 +95,10 @@ def _of_snapshot(reader: Reader, given: Mapping[str, Table | None], *, trust: bo
 
 
 def seconds_since(reader: Reader) -> int:
-    """Return the whole seconds since the snapshot was created; 0 where that is in the future.
+    """Return the whole seconds since the snapshot was created; 0 if that is in the future.
 
     Raises:
-        StateError: the header's `created` is no date.
+        StateError: the header's `created` is not a date with a time zone.
     """
     created = str(reader.header["created"])
     try:
@@ -106,8 +106,8 @@ def seconds_since(reader: Reader) -> int:
         since = (datetime.now(UTC) - then).total_seconds()
     except (ValueError, TypeError, OverflowError) as exc:  # TypeError: without a zone
         raise StateError(
-            f"{reader.name}: it was created at {created!r}, which is no date; load it with --time freeze"
+            f"{reader.name}: it was created at {created!r}, which is not a date; load it with --time freeze"
         ) from exc
     if since < 0:
-        log.warning("%s: it was created at %s, which is in the future: its dates stay", reader.name, created)
+        log.warning("%s: it was created at %s, which is in the future; its dates stay", reader.name, created)
     return max(int(since), 0)

@@ -1,15 +1,15 @@
-"""Where running machines are found: one private directory a machine, with its sockets and a lock.
+"""The directories of running machines: one private directory a machine, with its sockets and a lock.
 
     $XDG_RUNTIME_DIR/chkpt/       mode 0700; without XDG_RUNTIME_DIR it is chkpt-UID in the temporary directory
         .lock                     locked while a machine's directory is made, looked for or removed
         NAME/                     one machine
-            lock                  locked by the machine's process for as long as it lives; holds its number
+            lock                  locked by the machine's process as long as it lives; holds the process number
             api.sock              HTTP and JSON
             com1.console          the bytes of a serial port
 
-A lock goes with its process, however that ends, and process numbers that come again mean nothing: a directory whose
-lock is free is left over, and whoever sees it removes it. Where a machine's lock has been removed by somebody else,
-such as a program that tidies the temporary directory, a socket that still answers shows that it lives.
+The kernel frees a lock when its process ends, however it ends. So a directory whose lock is free is left over, and the
+next process that sees it removes it; process numbers that come again do no harm. A program that tidies the temporary
+directory may remove a machine's lock. Then the machine counts as alive as long as one of its sockets answers.
 """
 
 import fcntl
@@ -29,29 +29,29 @@ from chkpt.errors import ExistsError, StorageError
 log = logging.getLogger("chkpt.service")
 
 API: Final = "api.sock"
-"""The name of the socket that HTTP is spoken on."""
+"""The name of the socket that speaks HTTP."""
 
 CONSOLE: Final = ".console"
-"""What the name of a serial port's socket ends in."""
+"""The ending of the name of a serial port's socket."""
 
 LOCK: Final = "lock"
 ROOT_LOCK: Final = ".lock"
 OWN: Final = "set XDG_RUNTIME_DIR to a directory of your own"
 
 PATIENCE_SECONDS: Final = 10
-"""How long the lock on all directories may be somebody else's: it is held for the time of a few system calls."""
+"""How long to wait for the lock on all directories. A process holds it for a few system calls only."""
 
 
 def root() -> Path:
-    """Return the directory of all machines of this user, which need not exist."""
+    """Return the directory of all machines of this user. It need not exist."""
     given = os.environ.get("XDG_RUNTIME_DIR", "")
-    if given.startswith("/"):  # the XDG Base Directory Specification: a relative path is to be ignored
+    if given.startswith("/"):  # XDG Base Directory Specification: ignore a relative path
         return Path(given) / "chkpt"
     return Path(tempfile.gettempdir()) / f"chkpt-{os.geteuid()}"
 
 
 class MachineDirectory:
-    """The directory of a machine that this process runs. The name is taken until `remove`, or the process ends."""
+    """The directory of a machine that this process runs. It keeps the name until `remove` or the end of the process."""
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
@@ -60,10 +60,10 @@ class MachineDirectory:
     def remove(self) -> None:
         """Remove the directory with all sockets in it; the name is free again.
 
-        A directory that somebody else has removed, or given to another machine, is left as it is.
+        If the path is another machine's by now, its directory stays.
         """
         try:
-            with suppress(FileNotFoundError), _locked(self.path.parent):
+            with suppress(FileNotFoundError), _locking(self.path.parent):
                 if self._is_ours():
                     _clear(self.path)
         finally:
@@ -73,7 +73,7 @@ class MachineDirectory:
         try:
             found = (self.path / LOCK).lstat()
         except FileNotFoundError:
-            return not _answers(self.path)
+            return not _is_answering(self.path)
         return os.path.samestat(found, os.fstat(self._lock))
 
 
@@ -88,7 +88,7 @@ def claim(name: str) -> MachineDirectory:
     try:
         _check_parent(base)
         _make(base)
-        with _locked(base):
+        with _locking(base):
             _sweep(base)
             path = base / name
             try:
@@ -96,17 +96,17 @@ def claim(name: str) -> MachineDirectory:
                 lock = _take(path, name)
             except BaseException:
                 with suppress(OSError):
-                    if not is_alive(path):  # whose it is, where the name is taken
+                    if not is_alive(path):  # if the name is taken, the directory is another machine's
                         _clear(path)
                 raise
     except OSError as exc:
-        raise _refused(exc, base) from exc
+        raise _make_error(exc, base) from exc
     return MachineDirectory(path, lock)
 
 
 def _take(path: Path, name: str) -> int:
-    """Return the machine's lock, held, with this process's number in it. Raise ExistsError, OSError."""
-    if not os.path.lexists(path / LOCK) and _answers(path):
+    """Lock the machine's lock file, write this process's number to it and return it. Raise ExistsError, OSError."""
+    if not os.path.lexists(path / LOCK) and _is_answering(path):
         raise ExistsError(f"machine {name} is running already, though its lock is gone; choose another --name")
     lock = _open_lock(path / LOCK)
     process = ""
@@ -115,7 +115,7 @@ def _take(path: Path, name: str) -> int:
         if taken:
             os.ftruncate(lock, 0)
             os.write(lock, f"{os.getpid()}\n".encode())
-            _remove_sockets(path)  # of one that has died since the sweep
+            _remove_sockets(path)  # of a machine that has died since `_sweep`
         else:
             process = os.read(lock, 32).decode("ascii", "replace").strip() or "?"
     except BaseException:
@@ -128,7 +128,7 @@ def _take(path: Path, name: str) -> int:
 
 
 def running() -> dict[str, Path]:
-    """Return the directory of each running machine by its name; what dead ones left is removed.
+    """Return the directory of each running machine by its name. Directories of dead machines are removed.
 
     Raises:
         StorageError: others could get into the directory of all machines.
@@ -137,21 +137,21 @@ def running() -> dict[str, Path]:
     try:
         _check_private(base)
         _check_parent(base)
-        with _locked(base):
+        with _locking(base):
             _sweep(base)
-            return {path.name: path for path in _machines(base) if is_alive(path)}
+            return {path.name: path for path in _list_machines(base) if is_alive(path)}
     except FileNotFoundError:
         return {}
     except OSError as exc:
-        raise _refused(exc, base) from exc
+        raise _make_error(exc, base) from exc
 
 
-def _refused(exc: OSError, base: Path) -> StorageError:
+def _make_error(exc: OSError, base: Path) -> StorageError:
     return StorageError(f"{exc.filename or base}: {exc.strerror}; {OWN}")
 
 
 def hold(path: Path) -> int | None:
-    """Open the lock of a running machine, to wait with `is_over`; None where it is gone already."""
+    """Open the lock of a running machine, for `is_over`. Return None if the machine has ended already."""
     try:
         return os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -172,12 +172,12 @@ def _make(path: Path) -> None:
     except FileExistsError:
         pass
     else:
-        path.chmod(0o700)  # a umask may have taken from the owner, too
+        path.chmod(0o700)  # a umask may have taken rights from the owner, too
     _check_private(path)
 
 
 def _check_parent(base: Path) -> None:
-    """Raise StorageError where others could put something else in the place of `base`. Raise OSError."""
+    """Raise StorageError if other users could replace `base`. Raise OSError."""
     parent = base.parent
     found = parent.stat()
     if found.st_uid not in {0, os.geteuid()}:
@@ -188,11 +188,11 @@ def _check_parent(base: Path) -> None:
 
 
 def _check_private(path: Path) -> None:
-    """Raise StorageError unless `path` is a directory that nobody else can get into, OSError where it is not there."""
+    """Raise StorageError unless `path` is a directory that only this user can enter, OSError if it is missing."""
     found = path.lstat()
     advice = f"remove it, or {OWN}"
     if stat.S_ISLNK(found.st_mode):
-        raise StorageError(f"{path} is a symbolic link, which somebody else could turn; {advice}")
+        raise StorageError(f"{path} is a symbolic link, which another user could change; {advice}")
     if not stat.S_ISDIR(found.st_mode):
         raise StorageError(f"{path} is not a directory; {advice}")
     if found.st_uid != os.geteuid():
@@ -202,7 +202,7 @@ def _check_private(path: Path) -> None:
 
 
 @contextmanager
-def _locked(base: Path) -> Iterator[None]:
+def _locking(base: Path) -> Iterator[None]:
     """Let one process at a time make, look for and remove the directories of machines. Raise StorageError, OSError."""
     end = time.monotonic() + PATIENCE_SECONDS
     path = base / ROOT_LOCK
@@ -213,20 +213,22 @@ def _locked(base: Path) -> Iterator[None]:
                 yield
                 return
         finally:
-            # Nobody may wait for it where one of the two fails.
+            # Both are tried: no other process may wait for the lock because one of them fails.
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_UN)
             with suppress(OSError):
                 os.close(lock)
         if time.monotonic() > end:
-            raise StorageError(f"{path}: another chkpt has held this for {PATIENCE_SECONDS} s; is it stopped?")
+            raise StorageError(
+                f"{path}: another chkpt has held this lock for {PATIENCE_SECONDS} s; if it is stopped, end it"
+            )
         time.sleep(0.01)
 
 
 def _open_lock(path: Path) -> int:
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
-        os.fchmod(lock, 0o600)  # a umask may have taken from the owner, too
+        os.fchmod(lock, 0o600)  # as in `_make`
     except BaseException:
         os.close(lock)
         raise
@@ -249,16 +251,16 @@ def _lock(lock: int, kind: int) -> bool:
     return True
 
 
-def _machines(base: Path) -> list[Path]:
+def _list_machines(base: Path) -> list[Path]:
     return sorted(path for path in base.iterdir() if path.name[0] != "." and not path.is_symlink() and path.is_dir())
 
 
 def is_alive(path: Path) -> bool:
-    """Whether the process of the machine whose directory is `path` lives. Raise OSError if it cannot be looked into."""
+    """Whether the machine whose directory is `path` lives. Raise OSError if the directory cannot be read."""
     lock = hold(path)
     if lock is None:
         try:
-            return _answers(path)
+            return _is_answering(path)
         except FileNotFoundError:  # the directory has gone, too
             return False
     try:
@@ -267,22 +269,22 @@ def is_alive(path: Path) -> bool:
         os.close(lock)
 
 
-def _answers(path: Path) -> bool:
-    """Whether somebody listens at one of the sockets in a machine's directory."""
-    return any(sockets.answers(entry) for entry in path.iterdir() if entry.is_socket())
+def _is_answering(path: Path) -> bool:
+    """Whether a process listens at one of the sockets in a machine's directory."""
+    return any(sockets.is_answering(entry) for entry in path.iterdir() if entry.is_socket())
 
 
 def _sweep(base: Path) -> None:
-    """Remove what dead machines have left."""
-    for path in _machines(base):
-        with suppress(OSError):  # what cannot be looked into or removed is in nobody's way
+    """Remove the directories of dead machines."""
+    for path in _list_machines(base):
+        with suppress(OSError):  # a directory that cannot be read or removed does no harm
             if not is_alive(path):
-                log.info("%s: left by a machine that is gone, removed", path)
+                log.info("%s: removed, as its machine has ended", path)
                 _clear(path)
 
 
 def _clear(path: Path) -> None:
-    """Remove the sockets and the lock in `path`, and `path` itself unless somebody has put something else there."""
+    """Remove the sockets and the lock in `path`, and then `path` itself if it is empty."""
     _remove_sockets(path)
     (path / LOCK).unlink(missing_ok=True)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Runs a machine and its service in this process, from an empty directory to the last socket removed."""
+"""Runs a machine and its service in this process, from the making of its directory to its removal."""
 
 import asyncio
 import logging
@@ -28,22 +28,22 @@ from chkpt.service.api.messages import MachineInfo
 from chkpt.service.configure import seconds_since
 from chkpt.service.control import RunningMachine
 from chkpt.service.http.app import application
-from chkpt.service.http.connections import KEEP_ALIVE_SECONDS, MAX_HEAD, Connection, quiet
+from chkpt.service.http.connections import KEEP_ALIVE_SECONDS, MAX_HEAD, Connection, log_failure
 from chkpt.service.serial import find_port
 from chkpt.service.serial.consoles import Consoles
-from chkpt.service.serial.tap import Tap, tapped
+from chkpt.service.serial.tap import Tap, add_taps
 from chkpt.service.until import End, Output, Until, UntilRun, end_of
 from chkpt.snapshot import Reader
 
 log = logging.getLogger("chkpt.service")
 
 GRACE_SECONDS: Final = 5
-"""How long requests may take to end once the machine is told to stop."""
+"""How long requests may take to end once the machine is asked to stop."""
 
 
 @contextmanager
-def _unwatched() -> Iterator[Callable[[int, int], None]]:
-    """Show nobody how far a load has come."""
+def _ignoring_progress() -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that ignores how far a load has come."""
     yield lambda _done, _total: None
 
 
@@ -51,21 +51,27 @@ def _unwatched() -> Iterator[Callable[[int, int], None]]:
 class Launch:
     """What to run: a machine's configuration, and how it begins.
 
-    `load` is the snapshot it begins from, open; it is closed once it is loaded; its discs in the drives
-    `left_out` have been taken out, for the guest. `loading` is entered around the load; what it yields is called with
-    the bytes of RAM that were gone through, and all of them. With `dates_advance` the dates that its
-    devices keep go on by the time since it was created. `trusted` are the keys of which one
-    must have signed what is loaded later, None where none need have. `qtest` is where its qtest client is and
-    `qtest_text` the same as it was given; `until` is where it ends by itself, and `output` the descriptor that then
-    gets what the serial port sends. `pace` is taken in place of the configuration's. `attend` is given a stream to and
-    from the serial port `port` (com1, or the only one) before the guest's first word; what it returns is entered then,
-    and left once the machine has ended and has closed its end.
+    Args:
+        config: the machine.
+        load: the open snapshot that the machine begins from; it is closed once it is loaded.
+        left_out: drives that the load leaves empty, as if their discs had been taken out.
+        loading: entered around the load; yields the function that takes the bytes of RAM done so far, and their total.
+        dates_advance: let the dates that the devices keep go on by the time since the snapshot was created.
+        trusted: one of these keys must sign what is loaded later; None to ask for no signature.
+        paused: begin with the machine paused.
+        qtest: where its qtest client is, and `qtest_text` the same as the user gave it.
+        until: the goal at which the run ends.
+        output: the descriptor that gets what the serial port sends, in a run with a goal.
+        pace: used in place of the configuration's.
+        attend: called before the guest's first output, with a stream to and from the serial port `port` (by default
+            com1 or the only one). The context manager that it returns is entered then, and left once the machine has
+            ended and closed its end of the stream.
     """
 
     config: MachineConfig
     load: Reader | None = None
     left_out: Collection[str] = ()
-    loading: Callable[[], AbstractContextManager[Callable[[int, int], None]]] = _unwatched
+    loading: Callable[[], AbstractContextManager[Callable[[int, int], None]]] = _ignoring_progress
     dates_advance: bool = False
     trusted: TrustedKeys | None = None
     paused: bool = False
@@ -79,23 +85,23 @@ class Launch:
 
 
 def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
-    """Run a machine until it is told to stop, and return how it ended.
+    """Run a machine until it is asked to stop, and return how it ended.
 
-    It is told by its service, by SIGTERM, SIGINT or SIGHUP, by the end of stdio, by its guest, or by `launch.until`.
+    A request to its service stops it, or SIGTERM, SIGINT or SIGHUP, the end of stdio, its guest, or `launch.until`.
 
     Args:
         launch: what to run.
         ready: called once the service answers, with the machine and the path of its socket.
 
     Raises:
-        ChkptError: the machine could not be started, and nothing of it is left; or it failed while it ran.
+        ChkptError: the machine could not be started, and nothing is left of it; or it failed while it ran.
     """
-    with _signals() as ending, _taken_down(ending) as stack:
-        place = _claimed(launch, stack, ending)
-        machine = _made(launch, stack)
-        taps = _taps(machine)
+    with _handling_signals() as signals, _unwinding(signals) as stack:
+        place = _claim_name(launch, stack, signals)
+        machine = _make_machine(launch, stack)
+        taps = _connect_taps(machine)
         _load(machine, launch)
-        loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_pace(launch))
+        loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_choose_pace(launch))
         output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
         running = RunningMachine(loop, qtest=launch.qtest_text, trusted=launch.trusted)
         watched = None if launch.until is None else UntilRun(running, taps, launch.until, output)
@@ -103,16 +109,16 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
             stack.callback(watched.join)
         if launch.paused:
             loop.pause()
-        consoles = _consoles(loop, taps, place, stack, ending)
-        with ending.held():
+        consoles = _open_consoles(loop, taps, place, stack, signals)
+        with signals.holding():
             if launch.qtest is not None:
                 stack.callback(_add_qtest(loop, launch.qtest))
             listener = stack.enter_context(sockets.listen(place / directory.API))
         info = running.describe()
         if launch.attend is not None:
             own = consoles[find_port(machine.name, [*consoles], launch.port)]
-            _attend(own, launch.attend, loop, stack, ending)
-        _serve(running, listener, ending, lambda: ready(info, place / directory.API))
+            _attend(own, launch.attend, loop, stack, signals)
+        _serve(running, listener, signals, lambda: ready(info, place / directory.API))
         end = end_of(machine)
         if watched is not None and loop.error is None:
             end = watched.conclude(end)
@@ -123,12 +129,12 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
     return end
 
 
-# -- what a machine is made of ----------------------------------------------------------------------------------------
+# -- the parts of a machine -------------------------------------------------------------------------------------------
 
 
-def _claimed(launch: Launch, stack: ExitStack, ending: "_Ending") -> Path:
-    """Take the machine's name, and return the directory of its sockets. `launch.load` is closed at the end, too."""
-    with ending.held():
+def _claim_name(launch: Launch, stack: ExitStack, signals: "_SignalHandler") -> Path:
+    """Claim the machine's name, and return the directory of its sockets. The stack closes `launch.load`, too."""
+    with signals.holding():
         claimed = directory.claim(launch.config.name)
         stack.callback(claimed.remove)
     if launch.load is not None:
@@ -136,14 +142,14 @@ def _claimed(launch: Launch, stack: ExitStack, ending: "_Ending") -> Path:
     return claimed.path
 
 
-def _made(launch: Launch, stack: ExitStack) -> Machine:
-    machine = Machine(launch.config, backend_types=tapped(installed_backend_types()), boot=launch.load is None)
+def _make_machine(launch: Launch, stack: ExitStack) -> Machine:
+    machine = Machine(launch.config, backend_types=add_taps(installed_backend_types()), boot=launch.load is None)
     stack.callback(machine.close)
     return machine
 
 
 def _load(machine: Machine, launch: Launch) -> None:
-    """Load what the machine begins from, if it does."""
+    """Load the snapshot that the machine begins from, if there is one."""
     if launch.load is not None:
         with launch.load as reader:
             seconds = seconds_since(reader) if launch.dates_advance else 0
@@ -153,15 +159,15 @@ def _load(machine: Machine, launch: Launch) -> None:
                 machine.load(checkpoint, seconds=seconds)
 
 
-def _pace(launch: Launch) -> Pace:
-    """Return the pace asked for; else a script gets its end soon, and a user's guest waits as long as it should."""
+def _choose_pace(launch: Launch) -> Pace:
+    """Return the pace asked for, else the configured one; else `FREE` for a run with a goal, and `IDLE` for a user."""
     cpu = launch.config.cpu
     configured = None if cpu is None else cpu.pace
     return launch.pace or configured or (Pace.FREE if launch.until is not None else Pace.IDLE)
 
 
-def _taps(machine: Machine) -> dict[str, Tap]:
-    """Return the tap of each serial port; a port without a backend gets one of its own."""
+def _connect_taps(machine: Machine) -> dict[str, Tap]:
+    """Return the tap of each serial port. A port without a backend gets a tap as its backend."""
     char = machine.devices.frontends["char"]
     for name in char.names:
         if name not in char.backends:
@@ -169,18 +175,18 @@ def _taps(machine: Machine) -> dict[str, Tap]:
     return {name: tap for name, tap in char.backends.items() if isinstance(tap, Tap)}
 
 
-def _consoles(
-    loop: RunLoop, taps: dict[str, Tap], place: Path, stack: ExitStack, ending: "_Ending"
+def _open_consoles(
+    loop: RunLoop, taps: dict[str, Tap], place: Path, stack: ExitStack, signals: "_SignalHandler"
 ) -> dict[str, Consoles]:
-    """Let consoles come to each serial port, each at a socket in `place`."""
-    made: dict[str, Consoles] = {}
+    """Accept consoles for each serial port, at a socket in `place`."""
+    consoles: dict[str, Consoles] = {}
     for name, tap in taps.items():
-        with ending.held():
+        with signals.holding():
             listener = sockets.listen(place / f"{name}{directory.CONSOLE}")
-            made[name] = Consoles(listener, tap, paused=lambda: loop.paused)
-            stack.callback(made[name].close)
-        loop.add(made[name])
-    return made
+            consoles[name] = Consoles(listener, tap, paused=lambda: loop.paused)
+            stack.callback(consoles[name].close)
+        loop.add(consoles[name])
+    return consoles
 
 
 def _attend(
@@ -188,10 +194,10 @@ def _attend(
     attend: Callable[[socket.socket], AbstractContextManager[object]],
     loop: RunLoop,
     stack: ExitStack,
-    ending: "_Ending",
+    signals: "_SignalHandler",
 ) -> None:
-    """Give `attend` a stream to and from the port, which has the last of the output before it ends."""
-    with ending.held():
+    """Give `attend` a stream to and from the port. The stream gets the last of the output before it ends."""
+    with signals.holding():
         stream = consoles.attach(lambda: loop.called)
         stack.callback(stream.close)
         stack.enter_context(attend(stream))
@@ -202,7 +208,7 @@ def _attend(
 
 
 def _add_qtest(loop: RunLoop, chardev: Chardev) -> Callable[[], None]:
-    """Let the loop speak qtest; return how to end that."""
+    """Let the loop speak qtest; return the function that ends it."""
     channel = QtestChannel(loop.machine, chardev, called=lambda: loop.called, ended=loop.stop)
     if chardev.server and chardev.wait and not loop.paused:
         loop.pause()
@@ -224,7 +230,7 @@ class _FirstClient:
     def poll(self) -> None:
         before = self._channel.fileno()
         self._channel.poll()
-        if self._start is not None and self._channel.fileno() != before:  # the listener's before, now the client's
+        if self._start is not None and self._channel.fileno() != before:  # it was the listener's, and is the client's
             self._start()
             self._start = None
 
@@ -232,28 +238,29 @@ class _FirstClient:
 # -- HTTP and signals -------------------------------------------------------------------------------------------------
 
 
-class _Ending:
-    """What a signal does: while the machine is being made, an exception; later, a word to the server.
+class _SignalHandler:
+    """Handles the signals that end the process: it asks the server to stop.
 
-    An exception comes only where nothing can be half made by it: it waits for the end of `held`.
+    While the machine is being made there is no server yet, and the handler raises SystemExit. In a block of `holding`
+    the exception waits for the end of the block, so that nothing is left half made.
     """
 
     def __init__(self) -> None:
         self.server: uvicorn.Server | None = None
-        self.over = False
+        self.is_over = False
         self._holds = False
         self._number = 0
 
     def __call__(self, number: int, _: FrameType | None) -> None:
-        told, self._number = self._number, self._number or number
+        earlier, self._number = self._number, self._number or number
         if self.server is not None:
             self.server.should_exit = True
-        elif not told and not self._holds and not self.over:
+        elif not earlier and not self._holds and not self.is_over:
             raise SystemExit(128 + number)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the exception back, to the end of what makes something and tells how to undo it."""
+    def holding(self) -> Iterator[None]:
+        """Hold the exception back in a block that makes something and notes how to undo it."""
         self._holds = True
         try:
             yield
@@ -264,65 +271,67 @@ class _Ending:
 
 
 @contextmanager
-def _taken_down(ending: _Ending) -> Iterator[ExitStack]:
-    """Yield a stack. While it takes things down at its end, no signal disturbs it."""
+def _unwinding(signals: _SignalHandler) -> Iterator[ExitStack]:
+    """Yield a stack. No signal disturbs it while it undoes things at its end."""
     with ExitStack() as stack:
         try:
             yield stack
         finally:
-            ending.over = True
+            signals.is_over = True
 
 
 @contextmanager
-def _signals() -> Iterator[_Ending]:
-    """Take the signals that end a process, but for those it was started to ignore (nohup)."""
-    ending = _Ending()
+def _handling_signals() -> Iterator[_SignalHandler]:
+    """Handle the signals that end a process, but not those that the process was started to ignore (nohup)."""
+    handler = _SignalHandler()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    taken = {number: handler for number, handler in before.items() if handler not in {signal.SIG_IGN, None}}
+    replaced = {number: old for number, old in before.items() if old not in {signal.SIG_IGN, None}}
     if threading.current_thread() is not threading.main_thread():
-        taken = {}  # signals are not for this thread
+        replaced = {}  # only the main thread handles signals
     try:
-        for number in taken:
-            signal.signal(number, ending)
-        yield ending
-    finally:
-        for number, handler in taken.items():
+        for number in replaced:
             signal.signal(number, handler)
+        yield handler
+    finally:
+        for number, old in replaced.items():
+            signal.signal(number, old)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which tells when it is ready, and leaves signals to us."""
+    """uvicorn, which reports when it is ready, and leaves signals to us."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ends: Callable[[], object]) -> None:
-        """Call `ready` once it answers, and `ends` when it begins to wait for the last answers."""
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], on_shutdown: Callable[[], object]) -> None:
+        """Call `ready` once it answers, and `on_shutdown` before it waits for the last answers."""
         super().__init__(config)
         self._ready = ready
-        self._ends = ends
+        self._on_shutdown = on_shutdown
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().set_exception_handler(quiet)
+        asyncio.get_running_loop().set_exception_handler(log_failure)
         await super().startup(sockets)
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._ends()
+        self._on_shutdown()
         await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):  # whoever has not taken its answer by now
+        for connection in list(self.server_state.connections):  # clients that have not taken their answers by now
             connection.transport.abort()
 
 
-def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, ready: Callable[[], None]) -> None:
+def _serve(
+    running: RunningMachine, listener: socket.socket, signals: _SignalHandler, ready: Callable[[], None]
+) -> None:
     """Run the loop in a thread of its own and the service in this one, until either ends."""
 
     def stop() -> None:
         server.should_exit = True
 
     def run() -> None:
-        with suppress(Exception):  # the loop has logged it, and keeps it in `error`
+        with suppress(Exception):  # the loop logs the error and keeps it in `error`
             running.loop.run()
         stop()
 
@@ -340,7 +349,7 @@ def _serve(running: RunningMachine, listener: socket.socket, ending: _Ending, re
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config, ready, running.end_waits)
-    ending.server = server
+    signals.server = server
     thread = threading.Thread(target=run, name=f"machine {running.name}")
     running.loop.rebase()
     thread.start()

@@ -11,18 +11,18 @@ from chkpt.service import paths
 from chkpt.service.api.messages import DriveInfo, MediumInfo
 
 
-def drives(machine: Machine) -> list[DriveInfo]:
+def list_drives(machine: Machine) -> list[DriveInfo]:
     """Return every drive. For the thread of the machine's loop."""
     devices = machine.devices
     return [
-        _drive(machine, name)
+        _describe_drive(machine, name)
         for entry in devices
         for kind, name in devices.frontends.of(entry.name)
         if kind is FrontendKind.BLOCK
     ]
 
 
-def _drive(machine: Machine, name: str) -> DriveInfo:
+def _describe_drive(machine: Machine, name: str) -> DriveInfo:
     block = machine.devices.frontends["block"]
     frontend, backend = block.find(name), block.backends.get(name)
     tray = frontend if isinstance(frontend, RemovableFrontend) else None
@@ -46,16 +46,16 @@ def _drive(machine: Machine, name: str) -> DriveInfo:
 
 
 @contextmanager
-def opened(
+def opening(
     machine: Machine, wanted: Mapping[str, str | None], raw: Collection[str]
 ) -> Iterator[dict[str, Medium | None]]:
-    """Open the images for some drives, which may take long; they are closed if the block raises.
+    """Open the images for some drives, and close them if the block raises. That may take long.
 
-    The images of the drives in `raw` are taken as they are.
+    The images of the drives in `raw` are taken as raw ones, whatever they look like.
 
     Raises:
         UsageError, NotFoundError, StorageError: see `chkpt.service.paths.check_medium`.
-        ConfigError: one is no image of a disk.
+        ConfigError: one is not a disk image.
         NotFoundError: there is no such drive.
     """
     media: dict[str, Medium | None] = {}
@@ -73,15 +73,15 @@ def opened(
         raise
 
 
-def check(machine: Machine, drive: str) -> None:
-    """Refuse a drive whose medium cannot be changed, before one is opened. Raise NotFoundError, UsageError."""
+def check_removable(machine: Machine, drive: str) -> None:
+    """Raise UsageError if the medium of a drive cannot be changed, NotFoundError if there is no such drive."""
     removable(machine.devices.frontends["block"].find(drive), drive)
 
 
 def put(machine: Machine, drive: str, medium: Medium | None, *, force: bool) -> tuple[DriveInfo, BlockBackend | None]:
-    """Change the medium of a drive, and return the drive and what was in it. For the thread of the machine's loop.
+    """Change the medium of a drive. For the thread of the machine's loop.
 
-    See `change`.
+    Return the drive and the backend of the old medium. Raises as `change` does.
     """
     old = change(machine, drive, medium, force=force)
-    return _drive(machine, drive), old
+    return _describe_drive(machine, drive), old

@@ -1,8 +1,8 @@
-"""Which files a request may name: what the machine's own process may open, but not what only looks like a file.
+"""Which files a request may name for snapshots and media.
 
-A path is one of the machine's process: its root directory, its mounts, its user's rights, whoever asks. So it is
-absolute, and nothing in it is the caller's own. No right is given away by that: who may ask at all is this user, or
-root (see `chkpt.sockets`). What is refused is what a mistake would make worse than an error.
+The machine's process resolves a path, with its root directory, its mounts and its user's rights, whichever client asks.
+So a path is absolute. A client gains no right by that: only this user and root can connect (see `chkpt.sockets`). The
+checks here refuse paths with which a mistake would do harm.
 """
 
 import os
@@ -21,13 +21,13 @@ NAME_MAX: Final = 255
 """Bytes of the longest name in a path (limits.h)."""
 
 KERNELS_OWN: Final = ("/proc", "/sys", "/dev")
-"""Directories whose files are the kernel's: to open one may do something, or mean this process and not the caller's."""
+"""Directories of the kernel's files. To open one may have an effect, or mean this process, not the caller's."""
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  a file system like any other
 
 
-def problem(path: str) -> str | None:
-    """Return why `path` can be nobody's, as a phrase after `is`; None where it can."""
+def find_problem(path: str) -> str | None:
+    """Return why `path` cannot be the path of a file, as a phrase after `is`; None if it can."""
     try:
         encoded = os.fsencode(path)
     except UnicodeEncodeError:
@@ -42,39 +42,39 @@ def problem(path: str) -> str | None:
 
 
 def check_load(path: str) -> None:
-    """Raise where a machine is not loaded from `path`. Symbolic links are followed.
+    """Raise an error if a machine must not be loaded from `path`. Symbolic links are followed.
 
     Raises:
-        UsageError: it leads to the kernel's own, or to a running machine's directory.
+        UsageError: the file is below /proc, /sys or /dev, or in the directory of running machines.
         NotFoundError: there is no such file.
-        StorageError: it is no regular file, or cannot be looked at.
+        StorageError: it is not a regular file, or cannot be examined.
     """
     _check_place(path, os.path.realpath(path))
-    found = _look_at(path, "snapshot")
+    found = _stat(path, "snapshot")
     if stat.S_ISDIR(found.st_mode):
         raise StorageError("this is a directory, not a snapshot", where=path)
-    if not stat.S_ISREG(found.st_mode):  # before it is opened: that alone rewinds a tape, or starts a watchdog
+    if not stat.S_ISREG(found.st_mode):  # before it is opened: an open alone rewinds a tape, or starts a watchdog
         raise StorageError("not a regular file", where=path)
 
 
 def check_medium(path: str) -> None:
-    """Raise where no medium for a drive is at `path`: an image, or a block device. Symbolic links are followed.
+    """Raise an error if `path` is not an image or a block device for a drive. Symbolic links are followed.
 
     Raises:
-        UsageError: it leads to the kernel's own, but for a block device, or to a running machine's directory.
+        UsageError: an image is below /proc, /sys or /dev, or in the directory of running machines.
         NotFoundError: there is no such file.
-        StorageError: it is neither, or cannot be looked at.
+        StorageError: it is neither, or cannot be examined.
     """
-    found = _look_at(path, "image")
+    found = _stat(path, "image")
     if stat.S_ISBLK(found.st_mode):
         return
     _check_place(path, os.path.realpath(path), "images")
-    if not stat.S_ISREG(found.st_mode):  # before it is opened: that alone rewinds a tape, or starts a watchdog
+    if not stat.S_ISREG(found.st_mode):  # as in `check_load`
         raise StorageError("neither a file nor a block device; give a raw image", where=path)
 
 
-def _look_at(path: str, what: str) -> os.stat_result:
-    """Return the status of a file. Raise NotFoundError if there is none, StorageError if it cannot be looked at."""
+def _stat(path: str, what: str) -> os.stat_result:
+    """Return the status of a file. Raise NotFoundError if there is none, StorageError if it cannot be examined."""
     try:
         return Path(path).stat()
     except (FileNotFoundError, NotADirectoryError) as exc:
@@ -84,22 +84,22 @@ def _look_at(path: str, what: str) -> os.stat_result:
 
 
 def check_save(path: str, *, force: bool, own: Iterable[str] = ()) -> None:
-    """Raise where a machine is not saved to `path`. A symbolic link in the place of the file is replaced, not followed.
+    """Raise an error if a machine must not be saved to `path`. If `path` is a symbolic link, the link is replaced.
 
     Args:
         path: where the snapshot is to be.
-        force: what is there would be replaced.
+        force: whether the save replaces what is there.
         own: paths of files that the machine itself was made of.
 
     Raises:
-        UsageError: its directory is the kernel's own, or a running machine's.
-        ExistsError: what is there is no file that may be replaced.
-        StorageError: it cannot be looked at.
+        UsageError: it is below /proc, /sys or /dev, or in the directory of running machines.
+        ExistsError: there is something that the save must not replace.
+        StorageError: it cannot be examined.
     """
     parent, _, name = path.rpartition("/")
     _check_place(path, os.path.realpath(parent or "/"))
     if not force:
-        return  # whatever is there, it stays
+        return  # the save replaces nothing
     try:
         found = Path(path).lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -107,28 +107,30 @@ def check_save(path: str, *, force: bool, own: Iterable[str] = ()) -> None:
     except OSError as exc:
         raise StorageError(str(exc.strerror), where=path) from exc
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
-        raise ExistsError(f"{name} is no regular file, and is not replaced; choose another name", where=path)
+        raise ExistsError(f"{name} is not a regular file, and is not replaced; choose another name", where=path)
     for other in own:
-        if _is(other, found):
+        if _is_same_file(other, found):
             raise ExistsError(
                 "the machine itself uses this file, and it is not replaced; choose another name", where=path
             )
 
 
 def _check_place(path: str, real: str, what: str = "snapshots") -> None:
-    """Raise UsageError where the real path is in a place that has no snapshots, or `what` else is looked for."""
+    """Raise UsageError if the real path is in a directory that must not have snapshots, or `what` else is named."""
     for place in KERNELS_OWN:
         if _is_in(real, place) and not _is_in(real, SHARED_MEMORY):
-            raise UsageError(f"{place} is no place for {what}", where=path)
+            raise UsageError(f"{place} is not a place for {what}; choose another path", where=path)
     if _is_in(real, os.path.realpath(directory.root())):
-        raise UsageError(f"the directory of running machines is no place for {what}", where=path)
+        raise UsageError(
+            f"the directory of running machines is not a place for {what}; choose another path", where=path
+        )
 
 
 def _is_in(path: str, place: str) -> bool:
     return path == place or path.startswith(f"{place}/")
 
 
-def _is(path: str, found: os.stat_result) -> bool:
+def _is_same_file(path: str, found: os.stat_result) -> bool:
     try:
         return os.path.samestat(Path(path).stat(), found)
     except OSError:

@@ -1,4 +1,4 @@
-"""How a machine gets into a snapshot's file: where that may be, who signs, who can read it, what is told of it."""
+"""Where a machine may be saved, which key signs the snapshot, who can read it, and the answer to the client."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from chkpt.store.publish import check_new
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A place where a snapshot may be, as a request names it, and the keys for what is done to it on its way there."""
+    """A path where a snapshot may be saved, as a request names it, and the keys that sign and encrypt the snapshot."""
 
     request: SaveRequest
     seal: Sealing
 
     def reply(self, file: NewFile, summary: Summary, report: SaveReport, clock_ns: int) -> SaveReply:
-        """Return the answer to a client, about the snapshot that has been published there as `file`."""
+        """Return the answer to a client about the snapshot that was published as `file`."""
         return SaveReply(
             path=self.request.path,
             size=file.size,
@@ -37,14 +37,14 @@ class Destination:
         )
 
 
-def destination(request: SaveRequest, config: MachineConfig) -> Destination:
-    """Check where a machine is to be saved, and read the key, before there is anything to save.
+def check_destination(request: SaveRequest, config: MachineConfig) -> Destination:
+    """Check where a machine is to be saved, and read the key, before the save begins.
 
     Raises:
-        ExistsError: something is there that is not replaced.
+        ExistsError: there is something that the save may not replace.
         KeyFileError, NotFoundError: the key or a recipient cannot be used.
-        StorageError: the place cannot be looked at.
-        UsageError: there are no snapshots in that place, see `chkpt.service.paths`.
+        StorageError: the path cannot be examined.
+        UsageError: `chkpt.service.paths` refuses the path.
         ChkptError: an extra that this needs is not installed.
     """
     paths.check_save(request.path, force=request.force, own=files_of(config))
@@ -54,7 +54,7 @@ def destination(request: SaveRequest, config: MachineConfig) -> Destination:
 
 
 def files_of(config: MachineConfig) -> Iterable[str]:
-    """Return the paths of the files that a machine was made of: a snapshot replaces none of them."""
+    """Return the paths of the files that a machine was made of. A snapshot must not replace any of them."""
     options = (backend.options.get("path") for device in config.devices for backend in device.backends)
     bios = None if config.firmware is None else config.firmware.bios
     kernel = () if config.kernel is None else (config.kernel.image or None, config.kernel.initrd)
@@ -62,5 +62,5 @@ def files_of(config: MachineConfig) -> Iterable[str]:
 
 
 def skips(skipped: Iterable[Skip]) -> list[SkipInfo]:
-    """Return what was passed over, for an answer."""
+    """Return the skipped names as an answer shows them."""
     return [SkipInfo(name=skip.name, reason=skip.reason) for skip in skipped]

@@ -1,7 +1,7 @@
-"""A run for a script: until the guest has sent a text, has run so many ticks or has ended the machine; then it is over.
+"""A run for a script: it ends when the guest has sent a text, has run a number of ticks or has ended the machine.
 
-Where it ends is decided by what the guest does alone, so two runs of one machine end at the same tick, also on hosts
-of different speed.
+Only what the guest does decides where the run ends. So two runs of one machine end at the same tick, also on hosts of
+different speed.
 """
 
 import os
@@ -18,12 +18,12 @@ from chkpt.machine.run.goal import Goal
 from chkpt.service.api.messages import SaveReply
 from chkpt.service.api.requests import SaveRequest
 from chkpt.service.control import RunningMachine
-from chkpt.service.save import Destination, destination
+from chkpt.service.save import Destination, check_destination
 from chkpt.service.serial import find_port
 from chkpt.service.serial.tap import Tap
 
 MAX_UNWRITTEN: Final = 1 << 20
-"""Bytes of output that wait for a reader; the machine waits for him beyond that."""
+"""Bytes of output that wait for a reader. When there are more, the machine waits for the reader."""
 
 CHUNK: Final = select.PIPE_BUF
 """A pipe that is ready takes at least this many bytes without waiting."""
@@ -31,11 +31,11 @@ CHUNK: Final = select.PIPE_BUF
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """What a run is to reach: a text, a tick or, with neither, that the guest ends the machine.
+    """The goal of a run: a text, a tick or, if neither is given, the end of the machine by its guest.
 
-    `ticks` counts from power-on, with `relative` from here; `timeout` is in nanoseconds of the machine's clock from
-    here. `port` is the serial port that is listened to, com1 or the only one when left out. `save` has the machine
-    saved there.
+    `ticks` counts from power-on, or with `relative` from now. `timeout` is in nanoseconds of the machine's clock, from
+    now. `port` is the serial port to listen to; by default com1 or the only one. With `save` the machine is saved at
+    the goal.
     """
 
     text: bytes | None = None
@@ -48,9 +48,10 @@ class Until:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a machine's run ended: `status` is what the process ends with, `message` a sentence about it.
+    """How a machine's run ended: `status` is the exit status of the process, `message` a sentence for the user.
 
-    `why` is one of reached, exit (by the guest), timeout, idle, dead, shutdown, stopped. `saved` tells of the snapshot.
+    `why` is one of reached, exit (by the guest), timeout, idle, dead, shutdown, stopped. `saved` describes the
+    snapshot.
     """
 
     why: str
@@ -62,10 +63,10 @@ class End:
 
 
 class Output:
-    """Sends what the guest sends to a descriptor, in the loop's rounds."""
+    """Passes the guest's output on to a descriptor, in the loop's rounds."""
 
     def __init__(self, sink: int, called: Callable[[], bool], stop: Callable[[], None]) -> None:
-        """Write to `sink`; `called` tells that the loop must not wait now, `stop` ends it when nobody reads."""
+        """Write to `sink`. `called` says whether the loop must not wait now; `stop` ends the loop if a write fails."""
         self.failed: OSError | None = None
         self._sink = sink
         self._called = called
@@ -73,7 +74,7 @@ class Output:
         self._unwritten = bytearray()
 
     def put(self, data: bytes) -> None:
-        """Take `data`. Waits where the reader is far behind, and the guest with it: its clock stands still."""
+        """Take `data`. If the reader is far behind, wait for it; the guest's clock stands still meanwhile."""
         self._unwritten += data
         while len(self._unwritten) > MAX_UNWRITTEN and self.failed is None and not self._called():
             poller = select.poll()
@@ -82,7 +83,7 @@ class Output:
                 self.poll()
 
     def flush(self) -> None:
-        """Write all that waits. Raise StorageError where that fails, BrokenPipeError where the reader has gone."""
+        """Write all that waits. Raise BrokenPipeError if the reader has gone, StorageError if it fails otherwise."""
         while self._unwritten and self.failed is None:
             self.poll()
         if isinstance(self.failed, BrokenPipeError):
@@ -110,25 +111,25 @@ class Output:
 
 
 class UntilRun:
-    """One such run: watches a machine, and ends its loop.
+    """A run with a goal: watches a machine, and ends its loop.
 
-    If the machine is to be saved at the goal, the loop holds it there and goes on, so that clients get their answers; a
-    thread saves it and then ends the loop.
+    If the machine is to be saved at the goal, the loop holds it there and goes on, so that clients get their answers.
+    A thread saves the machine and then ends the loop.
     """
 
     def __init__(self, running: RunningMachine, taps: dict[str, Tap], until: Until, output: Output | None) -> None:
-        """Let the loop end where `until` says.
+        """Let the loop end at the goal.
 
         Args:
-            running: its loop does not run yet.
-            taps: the serial ports.
-            until: where it ends.
-            output: what the serial port sends, too.
+            running: the machine. Its loop does not run yet.
+            taps: the taps of its serial ports.
+            until: the goal.
+            output: takes what the serial port sends; None to pass nothing on.
 
         Raises:
             ConfigError: the machine has no CPU.
             NotFoundError: it has no such serial port.
-            ExistsError, KeyFileError, ...: the machine cannot be saved as `until` says, see `destination`.
+            ExistsError, KeyFileError, ...: the machine cannot be saved as `until` says, see `check_destination`.
         """
         loop = running.loop
         self.end: End | None = None
@@ -138,12 +139,12 @@ class UntilRun:
         self._machine = loop.machine
         self._execution = loop.machine.processor()
         self._until = until
-        self._unseen = b""  # the end of what was sent: as much as the text may begin in
-        self._destination = None if until.save is None else destination(until.save, loop.machine.config)
-        tap = _tap(loop.machine.name, taps, until)
+        self._tail = b""  # the end of the output, in which the text may begin
+        self._destination = None if until.save is None else check_destination(until.save, loop.machine.config)
+        tap = _find_tap(loop.machine.name, taps, until)
         if tap is not None:
             if until.text is not None:
-                tap.listen(self._look)
+                tap.listen(self._search)
             if output is not None:
                 tap.listen(output.put)
                 loop.add(output)
@@ -152,18 +153,18 @@ class UntilRun:
             ticks += self._execution.cpu.ticks
         limit = None if until.timeout is None else loop.machine.clock.now + until.timeout
         self._ticks, self._limit = ticks, limit
-        self._goal = Goal(self._done, ticks, limit)
+        self._goal = Goal(self._finish, ticks, limit)
         loop.aim(self._goal)
 
-    def _look(self, data: bytes) -> None:
+    def _search(self, data: bytes) -> None:
         text = self._until.text
         assert text is not None
-        seen = self._unseen + data
+        seen = self._tail + data
         if text in seen:
             self._goal.reach(self._execution)
-        self._unseen = seen[max(len(seen) - len(text) + 1, 0) :]
+        self._tail = seen[max(len(seen) - len(text) + 1, 0) :]
 
-    def _done(self, outcome: Outcome | None) -> None:
+    def _finish(self, outcome: Outcome | None) -> None:
         self.end = self._judge(outcome)
         if self.end is None or self.end.status or self._destination is None:
             self._running.loop.stop()
@@ -177,7 +178,7 @@ class UntilRun:
         try:
             self.end = replace(end, saved=self._running.save_to(place, copy=False))
         except Exception as exc:  # noqa: BLE001  the caller of `conclude` gets it
-            if self._running.ends:
+            if self._running.is_ending:
                 message = f"machine {self._machine.name} was stopped at tick {end.ticks}, before it was saved: {exc}"
                 self.end = replace(end, why="stopped", status=1, message=message)
             else:
@@ -186,7 +187,7 @@ class UntilRun:
             self._running.loop.stop()
 
     def join(self) -> None:
-        """Wait until the machine is saved, if a save of it has begun: until then it must not be closed."""
+        """Wait for the save of the machine, if one has begun: until then the machine must not be closed."""
         if self._saver is not None:
             self._saver.join()
 
@@ -195,34 +196,35 @@ class UntilRun:
         if outcome is None:
             return None
         if outcome is not Outcome.ENOUGH:
-            return self._failed(outcome.value, _WHY[outcome].format(reason=self._execution.cpu.reason))
+            return self._make_failure(outcome.value, _WHY[outcome].format(reason=self._execution.cpu.reason))
         if self._goal.reached or (self._ticks is not None and ticks >= self._ticks):
-            what = "is at" if self._until.text is None else f"has sent {self._sought()} at"
-            return End("reached", 0, f"machine {self._machine.name} {what} tick {ticks}", *self._at())
+            what = "is at" if self._until.text is None else f"has sent {self._quote_text()} at"
+            return End(
+                "reached", 0, f"machine {self._machine.name} {what} tick {ticks}", ticks, self._machine.clock.now
+            )
         assert self._until.timeout is not None
         seconds = self._until.timeout / 1_000_000_000
-        return self._failed("timeout", f"{seconds:g} s of its clock have passed")
+        return self._make_failure("timeout", f"{seconds:g} s of its clock have passed")
 
-    def _at(self) -> tuple[int, int]:
-        return self._execution.cpu.ticks, self._machine.clock.now
-
-    def _sought(self) -> str:
+    def _quote_text(self) -> str:
         text = self._until.text
         return "" if text is None else ascii(text.decode(errors="backslashreplace"))
 
-    def _wanted(self) -> str:
+    def _describe_goal(self) -> str:
         if self._until.text is not None:
-            return f"it sent {self._sought()}"
+            return f"it sent {self._quote_text()}"
         return "the guest ended it" if self._ticks is None else f"tick {self._ticks}"
 
-    def _failed(self, why: str, reason: str) -> End:
-        message = f"machine {self._machine.name} ended at tick {self._execution.cpu.ticks} before {self._wanted()}: "
-        return End(why, 1, message + reason, *self._at())
+    def _make_failure(self, why: str, reason: str) -> End:
+        ticks = self._execution.cpu.ticks
+        message = f"machine {self._machine.name} ended at tick {ticks} before {self._describe_goal()}: {reason}"
+        return End(why, 1, message, ticks, self._machine.clock.now)
 
     def conclude(self, end: End) -> End:
-        """Return how the run ended, where `end` is how the machine did; raise what went wrong at the goal.
+        """Return how the run ended. Call it once the loop has ended; `end` is how the machine ended.
 
-        Once the loop has ended.
+        Raises:
+            Exception: the save at the goal failed.
         """
         self.join()
         if self.error is not None:
@@ -231,30 +233,30 @@ class UntilRun:
             return self.end
         if end.why == "exit":
             wanted = self._until.text is None and self._ticks is None
-            return end if wanted or end.status else self._failed("exit", end.message)
-        return self._failed("stopped", "it was stopped")
+            return end if wanted or end.status else self._make_failure("exit", end.message)
+        return self._make_failure("stopped", "it was stopped")
 
 
 _WHY: Final = {
-    Outcome.IDLE: "its CPU is halted, and nothing but input would wake it",
+    Outcome.IDLE: "its CPU is halted, and only input would wake it",
     Outcome.DEAD: "its CPU is halted with interrupts off",
     Outcome.SHUTDOWN: "its CPU is shut down: {reason}",
 }
 
 
 def end_of(machine: Machine) -> End:
-    """Return how a machine ended that nobody was waiting for."""
+    """Return how a machine without a goal ended."""
     ticks = None if machine.execution is None else machine.execution.cpu.ticks
     status = machine.requests.exit_status
     if status is None:
         return End("stopped", 0, f"machine {machine.name} was stopped", ticks, machine.clock.now)
     message = f"the guest of machine {machine.name} ended it with status {status}"
-    # exit(3) passes on 8 bits: no failure may become a success by that
+    # exit(3) passes on 8 bits: a failure must not become a success
     return End("exit", status & 0xFF or int(status != 0), message, ticks, machine.clock.now)
 
 
-def _tap(machine: str, taps: dict[str, Tap], until: Until) -> Tap | None:
-    """Return the serial port to listen to; None where there is none and none is needed."""
+def _find_tap(machine: str, taps: dict[str, Tap], until: Until) -> Tap | None:
+    """Return the tap of the serial port to listen to; None if there is none and none is needed."""
     if until.port is None and until.text is None and len(taps) != 1 and "com1" not in taps:
         return None
     return taps[find_port(machine, [*taps], until.port)]

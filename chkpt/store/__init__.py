@@ -1,6 +1,6 @@
-"""Where named snapshots live: `contract` is what every store promises, `local` stands on `replacing` and `files`."""
+"""Stores of named snapshots: `contract` is what every store promises, `local` uses `publish` and `files`."""
 
-from chkpt.store.contract import MAX_NAME_SIZE, Listing, Store, Write, check_name, is_name
+from chkpt.store.contract import MAX_NAME_SIZE, Listing, Store, Write, check_snapshot_name, is_snapshot_name
 from chkpt.store.files import Leavings
 from chkpt.store.local import LocalStore
 from chkpt.store.publish import publishing
@@ -12,7 +12,7 @@ __all__ = [
     "LocalStore",
     "Store",
     "Write",
-    "check_name",
-    "is_name",
+    "check_snapshot_name",
+    "is_snapshot_name",
     "publishing",
 ]

@@ -1,6 +1,6 @@
-"""The contract of a store: named snapshots, each whole, none ever changed.
+"""The contract of a store: named snapshots that are whole and never change.
 
-The shape is restic's backend interface: few operations, each with its promise spelled out, and one suite of tests that
+It has the shape of restic's backend interface: few operations, each with an exact promise, and one suite of tests that
 every store inherits (`chkpt.testing.StoreContract`).
 """
 
@@ -13,7 +13,7 @@ from chkpt.errors import UsageError
 from chkpt.snapshot import Reader, Summary, Writable
 
 MAX_NAME_SIZE = 200
-"""Bytes of UTF-8 in the longest name. With `.zst` and room to spare it fits the 255 of every file system."""
+"""Bytes of UTF-8 in the longest name. With `.zst` and other endings it fits into 255 bytes, a file system's limit."""
 
 Write: TypeAlias = Callable[[Writable], Summary]
 """Writes one snapshot to a file, as `lambda file: dump(checkpoint, file)` does."""
@@ -21,11 +21,11 @@ Write: TypeAlias = Callable[[Writable], Summary]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a store says of one snapshot without reading more of it than its header.
+    """What a store reports of one snapshot without reading more of it than its header.
 
-    `created` is RFC 3339 UTC, `machine` the machine's name; both are as the file says, and empty where it says
-    nothing. `problem` is empty, or why the file cannot be read; then `root_digest` is empty too. Of an encrypted one
-    nothing is known but its size, and that is no problem.
+    `created` is RFC 3339 UTC, `machine` the machine's name; both are from the file, and empty if they are not in it.
+    `problem` says why the file cannot be read, and `root_digest` is empty then; else `problem` is empty. Of an
+    encrypted snapshot only the size is known, and that is not a problem.
     """
 
     name: str
@@ -38,40 +38,40 @@ class Listing:
 
 
 class Store(Protocol):
-    """Named snapshots, each of which never changes once it is there.
+    """Named snapshots. A snapshot never changes once it is there.
 
-    A name is 1 to 200 bytes of UTF-8 without `/` and control characters, and does not begin with a dot; anything else
-    raises UsageError. Every method may raise StorageError, whose message names the place and fits on one line. Any
-    number of processes and threads may use one store.
+    A name is 1 to 200 bytes of UTF-8 without `/` and control characters, and does not begin with a dot; any other name
+    raises UsageError. Every method may raise StorageError; its message names the path and fits on one line. Any number
+    of processes and threads may use one store.
     """
 
     def create(self, name: str, content: Checkpoint | Write, *, force: bool = False) -> Summary:
-        """Store a snapshot under `name`: it is there whole and lasts when this returns, and is not there before.
+        """Store a snapshot under `name`. When this returns the snapshot is whole and lasts; before, the name has none.
 
-        `content` is a checkpoint, or a function that is called once with a file and writes one snapshot to it. It has
-        done with the machine when it returns: what takes long (making the bytes last) comes after it, so a caller may
-        release the machine at the end of its function.
+        `content` is a checkpoint, or a function that the store calls once, with a file; it writes one snapshot to that
+        file. The slow part (to make the bytes last) comes after the function, so the function may release the machine
+        at its end.
 
-        With `force` a snapshot of that name is replaced: a reader sees the old one or the new one, whole. If anything
-        fails, what was there before is still there, and nothing else. One failure comes after that: the new snapshot is
-        there, but its name could not be made to last; the StorageError says so.
+        With `force` a snapshot of that name is replaced: a reader sees the old one or the new one, whole. If the call
+        fails, the old snapshot is still there, and nothing else. There is one exception: the new snapshot is there, but
+        its name could not be made to last; the StorageError says so.
 
-        Signatures that the store keeps apart from the snapshot, of one that had the name, do not outlive it: with
-        `force` they go after it has been replaced.
+        If the store keeps signatures apart from the snapshot, those of a replaced snapshot are removed, once the new
+        snapshot is there.
 
         Raises:
-            ExistsError: the name is taken, also by another writer at the same time: exactly one of them succeeds. Or
-                by an encrypted snapshot: that is not replaced by a plain one, also with `force`.
-            ChkptError: whatever `content` raises.
+            ExistsError: the name is taken. If several writers want it at the same time, exactly one succeeds. An
+                encrypted snapshot takes the name, too: a plain one does not replace it, even with `force`.
+            ChkptError: `content` raised it.
             TypeError: `content` is neither.
         """
 
     def open(self, name: str) -> Reader:
-        """Open the snapshot `name`. It can be read to its end even when it is removed or replaced meanwhile.
+        """Open the snapshot `name`. It can be read to its end even if it is removed or replaced meanwhile.
 
         Raises:
-            NotFoundError: there is none of that name. Nothing is created.
-            RefusedError: it is there, but cannot be taken; see `Reader`.
+            NotFoundError: there is no such snapshot. Nothing is created.
+            RefusedError: it is not a snapshot that chkpt can read; see `Reader`.
         """
 
     def load(self, name: str) -> Checkpoint:
@@ -81,21 +81,21 @@ class Store(Protocol):
         """
 
     def list(self) -> Sequence[Listing]:
-        """Return all snapshots, by name. A damaged one is listed with its problem. No store yet is an empty one."""
+        """Return all snapshots, by name. A damaged one is listed with its problem. A missing store counts as empty."""
 
     def remove(self, name: str) -> None:
-        """Remove the snapshot `name` and its signatures, for good when this returns.
+        """Remove the snapshot `name` and its signatures. When this returns they are gone for good.
 
         Raises:
-            NotFoundError: there is none of that name.
+            NotFoundError: there is no such snapshot.
         """
 
     def verify(self, name: str) -> None:
         """Read and check every byte of the snapshot `name`.
 
         Raises:
-            NotFoundError: there is none of that name.
-            RefusedError: it is not what was written; the message says where.
+            NotFoundError: there is no such snapshot.
+            RefusedError: it is damaged; the message says where.
         """
 
 
@@ -108,20 +108,20 @@ def check_content(content: object) -> None:
         )
 
 
-def check_name(name: str) -> None:
-    """Raise UsageError where `name` cannot be a snapshot's."""
-    if fault := _name_fault(name):
+def check_snapshot_name(name: str) -> None:
+    """Raise UsageError if `name` cannot be a snapshot's."""
+    if fault := _find_fault(name):
         raise UsageError(f"a snapshot cannot be named {name!r}: {fault}")
 
 
-def is_name(name: str) -> bool:
+def is_snapshot_name(name: str) -> bool:
     """Return whether `name` can be a snapshot's."""
-    return not _name_fault(name)
+    return not _find_fault(name)
 
 
-def _name_fault(name: str) -> str:
+def _find_fault(name: str) -> str:
     if name.isascii() and name.isprintable() and 0 < len(name) <= MAX_NAME_SIZE and "/" not in name and name[0] != ".":
-        return ""  # as most names are
+        return ""  # most names
     size = len(name.encode(errors="replace"))
     faults = {
         "it is empty": not name,

@@ -1,17 +1,17 @@
-"""The way a file gets to its path: whole and lasting, or not at all. And what a writer leaves that was killed on it.
+"""Writes files so that each is at its path whole and lasting, or not at all; and removes what killed writers left.
 
-As in restic's local backend: a temporary file in the same directory, fsync, link (or rename), fsync of the directory.
-Linking is what makes "create only" true for any number of writers: the kernel lets one of them have the name.
+A writer works as restic's local backend does: a temporary file in the same directory, fsync, link (or rename), fsync of
+the directory. link(2) fails if the name exists. So of several writers that create one name, exactly one succeeds.
 
-A writer holds a lock (flock(2)) on its temporary file, from its making to its end. The kernel gives the lock back with
-the process, however that ends. So a temporary file that is not locked was left by a writer that is dead, and any other
-writer may remove it. Temporary files have the names `.chkpt-0000000000000000`, `.chkpt-0000000000000001` and so on, and
-a writer takes the first that is free: so the next writer finds what was left by its name. It does not list the
-directory, which would make each save slower with each file that is there.
+A writer holds a lock (flock(2)) on its temporary file as long as the file exists. The kernel frees the lock when the
+process ends, however it ends. So a temporary file that is not locked is left from a dead writer, and any other writer
+may remove it. Temporary files have the names `.chkpt-0000000000000000`, `.chkpt-0000000000000001` and so on, and a
+writer takes the first that is free. So the next writer finds leavings by their names. It does not list the directory:
+then each save would take longer with each file in it.
 
-What replaces or removes a name that is there holds the lock of its directory (`changing`) from the look at what is
-there to the end. So nothing that was acknowledged in between is lost. `NewFile.give_name` refuses a file that has not
-been synced, or whose directory is not locked. There is no other way here to replace a file.
+To replace or remove a name, a process holds the lock of the directory (`changing`), from its look at the name to the
+end of the change. So no change by another process in between is lost. `NewFile.give_name` refuses a file that is not
+synced, or whose directory is not locked, and nothing else here replaces a file.
 """
 
 import errno
@@ -38,18 +38,18 @@ _BUFFER: Final = 1 << 16
 _MODE: Final = 0o600
 
 AHEAD: Final = 16
-"""How many names of temporary files in a row must be free before a writer stops looking for what was left.
+"""How many names of temporary files in a row must be free before a writer stops looking for leavings.
 
-What was left behind a longer gap, by one of more than 16 writers at once, stays until `clean`.
+Leavings behind a longer gap, of one of more than 16 writers at once, stay until `clean`.
 """
 
 PATIENCE_SECONDS: Final = 30
-"""How long the lock of a directory is waited for. It is held for two or three calls and an fsync, never for a write."""
+"""How long to wait for the lock of a directory. It is held for two or three calls and an fsync, never for a write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leavings:
-    """The temporary files that were found in a directory, by name: the removed ones, and why the others were not."""
+    """The temporary files in a directory: the names of the removed ones, and the reasons why the others were kept."""
 
     removed: tuple[str, ...]
     kept: dict[str, str]
@@ -59,40 +59,40 @@ class Leavings:
 
 
 def write_file(path: str | os.PathLike[str], content: bytes, *, force: bool = False, mode: int = _MODE) -> None:
-    """Write a file that has its name `path` once it is whole and will last.
+    """Write a file. It gets the name `path` once it is whole and lasts.
 
     Args:
-        path: where the file will be. Its directory must be there.
-        content: all of the file.
-        force: whether the file may take the place of what is at `path`.
-        mode: who may read the file, once it has its name.
+        path: where the file will be. Its directory must exist.
+        content: the whole content.
+        force: replace what is at `path`.
+        mode: the mode of the file once it has its name.
 
     Raises:
         ExistsError: there is something at `path`, or another writer was first, and `force` is not set.
         StorageError, UsageError: see `new_file`.
     """
-    target = _checked(path)
+    target = _check_path(path)
     if not force and os.path.lexists(target):
-        raise taken(target)
+        raise exists_error(target)
     with new_file(target, mode=mode) as file:
         file.write(content)
         file.sync()
-        with file.locked():
+        with file.locking():
             file.give_name(replace=force)
 
 
 @contextmanager
 def new_file(path: str | os.PathLike[str], *, mode: int = _MODE) -> "Iterator[NewFile]":
-    """Yield a file that may get the name `path`; a file that has not got it by the end of the block is gone.
+    """Yield a file that may get the name `path`. If it does not have it at the end of the block, it is removed.
 
-    In the block the file is written, synced and named, see `NewFile`. It has mode 0600 until it is synced. Before the
-    block, temporary files are removed that killed writers have left in the directory.
+    In the block the caller writes, syncs and names the file, see `NewFile`. It has mode 0600 until it is synced. Before
+    the block, temporary files that killed writers have left in the directory are removed.
 
     Raises:
         StorageError: the operating system refused; the message names `path`, and nothing is left behind.
         UsageError: `path` cannot be the path of a file.
     """
-    target = _checked(path)
+    target = _check_path(path)
     with reporting(target):
         file = NewFile(target, mode)
     try:
@@ -101,7 +101,7 @@ def new_file(path: str | os.PathLike[str], *, mode: int = _MODE) -> "Iterator[Ne
         file.remove()
 
 
-def _checked(path: str | os.PathLike[str]) -> Path:
+def _check_path(path: str | os.PathLike[str]) -> Path:
     """Return the path of a file. Raise UsageError if it cannot be one, or is that of a temporary file."""
     target = Path(path)
     if "\0" in str(target) or not target.name or _TEMPORARY.fullmatch(target.name):
@@ -112,12 +112,12 @@ def _checked(path: str | os.PathLike[str]) -> Path:
 class NewFile:
     """A file that does not have its name yet: a temporary file in the directory of that name, locked by its writer.
 
-    Its writer calls `write` and `sync`, and under the lock of the directory (`locked`), after a look at what is there,
+    The writer calls `write` and `sync`. Then it locks the directory (`locking`), looks at what has the name, and calls
     `give_name`.
 
     Attributes:
         size: how many bytes have been written.
-        removed: the paths of other files that went with what this one has replaced.
+        removed: the paths of other files that were removed with the one that this one has replaced.
     """
 
     def __init__(self, target: Path, mode: int) -> None:
@@ -133,7 +133,7 @@ class NewFile:
             self._directory = open_directory(target.parent)
         except FileNotFoundError:
             raise StorageError(
-                f"the directory {target.parent} is missing, and is not made", where=str(target)
+                f"the directory {target.parent} does not exist; make it first", where=str(target)
             ) from None
         try:
             _sweep(self._directory)
@@ -143,9 +143,9 @@ class NewFile:
             raise
 
     def write(self, data: bytes, /) -> int:
-        """Append all of `data`. A snapshot of small devices is a dozen small writes, which go out as one."""
+        """Append all of `data`. Small writes are collected: a snapshot of small devices has a dozen."""
         if self._file < 0:
-            raise StorageError("written to after its writer was done", where=str(self._target))
+            raise StorageError("written to after it was closed", where=str(self._target))
         self._is_synced = False
         self._unwritten += data
         self.size += len(data)
@@ -161,7 +161,7 @@ class NewFile:
         self._unwritten.clear()
 
     def sync(self) -> None:
-        """Make what was written last, and readable by those whom the mode allows it. Raise StorageError."""
+        """Set the mode, and sync the file so that its content lasts. Raise StorageError."""
         self._flush()
         with reporting(self._target):
             if self._mode != _MODE:
@@ -170,7 +170,7 @@ class NewFile:
         self._is_synced = True
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locking(self) -> Iterator[None]:
         """Hold the lock of the directory in the block, see `changing`. Raise StorageError."""
         with changing(self._target, self._directory):
             self._is_locked = True
@@ -180,16 +180,16 @@ class NewFile:
                 self._is_locked = False
 
     def give_name(self, *, replace: bool) -> None:
-        """Rename the file to its name, or link it there if nothing may be replaced; then make the name last.
+        """Rename the file to its name, or without `replace` link it; then sync the directory so that the name lasts.
 
         Raises:
             ExistsError: there is something of that name, and `replace` is not set.
             StorageError: the operating system refused. Or the file is there, but its name could not be made to last;
-                the message says so.
-            RuntimeError: the file is not synced, or the directory not locked.
+                then the message says so.
+            RuntimeError: the file is not synced, or the directory is not locked.
         """
         if not (self._is_synced and self._is_locked):
-            raise RuntimeError(f"{self._target}: a file gets its name when it is synced and its directory is locked")
+            raise RuntimeError(f"{self._target}: sync the file and lock its directory before it gets its name")
         with reporting(self._target):
             if replace:
                 self._rename()
@@ -201,7 +201,7 @@ class NewFile:
         except OSError as exc:
             raise StorageError(
                 f"{self._target}: the snapshot is there and whole, but its name could not be made to last:"
-                f" {exc.strerror or exc}; until the disk is well again a power cut may lose it"
+                f" {exc.strerror or exc}; a power cut may lose it, so repair the disk and save again"
             ) from exc
 
     def _rename(self) -> None:
@@ -213,10 +213,10 @@ class NewFile:
         self._temporary = ""
 
     def _has(self, name: str) -> bool:
-        """Whether the file has a name, whatever a call has answered.
+        """Whether the file has a name, even if the call that gave it the name has failed.
 
-        A server of NFS that has lost its answer does a link or rename once more when it is asked again, and says that
-        it cannot be done (open(2), "O_EXCL", advises to look instead).
+        If an NFS server's answer is lost, the client asks for the link or rename again, and the server reports that it
+        cannot be done (open(2), "O_EXCL", advises to look instead).
         """
         try:
             found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
@@ -231,11 +231,11 @@ class NewFile:
             if self._has(self._target.name):
                 return
             if isinstance(exc, FileExistsError):
-                raise taken(self._target) from None
+                raise exists_error(self._target) from None
             if exc.errno in _NO_LINKS:
                 raise StorageError(
-                    f"{self._target}: this file system has no hard links, and so cannot create a file"
-                    " without perhaps replacing another; use force, or another place"
+                    f"{self._target}: this file system has no hard links, so a new file could replace another one"
+                    " unnoticed; allow that (--force), or choose a path on another file system"
                 ) from exc
             raise
 
@@ -247,22 +247,22 @@ class NewFile:
             self._temporary = ""
 
     def remove(self) -> None:
-        """Close the file, and remove it unless it has its name by now."""
+        """Close the file, and remove it unless it has its name."""
         if self._temporary:
             self._unlink()
         _close(self._file)
         _close(self._directory)
-        self._file = self._directory = -1  # a caller that has kept the file must not write to another one's descriptor
+        self._file = self._directory = -1  # a late write must not reach the descriptor of another file
 
 
 def _create(directory: int) -> tuple[str, int]:
-    """Make a temporary file under the first name that is free, and lock it. Return the name and the file."""
+    """Make a temporary file under the first free name, and lock it. Return its name and its descriptor."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    for name in _names():
+    for name in _make_names():
         try:
             file = os.open(name, flags, _MODE, dir_fd=directory)
         except FileExistsError:
-            continue  # of another writer, or of one that is dead and whose file may not be removed
+            continue  # a living writer's file, or a dead one's that this user may not remove
         try:
             _lock(file)
             links = os.fstat(file).st_nlink
@@ -273,11 +273,11 @@ def _create(directory: int) -> tuple[str, int]:
             raise
         if links:
             return name, file
-        _close(file)  # another writer had the lock first, and took the file for one that a dead writer left
+        _close(file)  # another writer got the lock first, and removed the file as a dead writer's
     raise AssertionError  # there is no last name
 
 
-def _names() -> Iterator[str]:
+def _make_names() -> Iterator[str]:
     """Yield the names of temporary files, without end."""
     return (f"{_PREFIX}{number:016x}" for number in count())
 
@@ -287,13 +287,13 @@ def _names() -> Iterator[str]:
 
 @contextmanager
 def changing(path: Path, directory: int) -> Iterator[None]:
-    """Hold the lock of an open directory: for what looks at a name in it, and then replaces or removes it.
+    """Hold the lock of an open directory, to look at a name in it and then replace or remove that name.
 
-    The lock is flock(2) on the directory itself. A file system without locks has none, and the look is all there is.
+    The lock is flock(2) on the directory itself. On a file system without locks only the look protects the name.
 
     Args:
-        path: what is changed, for messages.
-        directory: its open directory, of this call alone: a lock belongs to the open file.
+        path: the file that is changed, for messages.
+        directory: its open directory, which only this call uses: the lock belongs to the open file.
 
     Raises:
         StorageError: another process has held the lock for `PATIENCE_SECONDS`.
@@ -304,7 +304,7 @@ def changing(path: Path, directory: int) -> Iterator[None]:
             if time.monotonic() > end:
                 raise StorageError(
                     f"{path}: another process has held the lock of {path.parent} for {PATIENCE_SECONDS} s;"
-                    " is it stopped?"
+                    " if it is stopped, end it"
                 )
             time.sleep(0.001)
     try:
@@ -315,7 +315,11 @@ def changing(path: Path, directory: int) -> Iterator[None]:
 
 
 def try_lock(directory: int) -> bool | None:
-    """Lock an open directory. Return False if another process has the lock, None without locks. Raise OSError."""
+    """Lock an open directory. Return False if another process holds the lock, None if there are no locks.
+
+    Raises:
+        OSError: the operating system refused.
+    """
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -327,16 +331,17 @@ def try_lock(directory: int) -> bool | None:
     return True
 
 
-# -- what killed writers leave ----------------------------------------------------------------------------------------
+# -- leavings of killed writers ---------------------------------------------------------------------------------------
 
 
 def clean(directory: Path) -> Leavings:
-    """Remove the temporary files whose writers are dead from a directory, and nothing else.
+    """Remove the temporary files of dead writers from a directory, and nothing else.
 
-    A file is kept if the file system has no locks, or if this user may not open it: its writer may be at work.
+    A file is kept if the file system has no locks, or if this user may not open it: its writer may be alive. A missing
+    directory counts as empty.
 
     Raises:
-        StorageError: the directory cannot be read. One that is not there has nothing in it.
+        StorageError: the directory cannot be read.
     """
     try:
         opened = open_directory(directory)
@@ -360,38 +365,38 @@ def _clean(directory: int, names: Iterable[str]) -> Leavings:
             if _remove_if_stale(directory, name):
                 removed.append(name)
         except FileNotFoundError:
-            continue  # its writer, or another process that cleans, was quicker
+            continue  # its writer, or another process that cleans, was faster
         except BlockingIOError:
             kept[name] = "its writer is at work"
         except OSError as exc:
-            kept[name] = f"nobody can tell whether its writer lives: {exc.strerror or exc}"
+            kept[name] = f"its writer may be alive: {exc.strerror or exc}"
     return Leavings(tuple(removed), kept)
 
 
 def _sweep(directory: int) -> None:
-    """Remove what dead writers have left under the first names, up to `AHEAD` free ones in a row."""
+    """Remove the leavings of dead writers under the first names, up to `AHEAD` free ones in a row."""
     free = 0
-    for name in _names():
+    for name in _make_names():
         try:
             _remove_if_stale(directory, name)
             free = 0
         except FileNotFoundError:
             free += 1
-        except OSError:  # its writer is at work, or may be
+        except OSError:  # its writer is alive, or may be
             free = 0
         if free == AHEAD:
             return
 
 
 def _remove_if_stale(directory: int, name: str) -> bool:
-    """Remove a temporary file if its writer is dead. Return False if it is not what a writer makes.
+    """Remove a temporary file if its writer is dead. Return False if it is not a regular file.
 
-    The name may be another file's by the time the file is locked: another process has removed it, and a new writer has
-    taken the name. That file stays. While a file is locked, only the process that holds the lock removes its name.
+    Before this call has the lock, another process may have removed the file, and a new writer may have taken the name.
+    Then the new file stays. While a file is locked, only the process that holds the lock removes its name.
 
     Raises:
-        BlockingIOError: its writer is at work.
-        OSError: it cannot be opened, locked or removed; FileNotFoundError if it is not there.
+        BlockingIOError: its writer is alive.
+        OSError: it cannot be opened, locked or removed; FileNotFoundError if it does not exist.
     """
     if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
         return False
@@ -410,7 +415,7 @@ def _remove_if_stale(directory: int, name: str) -> bool:
 
 
 def _lock(file: int) -> None:
-    """Lock a file of one's own, but where the file system has no locks: then nobody can take it for stale either."""
+    """Lock a new file. Without locks do nothing: no other process can take the file for a dead writer's then."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as exc:
@@ -422,19 +427,19 @@ def _lock(file: int) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory (mode 0700) with the parents that it lacks, each so that it lasts. One that is there is fine.
+    """Make a directory (mode 0700) and its missing parents, so that they last. Do nothing if it exists.
 
     Raises:
         StorageError: it cannot be made.
     """
     missing: list[Path] = []
     at = directory.absolute()
-    while not os.path.isdir(at) and at != at.parent:  # noqa: PTH112  which refuses nothing, and leaves that to `mkdir`
+    while not os.path.isdir(at) and at != at.parent:  # noqa: PTH112  it raises nothing; `mkdir` does
         missing.append(at)
         at = at.parent
     with reporting(directory):
         for each in reversed(missing):
-            with suppress(FileExistsError):  # somebody was quicker, who may not have come to make it last
+            with suppress(FileExistsError):  # another process was faster, and may not have synced it yet
                 each.mkdir(mode=0o700 if each == missing[0] else 0o777)
             parent = open_directory(each.parent)
             try:
@@ -444,12 +449,12 @@ def make_directory(directory: Path) -> None:
 
 
 def open_directory(directory: Path) -> int:
-    """Open a directory, to work in it whatever becomes of its path. Raise OSError."""
+    """Open a directory, to work in it even if its path changes. Raise OSError."""
     return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def sync_directory(directory: int) -> None:
-    """Make the names in an open directory last, where the file system can do that. Raise OSError."""
+    """Sync an open directory so that the names in it last, if the file system can. Raise OSError."""
     try:
         os.fsync(directory)
     except OSError as exc:
@@ -461,13 +466,13 @@ def sync_directory(directory: int) -> None:
 
 
 def _close(file: int) -> None:
-    """Close a file whose content lasts by now, or is of no use: an error would say nothing that matters (close(2))."""
+    """Close a file and ignore errors: its content lasts already, or is of no use (close(2))."""
     with suppress(OSError):
         os.close(file)
 
 
-def taken(target: Path) -> ExistsError:
-    """Return what to say where there is something at `target` already."""
+def exists_error(target: Path) -> ExistsError:
+    """Return the error for a `target` that exists already."""
     if target.is_dir() and not target.is_symlink():
         return ExistsError("this is a directory; choose another name", where=str(target))
     return ExistsError(
@@ -477,7 +482,7 @@ def taken(target: Path) -> ExistsError:
 
 @contextmanager
 def reporting(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a StorageError that names `path`."""
+    """Turn an OSError in the block into a StorageError that names `path`."""
     try:
         yield
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Snapshots as files of one directory."""
+"""A store of snapshots as files in one directory."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from chkpt.context import Checkpoint
 from chkpt.errors import NotFoundError, RefusedError, StorageError
 from chkpt.snapshot import Reader, Summary, dump, load
-from chkpt.store.contract import Listing, Write, check_content, check_name, is_name
+from chkpt.store.contract import Listing, Write, check_content, check_snapshot_name, is_snapshot_name
 from chkpt.store.files import Leavings, clean, make_directory, reporting
 from chkpt.store.publish import ENCRYPTED, SUFFIX, publishing, remove_snapshot
 
@@ -18,8 +18,8 @@ __all__ = ["SUFFIX", "LocalStore"]
 class LocalStore:
     """The snapshots in one directory: `NAME` is the file `NAME.zst`, with `NAME.zst.sig` beside it. A `Store`.
 
-    `NAME.zst.age`, which `chkpt.seal` writes, is listed and has the name, too: `create` refuses it, also with `force`.
-    The directory is made (mode 0700) by the first `create`, and by nothing else.
+    `NAME.zst.age`, which `chkpt.seal` writes, takes the name and is listed, too; `create` never replaces it, even with
+    `force`. The first `create` makes the directory (mode 0700); no other method does.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -29,8 +29,8 @@ class LocalStore:
         return f"LocalStore({str(self.directory)!r})"
 
     def path(self, name: str) -> Path:
-        """Return the path of the snapshot `name`, there or not. Raises UsageError where it can be no name."""
-        check_name(name)
+        """Return the path of the snapshot `name`, which need not exist. Raise UsageError if it cannot be a name."""
+        check_snapshot_name(name)
         return self.directory / (name + SUFFIX)
 
     def create(self, name: str, content: Checkpoint | Write, *, force: bool = False) -> Summary:
@@ -61,7 +61,7 @@ class LocalStore:
         """Return all snapshots, by name; see `Store.list`."""
         try:
             with os.scandir(self.directory) as entries:
-                names = sorted(_names(entries))
+                names = sorted(_find_names(entries))
         except FileNotFoundError:
             return []
         except OSError as exc:
@@ -69,17 +69,17 @@ class LocalStore:
         listings = []
         for name, encrypted in names:
             with suppress(NotFoundError):  # removed in between
-                listings.append(self._encrypted(name) if encrypted else self._listing(name))
+                listings.append(self._list_encrypted(name) if encrypted else self._list_plain(name))
         return listings
 
-    def _encrypted(self, name: str) -> Listing:
+    def _list_encrypted(self, name: str) -> Listing:
         path = self.directory / f"{name}{ENCRYPTED}"
         try:
             return Listing(name, path.stat().st_size, encrypted=True)
         except OSError:
             raise NotFoundError("there is no such snapshot", where=str(path)) from None
 
-    def _listing(self, name: str) -> Listing:
+    def _list_plain(self, name: str) -> Listing:
         try:
             with self.open(name) as reader:
                 machine = reader.header.get("machine")
@@ -112,14 +112,14 @@ class LocalStore:
             reader.verify()
 
     def repair(self) -> Leavings:
-        """Remove what writers have left that were killed; see `chkpt.store.files.clean`. No snapshot is touched."""
+        """Remove the temporary files of killed writers; see `chkpt.store.files.clean`. No snapshot is changed."""
         return clean(self.directory)
 
 
-def _names(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, bool]]:
+def _find_names(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, bool]]:
     """Yield the names of the snapshots among the entries of a directory, and whether they are encrypted."""
     for entry in entries:
         ending = next((ending for ending in (ENCRYPTED, SUFFIX) if entry.name.endswith(ending)), "")
         name = entry.name.removesuffix(ending)
-        if ending and is_name(name) and Path(entry).is_file():
+        if ending and is_snapshot_name(name) and Path(entry).is_file():
             yield name, ending == ENCRYPTED

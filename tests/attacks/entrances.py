@@ -23,7 +23,7 @@ from chkpt.cli import main
 from chkpt.errors import ChkptError
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
-from chkpt.service.configure import configuration
+from chkpt.service.configure import configure
 from chkpt.snapshot import Reader
 from tests.attacks.all import ATTACKS, Level
 from tests.attacks.parts import GOOD, MACHINE, REST
@@ -112,7 +112,7 @@ def _load(file: Path, _: Path) -> None:
 
 def _run_load(file: Path, _: Path) -> None:
     """Do what `chkpt run --load` does before it serves."""
-    _load_into(lambda reader: Machine(configuration(None, reader)), file)
+    _load_into(lambda reader: Machine(configure(None, reader)), file)
 
 
 def _load_into(make: Callable[[Reader], Machine], file: Path) -> None:

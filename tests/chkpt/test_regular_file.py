@@ -38,14 +38,14 @@ def test_a_device_without_an_end_is_refused(reads: Callable[[Path], object]) -> 
 
 def test_a_pipe_that_nobody_writes_to_is_not_waited_for(reads: Callable[[Path], object], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(StorageError, match=r"fifo: (not a regular file|a pipe that nobody writes to)$"):
+    with pytest.raises(StorageError, match=r"fifo: (not a regular file|a pipe without a writer)$"):
         reads(tmp_path / "fifo")
 
 
 def test_a_file_larger_than_what_may_be_is_not_read(reads: Callable[[Path], object], tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(LARGE)
-    with pytest.raises(ConfigError, match=rf"large.* {LARGE} bytes, not "):
+    with pytest.raises(ConfigError, match=rf"large.* {LARGE} bytes[;,] "):
         reads(tmp_path / "large")
 
 
@@ -69,7 +69,7 @@ def test_a_pipe_whose_writer_has_more_to_say_is_read_up_to_the_limit(tmp_path: P
     reading, writing = os.pipe()
     try:
         os.write(writing, bytes(1001))  # and it stays open
-        with pytest.raises(TooLongError, match="not up to 1000"):
+        with pytest.raises(TooLongError, match="the limit is 1000"):
             read_regular(f"/dev/fd/{reading}", 1000, pipe=True)
     finally:
         os.close(reading)
@@ -89,5 +89,5 @@ def test_a_toml_with_values_too_deep_in_each_other_is_refused(tmp_path: Path) ->
 
 def test_a_file_of_a_size_that_it_does_not_tell_is_read_up_to_the_limit() -> None:
     assert read_regular("/proc/self/comm", MAX_TOML)
-    with pytest.raises(TooLongError, match="more bytes than can be, not up to 1"):
+    with pytest.raises(TooLongError, match="the limit is 1"):
         read_regular("/proc/self/comm", 1)

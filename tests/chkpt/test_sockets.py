@@ -55,13 +55,13 @@ def test_peer_is_who_has_connected(tmp_path: Path) -> None:
     with sockets.listen(tmp_path / "s") as listener, sockets.connect(tmp_path / "s"):
         stream, _ = listener.accept()
         with stream:
-            assert sockets.peer(stream) == sockets.Peer(os.getpid(), os.geteuid(), os.getegid())
+            assert sockets.find_peer(stream) == sockets.Peer(os.getpid(), os.geteuid(), os.getegid())
 
 
 def test_peer_of_another_user_is_turned_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sockets, "peer", lambda _: sockets.Peer(4711, os.geteuid() + 1, 0))
+    monkeypatch.setattr(sockets, "find_peer", lambda _: sockets.Peer(4711, os.geteuid() + 1, 0))
     with sockets.listen(tmp_path / "s") as listener, sockets.connect(tmp_path / "s") as client:
         with pytest.raises(ConnectionAbortedError):
             listener.accept()
@@ -128,7 +128,7 @@ def test_listener_that_lost_its_reserve_gets_another(tmp_path: Path, monkeypatch
                 raise OSError(24, "Too many open files")
 
             with monkeypatch.context() as patched:
-                patched.setattr(sockets, "_spare", faster)
+                patched.setattr(sockets, "_open_reserve", faster)
                 with pytest.raises(BlockingIOError):
                     listener.accept()
             with pytest.raises(BlockingIOError):
@@ -182,7 +182,7 @@ def test_connecting_to_one_that_takes_nobody_ends_in_time_or_once_it_does(tmp_pa
         clients = fill(tmp_path / "s")
         with pytest.raises(TimeoutError):
             sockets.connect(tmp_path / "s", 0.05)
-        assert sockets.answers(tmp_path / "s")  # it is busy, not gone
+        assert sockets.is_answering(tmp_path / "s")  # it is busy, not gone
         thread = threading.Timer(0.05, lambda: clients.append(listener.accept()[0]))
         thread.start()
         with sockets.connect(tmp_path / "s", 60) as client:
@@ -194,20 +194,20 @@ def test_connecting_to_one_that_takes_nobody_ends_in_time_or_once_it_does(tmp_pa
 
 def test_socket_answers_while_somebody_listens(tmp_path: Path) -> None:
     with sockets.listen(tmp_path / "s"):
-        assert sockets.answers(tmp_path / "s")
-    assert not sockets.answers(tmp_path / "s")
+        assert sockets.is_answering(tmp_path / "s")
+    assert not sockets.is_answering(tmp_path / "s")
     (tmp_path / "file").write_text("")
-    assert not sockets.answers(tmp_path / "file")
-    assert not sockets.answers(tmp_path / "absent")
+    assert not sockets.is_answering(tmp_path / "file")
+    assert not sockets.is_answering(tmp_path / "absent")
 
 
 def test_identity_tells_a_file_from_its_successor(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     (tmp_path / "b").write_text("")
-    found = sockets.identity(tmp_path / "a")
+    found = sockets.file_id(tmp_path / "a")
     assert found is not None
-    assert found == sockets.identity(tmp_path / "a") != sockets.identity(tmp_path / "b")
-    assert sockets.identity(tmp_path / "absent") is None
+    assert found == sockets.file_id(tmp_path / "a") != sockets.file_id(tmp_path / "b")
+    assert sockets.file_id(tmp_path / "absent") is None
 
 
 def test_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:

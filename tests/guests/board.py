@@ -18,7 +18,7 @@ from chkpt.context import Context
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.machine.cpu.execution import Outcome
-from chkpt.service.configure import configuration
+from chkpt.service.configure import configure
 from chkpt.snapshot import Reader
 from tests.guests import execution
 from tests.guests.packages import package
@@ -172,7 +172,7 @@ def play(machine: Machine, keys: Iterable[Key], ticks: int) -> None:
 def main() -> None:
     snapshot, keys, ticks, before = json.load(sys.stdin)
     with Reader.open(snapshot) as reader:
-        machine = Machine(configuration(None, reader, trust=True))
+        machine = Machine(configure(None, reader, trust=True))
         machine.load(reader.checkpoint())
     play(machine, keys, ticks)
     print(json.dumps(end_of(machine, bytes.fromhex(before))))  # noqa: T201

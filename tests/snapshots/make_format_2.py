@@ -39,7 +39,7 @@ def main() -> None:
         SIGNED.write_bytes(data)
         KEYS.write_bytes(b"".join(each.public.read_bytes() for each in pairs))
         IDENTITY.write_bytes(Path(directory, "identity").read_bytes())
-        with ENCRYPTED.open("wb") as file, seal.sealed(file) as plain:
+        with ENCRYPTED.open("wb") as file, seal.wrapping(file) as plain:
             plain.write(data)
 
 

@@ -164,7 +164,7 @@ def run(
         _refuse_snapshot(machine, store)
     from chkpt.machine.config import Pace
     from chkpt.seal import open_snapshot
-    from chkpt.service.configure import configuration
+    from chkpt.service.configure import configure
     from chkpt.service.launch import Launch, serve
 
     keys = read_trusted(require_signature)
@@ -172,7 +172,7 @@ def run(
         reader = None
         if snapshot is not None:  # opened once: the file that is verified here is the one that is loaded
             reader = opened.enter_context(open_snapshot(snapshot, identity=identity, trusted=keys))
-        config = configuration(machine, reader, name=name, backends=backends, trust=trust_config)
+        config = configure(machine, reader, name=name, backends=backends, trust=trust_config)
         if save is not None:
             make_place(save, store)
         launch = Launch(

@@ -42,6 +42,6 @@ def leave(snapshot: Path, store: Path) -> Path:
     with new_file(path) as file:
         file.write(content)
         file.sync()
-        with file.locked():
+        with file.locking():
             file.give_name(replace=is_earlier(path))
     return path

@@ -1,1 +1,1 @@
-"""What a machine's service can be asked and what it answers, declared once; `openapi.json` is made from it."""
+"""The requests and answers of a machine's service, declared once; `openapi.json` is made from the declarations."""

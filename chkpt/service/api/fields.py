@@ -1,10 +1,10 @@
-"""What a field of a request or an answer may hold, read from its type hint: the check of it, and its JSON Schema.
+"""What a field of a request or an answer may hold: a check and a JSON Schema, made from the field's type hint.
 
     force: Annotated[bool, "Replace the file if there is one."] = False
     ticks: Annotated[int, within(1, 100)] | None = None
 
-Of what `Annotated` adds to a type, a string is the field's description and a `Rule` narrows the values. The rest is
-`str`, `int`, `bool`, tuples, lists and mappings of these, `| None`, and in answers other answers.
+In `Annotated`, a string is the field's description and a `Rule` narrows the values. The types are `str`, `int`, `bool`,
+tuples, lists and mappings of these, `| None`, and in answers other answers.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ Schema: TypeAlias = dict[str, Any]
 """A JSON Schema of draft 2020-12, which OpenAPI 3.1 takes."""
 
 Check: TypeAlias = Callable[[Any], str | None]
-"""Returns why a value is refused, as a phrase after "is", or None if it is taken."""
+"""Returns why a value is refused, as a phrase after "is"; None if it is valid."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)  # `Annotated` wants to hash it
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)  # `Annotated` hashes it
 class Rule:
-    """A rule for the values of a type: the words of JSON Schema for it, and the check of a value of that type."""
+    """A rule for the values of a type: its keywords in JSON Schema, and the check of a value of that type."""
 
     schema: Mapping[str, object]
     check: Check
@@ -63,10 +63,10 @@ class Field:
 def _fields(cls: type) -> Mapping[str, Field]:
     hints = typing.get_type_hints(cls, include_extras=True)
     optional = _defaults(cls)
-    return {name: Field(_kind(hint).check, required=name not in optional) for name, hint in hints.items()}
+    return {name: Field(_read_hint(hint).check, required=name not in optional) for name, hint in hints.items()}
 
 
-fields_of = cast("Callable[[type], Mapping[str, Field]]", _fields)  # the cache's own type would ask for a Hashable
+fields_of = cast("Callable[[type], Mapping[str, Field]]", _fields)  # the type of `cache` requires a Hashable
 """Returns the fields of a request, a dataclass, by name and in order."""
 
 
@@ -75,7 +75,7 @@ def schema_of(cls: type) -> Schema:
     defaults = _defaults(cls)
     properties: dict[str, Schema] = {}
     for name, hint in typing.get_type_hints(cls, include_extras=True).items():
-        properties[name] = dict(_kind(hint).schema)
+        properties[name] = dict(_read_hint(hint).schema)
         if name in defaults:
             properties[name]["default"] = defaults[name]
     schema: Schema = {"type": "object", "description": _description(cls), "properties": properties}
@@ -85,7 +85,7 @@ def schema_of(cls: type) -> Schema:
 
 def answers_in(cls: type) -> list[type]:
     """Return the answers that the fields of a request or an answer hold, directly or in lists."""
-    return [found for hint in typing.get_type_hints(cls).values() for found in _answers_in(hint)]
+    return [found for hint in typing.get_type_hints(cls).values() for found in _find_answers(hint)]
 
 
 def reference(cls: type) -> Schema:
@@ -93,30 +93,30 @@ def reference(cls: type) -> Schema:
     return {"$ref": f"#/components/schemas/{cls.__name__}"}
 
 
-def plain(value: object) -> object:
-    """Return the value of a field as JSON has it."""
+def to_json(value: object) -> object:
+    """Return the value of a field in the types of JSON."""
     if isinstance(value, tuple):
         return list(value)
     return dict(value) if isinstance(value, Mapping) else value
 
 
 def _defaults(cls: type) -> dict[str, object]:
-    """Return the defaults of the fields that have one, as JSON has them."""
+    """Return the defaults of the fields that have one, in the types of JSON."""
     if not dataclasses.is_dataclass(cls):
         return {}
     found: dict[str, object] = {}
     for field in dataclasses.fields(cls):
         if field.default is not dataclasses.MISSING:
-            found[field.name] = plain(field.default)
+            found[field.name] = to_json(field.default)
         elif field.default_factory is not dataclasses.MISSING:
-            found[field.name] = plain(field.default_factory())
+            found[field.name] = to_json(field.default_factory())
     return found
 
 
-def _answers_in(hint: object) -> list[type]:
+def _find_answers(hint: object) -> list[type]:
     if typing.is_typeddict(hint):
         return [cast("type", hint)]
-    return [found for each in typing.get_args(hint) for found in _answers_in(each)]
+    return [found for each in typing.get_args(hint) for found in _find_answers(each)]
 
 
 def _description(cls: type) -> str:
@@ -124,9 +124,9 @@ def _description(cls: type) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-# -- from a type hint to what it allows -------------------------------------------------------------------------------
+# -- from a type hint to its check and schema -------------------------------------------------------------------------
 
-_PLAIN: Final[Mapping[object, Kind]] = {
+_SIMPLE: Final[Mapping[object, Kind]] = {
     str: Kind({"type": "string"}, lambda value: None if isinstance(value, str) else "not a string"),
     bool: Kind({"type": "boolean"}, lambda value: None if isinstance(value, bool) else "neither true nor false"),
     int: Kind(
@@ -136,37 +136,37 @@ _PLAIN: Final[Mapping[object, Kind]] = {
 }
 
 
-def _kind(hint: object) -> Kind:
+def _read_hint(hint: object) -> Kind:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return _narrowed(_kind(arguments[0]), arguments[1:])
+        return _narrow(_read_hint(arguments[0]), arguments[1:])
     if origin in {Union, types.UnionType}:
         inner, none = arguments
         assert none is type(None)
-        return _nullable(_kind(inner))
+        return _allow_null(_read_hint(inner))
     if origin in {list, tuple}:
-        return _array(_kind(arguments[0]))
+        return _make_array(_read_hint(arguments[0]))
     if origin in {dict, Mapping}:
-        return _object(_kind(arguments[0]), _kind(arguments[1]))
+        return _make_object(_read_hint(arguments[0]), _read_hint(arguments[1]))
     if typing.is_typeddict(hint):
         return Kind(reference(cast("type", hint)), lambda _: None)  # in answers only, which are not checked
-    return _PLAIN[hint]
+    return _SIMPLE[hint]
 
 
-def _narrowed(kind: Kind, added: tuple[object, ...]) -> Kind:
+def _narrow(kind: Kind, added: tuple[object, ...]) -> Kind:
     for each in added:
         if isinstance(each, str):
             kind = Kind(kind.schema | {"description": each}, kind.check)
         elif isinstance(each, Rule):
-            kind = Kind({**kind.schema, **each.schema}, _both(kind.check, each.check))
+            kind = Kind({**kind.schema, **each.schema}, _combine(kind.check, each.check))
     return kind
 
 
-def _both(first: Check, second: Check) -> Check:
+def _combine(first: Check, second: Check) -> Check:
     return lambda value: first(value) or second(value)
 
 
-def _nullable(kind: Kind) -> Kind:
+def _allow_null(kind: Kind) -> Kind:
     schema = kind.schema
     if isinstance(schema.get("type"), str) and not schema.keys() & {"enum", "properties", "additionalProperties"}:
         schema = schema | {"type": [schema["type"], "null"]}
@@ -175,7 +175,7 @@ def _nullable(kind: Kind) -> Kind:
     return Kind(schema, lambda value: None if value is None else kind.check(value))
 
 
-def _array(item: Kind) -> Kind:
+def _make_array(item: Kind) -> Kind:
     def check(value: object) -> str | None:
         if not isinstance(value, list):
             return "not a list"
@@ -185,7 +185,7 @@ def _array(item: Kind) -> Kind:
     return Kind({"type": "array", "items": item.schema}, check)
 
 
-def _object(name: Kind, value: Kind) -> Kind:
+def _make_object(name: Kind, value: Kind) -> Kind:
     def check(found: object) -> str | None:
         if not isinstance(found, dict):
             return "not an object"
@@ -195,6 +195,6 @@ def _object(name: Kind, value: Kind) -> Kind:
         problem = next(filter(None, map(value.check, found.values())), None)
         return None if problem is None else f"an object with a value that is {problem}"
 
-    names = {word: rule for word, rule in name.schema.items() if word != "type"}  # a name is a string as it is
+    names = {word: rule for word, rule in name.schema.items() if word != "type"}  # a name is always a string
     schema = {"type": "object", "additionalProperties": value.schema}
     return Kind(schema | ({"propertyNames": names} if names else {}), check)

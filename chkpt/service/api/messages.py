@@ -1,4 +1,4 @@
-"""What a machine's service answers its clients. Each field is declared here once, and `openapi.json` made from it."""
+"""The answers of a machine's service. Each field is declared here once; `openapi.json` is made from these classes."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final, TypedDict
@@ -26,7 +26,7 @@ STATUSES: Final[Mapping[type[ChkptError], int]] = {
     NoMachineError: 503,
     ChkptError: 500,
 }
-"""The HTTP status of each class of errors; the first class that fits counts."""
+"""The HTTP status of each class of errors. The first class that fits counts."""
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -35,14 +35,14 @@ STATUSES: Final[Mapping[type[ChkptError], int]] = {
 class CpuInfo(TypedDict):
     """The processor."""
 
-    ticks: Annotated[int, "Since the machine was made: bytes of code that were run, and what accesses to ports cost."]
+    ticks: Annotated[int, "Ticks since the machine was made: one for each byte of code, more for an access to a port."]
     activity: Annotated[str, one_of("active", "halted", "shutdown")]
     at: Annotated[str, "CS:RIP, in hexadecimal."]
     stands_still: Annotated[str, "Why it does not run on before a reset; empty if it does."]
     pace: Annotated[
         str,
         one_of("free", "idle", "wall"),
-        "When it waits for the host's clock: never, while it is halted, or whenever it is ahead.",
+        "When it waits for the host's clock: never (`free`), while halted (`idle`), or whenever it is ahead (`wall`).",
     ]
 
 
@@ -63,7 +63,7 @@ class MachineInfo(TypedDict):
     clock_ns: Annotated[int, "Its virtual clock, in nanoseconds."]
     cpu: CpuInfo | None
     work: Annotated[list[WorkInfo], "The saves and loads in progress."]
-    qtest: Annotated[str | None, "Where qtest comes from, as it was given to --qtest."]
+    qtest: Annotated[str | None, "The address of its qtest client, as it was given to --qtest."]
     devices: Annotated[list[str], "The devices' names, in order of creation."]
     terminals: Annotated[
         dict[str, str], "The paths of the pseudo-terminals behind its serial ports, by the port's name."
@@ -75,11 +75,11 @@ class BackendInfo(TypedDict):
     """What is connected to a frontend."""
 
     type: str
-    path: Annotated[str | None, "Where the host finds it: a file, a socket, a pseudo-terminal."]
+    path: Annotated[str | None, "The path on the host of its file, socket or pseudo-terminal."]
 
 
 class FrontendInfo(TypedDict):
-    """What a backend can be connected to. One of kind `char` has a socket `NAME.console` in the machine's directory."""
+    """A device's connector for a backend. One of kind `char` has a socket `NAME.console` in the machine's directory."""
 
     name: str
     kind: Annotated[str, one_of("block", "net", "char", "console")]
@@ -91,7 +91,7 @@ class DeviceInfo(TypedDict):
 
     name: str
     type: str
-    claims: Annotated[list[str], "What no other device may have: `port 0x3f8-0x3ff`."]
+    claims: Annotated[list[str], "What only this device may have, such as `port 0x3f8-0x3ff`."]
     frontends: list[FrontendInfo]
 
 
@@ -105,9 +105,9 @@ class MediumInfo(TypedDict):
     """What is in a drive."""
 
     type: Annotated[str, "The type of its backend: `image`, `scratch`."]
-    path: Annotated[str | None, "Where the host finds it."]
+    path: Annotated[str | None, "The path of its image on the host."]
     size: Annotated[int, "Bytes."]
-    read_only: Annotated[bool, "Whether every write fails. What is written never reaches the image."]
+    read_only: Annotated[bool, "Whether every write fails. No write ever reaches the image."]
 
 
 class DriveInfo(TypedDict):
@@ -134,52 +134,52 @@ class SkipInfo(TypedDict):
 
 
 class SaveReply(TypedDict):
-    """What a save did: every device is in `saved` or `skipped`."""
+    """The result of a save: every device is in `saved` or `skipped`."""
 
     path: str
     size: Annotated[int, "Bytes in the file."]
-    digest: Annotated[str, "BLAKE3-256, in hexadecimal, which names the snapshot among all others."]
+    digest: Annotated[str, "The root digest, BLAKE3-256 in hexadecimal, which identifies the snapshot."]
     clock_ns: Annotated[int, "The machine's clock at the save."]
     saved: list[str]
     skipped: list[SkipInfo]
     encrypted: bool
     signed_by: Annotated[list[str], "The ids of the keys that have signed it now."]
-    removed: Annotated[list[str], "Paths of files with detached signatures of the snapshot that was replaced."]
+    removed: Annotated[list[str], "Files that were removed: detached signatures of the snapshot that was replaced."]
 
 
 class LoadReply(TypedDict):
-    """What a load did: every name of the snapshot and every device of the machine is in one of the lists."""
+    """The result of a load: every name of the snapshot and every device of the machine is in one of the lists."""
 
     path: str
     clock_ns: Annotated[int, "The machine's clock after the load."]
     loaded: list[str]
     skipped: list[SkipInfo]
     left: Annotated[list[SkipInfo], "Devices of the machine that were left as they were."]
-    unknown: Annotated[list[str], "Paths of tags that no field of a state took."]
-    signed_by: Annotated[list[str], "The ids of the keys that have signed it, of those in `require`."]
+    unknown: Annotated[list[str], "Paths of values in the snapshot that no field of a state has taken."]
+    signed_by: Annotated[list[str], "The ids of those keys in `require` that have signed it."]
     dates_advanced: Annotated[
-        list[str], "The devices whose dates have gone on: those that were loaded, keep a date, and are not stopped."
+        list[str], "The devices whose dates have gone on: they were loaded, and keep a date that is not stopped."
     ]
     dates_advanced_s: Annotated[int, "Seconds by which these dates have gone on; 0 if no device's has."]
 
 
 class StepReply(TypedDict):
-    """Where a step has led to."""
+    """The result of a step."""
 
     outcome: Annotated[
         str,
         one_of("enough", "idle", "dead", "shutdown", "interrupted"),
-        "`enough` if it went as far as was asked, else why it did not.",
+        "`enough` if the step went the whole distance, else why it did not.",
     ]
     machine: MachineInfo
 
 
 class StopReply(TypedDict):
-    """An object without fields: the machine ends soon."""
+    """An object without fields. The machine ends soon."""
 
 
 class ErrorReply(TypedDict):
-    """What went wrong."""
+    """An error."""
 
     error: Annotated[str, "A class of chkpt.errors: `NotFoundError`."]
     message: str
@@ -190,15 +190,15 @@ class ErrorReply(TypedDict):
 
 
 def error_reply(exc: ChkptError) -> tuple[ErrorReply, int]:
-    """Return what a client is told of an error, and the HTTP status."""
+    """Return the answer that reports an error to a client, and its HTTP status."""
     status = next(status for kind, status in STATUSES.items() if isinstance(exc, kind))
-    # A device from elsewhere may raise a class of its own: the client knows those of chkpt.errors.
+    # A third-party device may raise a class of its own. The client knows only those of chkpt.errors.
     name = next(kind.__name__ for kind in type(exc).mro() if getattr(errors, kind.__name__, None) is kind)
     return ErrorReply(error=name, message=str(exc), exit_status=exc.exit_status), status
 
 
 def error_of(document: object) -> ChkptError:
-    """Return the error that a service has told of; one of an unknown class is a plain ChkptError."""
+    """Return the error that a service has reported; a ChkptError if its class is unknown."""
     if not isinstance(document, dict):
         return ChkptError("the machine answered with an error that cannot be read")
     kind = getattr(errors, str(document.get("error")), None)

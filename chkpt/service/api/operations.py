@@ -1,4 +1,4 @@
-"""What a machine's service can be asked to do: each operation once, for the service, its client and `openapi.json`."""
+"""The operations of a machine's service, declared once for the service, its client and `openapi.json`."""
 
 from dataclasses import MISSING, dataclass, fields
 from typing import Final
@@ -20,9 +20,9 @@ from chkpt.service.api.requests import EmptyRequest, LoadRequest, MediaRequest, 
 class Operation:
     """One method of one path.
 
-    `request` is the class of its body, None if it takes none; `reply` that of its answer with status 200. `refusals`
-    are the HTTP statuses of its errors beside those that `statuses` adds. `verb` is what the machine is asked
-    to do, in a message after "was asked to"; empty if it only answers.
+    `request` is the class of its body, None if it takes none; `reply` is the class of its answer with status 200.
+    `refusals` are the HTTP statuses of its errors beside those that `statuses` adds. `verb` is what the machine does,
+    in a message after "was asked to"; empty if it only answers.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Operation:
 
     @property
     def statuses(self) -> list[int]:
-        """The statuses of its answers. Any operation may fail or meet the end; any body may be wrong or too long."""
+        """The statuses of its answers. Any operation may fail or come too late; any body may be wrong or too long."""
         body = () if self.request is None else (400, 413)
         return sorted({200, *body, *self.refusals, 500, 503})
 
@@ -61,7 +61,7 @@ CHANGE_MEDIUM: Final = Operation(
     "changeMedium",
     "POST",
     "/v1/media",
-    "Put an image into a drive, or take out what is there",
+    "Put an image into a drive, or take out its medium",
     DriveInfo,
     MediaRequest,
     (404, 409),
@@ -79,8 +79,8 @@ SAVE: Final = Operation(
     SaveReply,
     SaveRequest,
     (404, 409, 422),
-    "The machine stands still until its state has been copied, and runs on while the file is written. The answer comes "
-    "when the file is whole and on disk; if anything fails, there is no file.",
+    "The machine stands still while its state is copied, and runs on while the file is written. The answer comes when "
+    "the file is whole and on disk. If anything fails, there is no new file.",
     verb="save",
 )
 
@@ -119,8 +119,8 @@ STEP: Final = Operation(
     StepReply,
     StepRequest,
     (409,),
-    description="The answer comes when the machine is there, or when another request has ended the step. Nothing from "
-    "backends and consoles reaches the machine meanwhile.",
+    description="The answer comes at the end of the step, or when another request has ended it. No input from backends "
+    "and consoles reaches the machine meanwhile.",
     verb="step",
 )
 

@@ -1,6 +1,6 @@
 """The requests that a machine's service takes. Each field is declared here once, with its type, range and default.
 
-`parse` reads a request from these declarations, `body_of` writes one, and `chkpt.service.api.openapi` describes them.
+`read_request` reads a body by these declarations, `body_of` writes one, and `chkpt.service.api.openapi` describes them.
 """
 
 import json
@@ -10,14 +10,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
 from chkpt.errors import UsageError
-from chkpt.service.api.fields import Rule, fields_of, one_of, plain, within
-from chkpt.service.paths import PATH_MAX, problem
+from chkpt.service.api.fields import Rule, fields_of, one_of, to_json, within
+from chkpt.service.paths import PATH_MAX, find_problem
 
 MAX_BODY: Final = 1 << 20
 """Bytes in the longest body."""
 
 MAX_STEP: Final = 1 << 62
-"""Ticks, blocks or nanoseconds in the longest step. A snapshot holds twice as many of each."""
+"""Ticks, blocks or nanoseconds in the longest step: half of what a snapshot can hold."""
 
 R = TypeVar("R")
 
@@ -34,12 +34,12 @@ PublicKey: TypeAlias = Annotated[
     ),
 ]
 
-AbsolutePath: TypeAlias = Annotated[str, Rule({"pattern": "^/([^/]*/)*[^/]+$", "maxLength": PATH_MAX}, problem)]
-"""A path that starts at the root directory of the machine's process. JSON Schema cannot say all that `problem` does."""
+AbsolutePath: TypeAlias = Annotated[str, Rule({"pattern": "^/([^/]*/)*[^/]+$", "maxLength": PATH_MAX}, find_problem)]
+"""A path from the root directory of the machine's process. `find_problem` checks more than the schema says."""
 
-Steps: TypeAlias = Annotated[int, within(1, MAX_STEP)]
+Distance: TypeAlias = Annotated[int, within(1, MAX_STEP)]
 
-SEEN: Final = "It is a path of the machine's process: its root directory, its mounts, its user's rights."
+SEEN: Final = "The machine's process resolves it, with its own root directory, mounts and user's rights."
 
 SNAPSHOT_PATH: Final = (
     f"An absolute path. {SEEN} Not below /proc, /sys or /dev (but /dev/shm), nor in the directory of running machines."
@@ -51,7 +51,7 @@ SNAPSHOT_PATH: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SaveRequest:
-    """Where to save the machine, who signs the snapshot, and who can read it."""
+    """Where to save the machine, which key signs the snapshot, and who can read it."""
 
     path: Annotated[AbsolutePath, SNAPSHOT_PATH]
     force: Annotated[bool, "Replace the file if there is one, all at once."] = False
@@ -81,40 +81,38 @@ class LoadRequest:
     time: Annotated[
         str,
         one_of("freeze", "wall"),
-        "What the dates that devices keep show: those of the save, or these and the time since the snapshot was "
-        "created, as if a battery had kept them going.",
+        "What the dates that devices keep show: the dates of the save, or with `wall` also the time since the snapshot "
+        "was created, as if a battery had kept them going.",
     ] = "freeze"
     drives: Annotated[
         Mapping[str, AbsolutePath | None],
-        "Drive -> the absolute path of the image that comes with the load, null to leave the drive empty. If the load "
-        "is refused, the media stay, too.",
+        "Drive -> the absolute path of the image to put in with the load; null to leave the drive empty. If the load "
+        "is refused, the media stay as they are, too.",
     ] = field(default_factory=dict)
-    raw: Annotated[
-        tuple[str, ...], "Drives whose image in `drives` is taken as a raw one, whatever it looks like."
-    ] = ()
+    raw: Annotated[tuple[str, ...], "Drives whose image in `drives` is a raw one, whatever it looks like."] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRequest:
-    """What to put into which drive."""
+    """A drive, and the image to put into it."""
 
     drive: Annotated[str, "Its name, as in DriveInfo."]
     path: Annotated[
         AbsolutePath | None,
         f"The absolute path of an image, or of a block device. {SEEN} Not below /proc, /sys or /dev (but /dev/shm and "
-        "block devices), nor in the directory of running machines. Null takes out the medium and leaves the tray open.",
+        "block devices), nor in the directory of running machines. Null takes the medium out and leaves the tray open.",
     ]
     force: Annotated[bool, "Open the tray even if the guest has locked it."] = False
-    raw: Annotated[bool, "Take the image as a raw one, whatever it looks like."] = False
+    raw: Annotated[bool, "The image is a raw one, whatever it looks like."] = False
 
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
     """How far to run; one block of code if no field is given. At most one field may be given."""
 
-    ticks: Annotated[Steps | None, "Ticks of the processor."] = None
-    blocks: Annotated[Steps | None, "Blocks of code."] = None
-    ns: Annotated[Steps | None, "Nanoseconds of the machine's clock."] = None
+    ticks: Annotated[Distance | None, "Ticks of the processor."] = None
+    blocks: Annotated[Distance | None, "Blocks of code."] = None
+    ns: Annotated[Distance | None, "Nanoseconds of the machine's clock."] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +123,14 @@ class EmptyRequest:
 # -- from and to JSON -------------------------------------------------------------------------------------------------
 
 
-def parse(body: bytes, request: type[R]) -> R:
+def read_request(body: bytes, request: type[R]) -> R:
     """Return the request in `body`.
 
     Raises:
-        UsageError: not one JSON object, a field too many or too few, or a value that a field does not take.
+        UsageError: not a JSON object, an unknown or missing field, or a value that is not valid for its field.
     """
     try:
-        document: object = json.loads(body or b"{}", object_pairs_hook=_once)
+        document: object = json.loads(body or b"{}", object_pairs_hook=_make_object)
     except (ValueError, RecursionError) as exc:
         raise UsageError(f"the body is not JSON: {exc}") from exc
     if not isinstance(document, dict):
@@ -153,18 +151,18 @@ def parse(body: bytes, request: type[R]) -> R:
 
 
 def body_of(request: object) -> dict[str, object]:
-    """Return the body of a request, without the fields that have their default: an older service takes it, too."""
+    """Return the body of a request, without the fields that have their default, so that an older service takes it."""
     body: dict[str, object] = {}
     for each in fields(request):  # type: ignore[arg-type]
         value = getattr(request, each.name)
         default = each.default_factory() if each.default_factory is not MISSING else each.default
         if value != default:
-            body[each.name] = plain(value)
+            body[each.name] = to_json(value)
     return body
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("an object has the same name twice")
     return document

@@ -1,9 +1,9 @@
-"""The client's side of a machine's service: plain calls that return what the machine answered, or raise its error.
+"""The client's side of a machine's service: each call returns the machine's answer, or raises its error.
 
     machine = find("traces")
     machine.save(SaveRequest(os.path.abspath("a.zst")))
 
-Nothing but the standard library is imported: a command must start fast.
+It imports only the standard library, as a command must start fast.
 """
 
 import json
@@ -42,8 +42,8 @@ class MachineClient:
 
     Raises, in every call:
         NoMachineError: the machine has ended, is still starting, or does not answer in time.
-        ChkptError: what the machine answered, as the class it was there.
-        KeyboardInterrupt: Ctrl-C; with a message if the machine nevertheless goes on with what it was asked to do.
+        ChkptError: the error that the machine answered with, of the same class as there.
+        KeyboardInterrupt: Ctrl-C; with a message if the machine goes on with the request nevertheless.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -64,9 +64,9 @@ class MachineClient:
         return cast("DriveList", self._request(operations.MEDIA))
 
     def change_medium(self, drive: str, path: Path | None, *, force: bool = False, raw: bool = False) -> DriveInfo:
-        """Put the image at `path`, which is absolute, into a drive, or take out what is there, and return the drive.
+        """Put the image at the absolute `path` into a drive, or take out the medium if it is None; return the drive.
 
-        `force` opens a tray that the guest has locked, `raw` takes the image as it is, whatever it looks like.
+        `force` opens a tray that the guest has locked. `raw` takes the image as a raw one, whatever it looks like.
         """
         request = MediaRequest(drive, None if path is None else str(path), force, raw)
         return cast("DriveInfo", self._request(operations.CHANGE_MEDIUM, request))
@@ -89,12 +89,19 @@ class MachineClient:
         drives: Mapping[str, Path | None] | None = None,
         raw: Collection[str] = (),
     ) -> LoadReply:
-        """Load the machine from the file at `path`, which is absolute. See `chkpt.machine.Machine.load`.
+        """Load the machine from a file, as `chkpt.machine.Machine.load` does.
 
-        `identity` is the absolute path of the identity that opens an encrypted file, `require` are public keys in
-        hexadecimal with their names: one of them must have signed. With `time` "wall" the dates that devices keep go on
-        by the time since the snapshot was created. `drives` are drives whose media come with the load: the absolute
-        path of an image, or None to leave one empty; the images of the drives in `raw` are taken as they are.
+        Args:
+            path: the absolute path of the snapshot.
+            only: see there.
+            skip: see there.
+            rename: see there.
+            strict: see there.
+            identity: the absolute path of the identity that opens an encrypted file.
+            require: public keys in hexadecimal, with their names. One of these keys must have signed.
+            time: "wall" lets the dates that devices keep go on by the time since the snapshot was created.
+            drives: drives whose media change with the load: the absolute path of an image, or None for an empty drive.
+            raw: drives whose images are taken as raw ones, whatever they look like.
         """
         images = {drive: None if image is None else str(image) for drive, image in (drives or {}).items()}
         request = LoadRequest(
@@ -120,7 +127,7 @@ class MachineClient:
         return cast("MachineInfo", self._request(operations.RESUME))
 
     def step(self, **distance: int) -> StepReply:
-        """Run the paused machine on by `ticks`, `blocks` or `ns`, by one block without any; return when it is there."""
+        """Run the paused machine on by `ticks`, `blocks` or `ns`, by default one block; return at the end of it."""
         return cast("StepReply", self._request(operations.STEP, StepRequest(**distance)))
 
     def reset(self) -> MachineInfo:
@@ -135,16 +142,16 @@ class MachineClient:
         try:
             self._request(operations.STOP)
             end = time.monotonic() + END_SECONDS
-            with self._asked("stop", "goes on"):
+            with self._explaining_interrupt("stop", "goes on"):
                 while not directory.is_over(lock):
                     if time.monotonic() > end:
-                        raise ChkptError(f"machine {self.name} has been told to stop, but still runs")
+                        raise ChkptError(f"machine {self.name} was asked to stop, but still runs")
                     time.sleep(0.01)
         finally:
             os.close(lock)
 
     def console(self, port: str) -> socket.socket:
-        """Return a stream to and from the serial port `port`. Raise FileNotFoundError where there is none."""
+        """Return a stream to and from the serial port `port`. Raise FileNotFoundError if there is no such port."""
         return sockets.connect(self.path / f"{port}{directory.CONSOLE}")
 
     def _request(self, operation: Operation, request: object = None, timeout: float | None = None) -> object:
@@ -153,15 +160,15 @@ class MachineClient:
             body = None if request is None else json.dumps(body_of(request))
             headers = {} if body is None else {"Content-Type": "application/json"}
             connection.connect()
-            with self._asked(operation.verb, "may go on"):
+            with self._explaining_interrupt(operation.verb, "may go on"):
                 connection.request(operation.method, operation.path, body, headers)
-            with self._asked(operation.verb, "goes on"):
+            with self._explaining_interrupt(operation.verb, "goes on"):
                 response = connection.getresponse()
                 answer = response.read()
         except TimeoutError as exc:
             raise NoMachineError(f"machine {self.name} does not answer") from exc
         except (OSError, HTTPException) as exc:
-            raise self._silent(exc) from exc
+            raise self._explain_silence(exc) from exc
         finally:
             connection.close()
         try:
@@ -173,8 +180,8 @@ class MachineClient:
         return document
 
     @contextmanager
-    def _asked(self, verb: str, goes_on: str) -> Iterator[None]:
-        """Let Ctrl-C in the block report that the machine `goes_on` with what it was asked; "" if that is nothing."""
+    def _explaining_interrupt(self, verb: str, goes_on: str) -> Iterator[None]:
+        """Let Ctrl-C in the block report that the machine `goes_on` with the request, unless `verb` is empty."""
         try:
             yield
         except KeyboardInterrupt as exc:
@@ -182,8 +189,8 @@ class MachineClient:
                 raise
             raise KeyboardInterrupt(f"machine {self.name} was asked to {verb} and {goes_on} with it") from exc
 
-    def _silent(self, exc: OSError | HTTPException) -> NoMachineError:
-        """Return why the machine has not answered a request, which failed with `exc`."""
+    def _explain_silence(self, exc: OSError | HTTPException) -> NoMachineError:
+        """Return the error for a request that failed with `exc` and was not answered."""
         if not directory.is_alive(self.path):
             return NoMachineError(f"machine {self.name} has ended")
         if isinstance(exc, FileNotFoundError | ConnectionRefusedError):  # there is no listener
@@ -212,10 +219,10 @@ def machines() -> list[MachineClient]:
 
 
 def find(name: str | None = None) -> MachineClient:
-    """Return the machine of this name, or the only one there is.
+    """Return the running machine of this name; if `name` is None, the only one.
 
     Raises:
-        NoMachineError: there is none of that name, or none at all, or several and none was named.
+        NoMachineError: there is no such machine, or none at all, or `name` is None and there are several.
         StorageError: see `chkpt.service.directory.running`.
     """
     found = machines()

@@ -1,4 +1,4 @@
-"""The serial ports of a running machine: their consoles, and what listens in."""
+"""The serial ports of a running machine: their consoles, and the taps that listen to them."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from chkpt.errors import NotFoundError, UsageError
 
 
 def find_port(machine: str, ports: Sequence[str], port: str | None) -> str:
-    """Return the name of the port that `port` names; None is com1, or the only one.
+    """Return the name of a port; if `port` is None, com1 or the only port.
 
     Raises:
-        UsageError: none is named, there are several, and com1 is not one of them.
+        UsageError: `port` is None, there are several ports, and com1 is not one of them.
         NotFoundError: the machine has no such port.
     """
     if port is None and len(ports) > 1 and "com1" not in ports:

@@ -1,10 +1,10 @@
-"""The consoles attached to a serial port: a Unix socket that carries the port's bytes, for any number of readers.
+"""The consoles attached to a serial port: a Unix socket that carries the port's bytes, for several connections at once.
 
-Each connection gets what the guest sends from then on, and may type. A connection that does not read loses the oldest
-of what waits for it, never the guest's time; one that types waits while the port has no room.
+Each connection gets what the guest sends from then on, and may type. If it does not read, it loses the oldest of the
+bytes that wait for it, and the guest does not wait. If it types while the port has no room, it waits.
 
-One stream may be of this process's own, for the terminal of `chkpt run --console`. It loses nothing: where it is far
-behind the machine waits for it, and its clock stands still, as for the standard output of a run with an end.
+The process itself may attach one stream, for the terminal of `chkpt run --console`. It loses nothing: if it is far
+behind, the machine waits for it and its clock stands still, as for the standard output of a run with a goal.
 """
 
 import select
@@ -19,23 +19,23 @@ MAX_UNSENT: Final = 1 << 16
 """Bytes that wait for one connection, besides those in its socket."""
 
 LAST_MS: Final = 5000
-"""Milliseconds in which this process's own stream must take something more of the last that the guest has sent."""
+"""Milliseconds that this process's own stream may take nothing, while the last of the guest's output waits for it."""
 
 MAX_CONNECTIONS: Final = 32
-"""Connections at one port; a further one is closed at once."""
+"""Connections at one port. Further ones are closed at once."""
 
 
 class Connection:
-    """One console. `over` is set once nothing more can come from it or go to it."""
+    """One console. `is_over` is set once nothing more can be read from it or sent to it."""
 
     def __init__(self, stream: socket.socket, *, loses: bool = True) -> None:
-        """Take a non-blocking stream; with `loses` the oldest of more than `MAX_UNSENT` bytes that wait is dropped."""
+        """Take a non-blocking stream. With `loses`, at most `MAX_UNSENT` bytes wait; older ones are dropped."""
         self.stream = stream
         self._loses = loses
         self.unsent = bytearray()
-        self.may_type = True  # until the other side has ended its half
-        self.hung_up = False  # nobody reads any more; what was typed before may still be there
-        self.over = False
+        self.may_type = True  # until the other side ends its half
+        self.hung_up = False  # the other side does not read any more; typed bytes may still wait here
+        self.is_over = False
 
     def put(self, data: bytes) -> None:
         """Send `data`, or keep it until the connection takes it."""
@@ -52,7 +52,7 @@ class Connection:
             del self.unsent[: self._send(bytes(self.unsent))]
 
     def wait(self, milliseconds: int) -> bool:
-        """Wait for room, and send what then fits; return whether there was any."""
+        """Wait for room, and send what fits; return whether there was room."""
         poller = select.poll()
         poller.register(self.stream, select.POLLOUT)
         if not poller.poll(milliseconds):
@@ -61,13 +61,13 @@ class Connection:
         return True
 
     def hang_up(self) -> None:
-        """Note that nobody reads any more. What was typed before that and not yet taken stays."""
+        """Note that the other side does not read any more. Bytes that it typed before stay until they are taken."""
         self.hung_up = True
         try:
             self.may_type = self.may_type and bool(self.stream.recv(1, socket.MSG_PEEK))
         except OSError:
             self.may_type = False
-        self.over = not self.may_type
+        self.is_over = not self.may_type
 
     def take(self, room: int) -> bytes:
         """Return at most `room` bytes that were typed."""
@@ -79,7 +79,7 @@ class Connection:
             data = b""
         if not data:
             self.may_type = False
-            self.over = self.hung_up
+            self.is_over = self.hung_up
         return data
 
     def _send(self, data: bytes) -> int:
@@ -98,12 +98,12 @@ class Consoles:
     """All consoles of one serial port. The machine's run loop polls it."""
 
     def __init__(self, listener: Listener, tap: Tap, paused: Callable[[], bool]) -> None:
-        """Take connections from `listener`, which is closed with this.
+        """Take connections from `listener`. `close` closes it, too.
 
         Args:
             listener: a non-blocking socket that listens.
             tap: the serial port's.
-            paused: whether the machine takes no input now.
+            paused: says whether the machine takes no input now.
         """
         self._listener = listener
         self._tap = tap
@@ -117,9 +117,10 @@ class Consoles:
         tap.listen(self._put)
 
     def attach(self, called: Callable[[], bool]) -> socket.socket:
-        """Return a blocking stream of this process's own, which gets all that the guest sends from now on. Once.
+        """Return a blocking stream for this process itself. It gets all that the guest sends from now on.
 
-        Before the run loop runs, or in its thread. `called` tells that the loop must not wait for the stream now.
+        Call it once, before the run loop runs or in its thread. `called` says whether the loop must not wait for the
+        stream now.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -128,9 +129,9 @@ class Consoles:
         return theirs
 
     def conclude(self) -> None:
-        """Let the stream of `attach` have the last of the output, and end. Once the loop has ended."""
+        """Send the last of the output to the stream of `attach`, then end it. Call it once the loop has ended."""
         own, self._own = self._own, None
-        if own is not None and not own.over:
+        if own is not None and not own.is_over:
             while own.unsent and own.wait(LAST_MS):
                 pass
             self._drop(own.stream.fileno())
@@ -138,18 +139,18 @@ class Consoles:
     # -- Pollable -----------------------------------------------------------------------------------------------------
 
     def fileno(self) -> int | None:
-        """Return one descriptor for all of them; it waits for input only while the port has room for it."""
+        """Return one descriptor for all connections. It waits for input only while the port has room."""
         if self._connections:
             room = not self._paused() and self._tap.room() > 0
             for fd, connection in list(self._connections.items()):
-                if connection.over:
+                if connection.is_over:
                     self._drop(fd)
                 else:
                     self._wait(fd, connection, room=room)
         return self._epoll.fileno()
 
     def wants_write(self) -> bool:
-        """Return False: the descriptor becomes readable for that, too."""
+        """Return False: the descriptor of `fileno` becomes readable when a connection can take more."""
         return False
 
     def poll(self) -> None:
@@ -170,7 +171,7 @@ class Consoles:
                     self._tap.type(data)
 
     def close(self) -> None:
-        """Close all connections and the listening socket; its file goes with the machine's directory."""
+        """Close all connections and the listening socket. Its file is removed with the machine's directory."""
         for fd in list(self._connections):
             self._drop(fd)
         self._epoll.close()
@@ -186,7 +187,7 @@ class Consoles:
     def _accept(self) -> None:
         try:
             stream, _ = self._listener.accept()
-        except OSError:  # it is gone again, or somebody else's, or there is no descriptor for it
+        except OSError:  # it has gone again, or is another user's, or there is no descriptor for it
             return
         if len(self._connections) >= MAX_CONNECTIONS:
             stream.close()
@@ -195,7 +196,7 @@ class Consoles:
         self._connections[stream.fileno()] = Connection(stream)
 
     def _wait(self, fd: int, connection: Connection, *, room: bool) -> None:
-        """Register for what can be done now. A hang-up is told of for ever, so it may not even be registered."""
+        """Register for what can be done now; for nothing after a hang-up, which epoll would report again and again."""
         wanted = select.EPOLLIN if room and connection.may_type else 0
         if connection.unsent and not connection.hung_up:
             wanted |= select.EPOLLOUT

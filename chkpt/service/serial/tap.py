@@ -1,4 +1,4 @@
-"""A serial line that can be listened in on: what a machine's service puts between each serial port and its backend."""
+"""A tap on a serial line: a machine's service puts one between each serial port and its backend, to listen and type."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +10,10 @@ from chkpt.manager.types import AnyBackendType
 
 
 class Tap:
-    """The backend of a serial port: passes everything on to the backend that was configured, if one was.
+    """The backend of a serial port: it passes everything on to the configured backend, if there is one.
 
-    The guest cannot tell it from that backend alone, or from none. Whoever listens is told what the backend has taken;
-    what is typed goes to the port beside the backend's own input.
+    The guest does not notice it. Listeners get the bytes that the backend has taken; typed characters go to the port
+    beside the backend's own input.
     """
 
     def __init__(self, backend: CharBackend | None = None) -> None:
@@ -24,7 +24,7 @@ class Tap:
     # -- for consoles -------------------------------------------------------------------------------------------------
 
     def listen(self, listener: Callable[[bytes], None]) -> None:
-        """Tell `listener` what the guest sends from now on. It must not wait."""
+        """Call `listener` with what the guest sends from now on. It must not wait."""
         self._listeners.append(listener)
 
     def room(self) -> int:
@@ -45,7 +45,7 @@ class Tap:
             self.backend.attach(frontend)
 
     def write(self, data: bytes, /) -> int:
-        """Take as much of `data` as the backend takes; all of it where there is none."""
+        """Take as much of `data` as the backend takes; all of it if there is no backend."""
         taken = len(data) if self.backend is None else self.backend.write(data)
         if taken:
             for listener in self._listeners:
@@ -81,10 +81,10 @@ class Tap:
             self.backend.close()
 
 
-def tapped(types: BackendTypes) -> BackendTypes:
-    """Return the same types of backends, each character backend behind a tap."""
-    return BackendTypes(_tapped(each) if each.kind is FrontendKind.CHAR else each for each in types)
+def add_taps(types: BackendTypes) -> BackendTypes:
+    """Return the same types of backends, but with a tap before each character backend."""
+    return BackendTypes(_add_tap(each) if each.kind is FrontendKind.CHAR else each for each in types)
 
 
-def _tapped(backend_type: AnyBackendType) -> AnyBackendType:
+def _add_tap(backend_type: AnyBackendType) -> AnyBackendType:
     return replace(backend_type, open=lambda config: Tap(cast("CharBackend", backend_type.open(config))))

@@ -59,4 +59,4 @@ def test_machine_that_never_ends_is_told(
         patch.setattr(client, "END_SECONDS", 0)
         patch.setattr(directory, "is_over", lambda _: False)
         message = refused(chkpt(capsys, "stop"), 1)
-        assert message == "machine m has been told to stop, but still runs"
+        assert message == "machine m was asked to stop, but still runs"

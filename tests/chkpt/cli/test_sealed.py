@@ -87,7 +87,7 @@ def test_names_of_encrypted_snapshots(home: Path, capsys: Capture) -> None:
         assert chkpt(capsys, "save", "c").status == 0
         assert "snapshot of that name already" in refused(chkpt(capsys, "save", "c", "-r", "me.pub"), 1)
         assert "no such key file" in refused(chkpt(capsys, "save", "d", "-r", "absent"), 3)
-        assert "is no recipient" in refused(chkpt(capsys, "save", "d", "-r", "age1x"), 2)
+        assert "is not a recipient" in refused(chkpt(capsys, "save", "d", "-r", "age1x"), 2)
 
 
 def test_a_machine_that_requires_signatures_loads_nothing_else_whoever_asks(home: Path, capsys: Capture) -> None:

@@ -117,13 +117,13 @@ def test_what_is_saved_at_the_goal_is_signed_and_encrypted_as_by_save(toml: Path
         (["c", "--sign", "absent"], 3, "absent: there is no such key file"),
         (["c", "--sign", alice.public], 2, "chmod 600"),
         (["c", "-r", "absent"], 3, "absent: there is no such key file"),
-        (["c", "-r", "age1x"], 2, "is no recipient"),
+        (["c", "-r", "age1x"], 2, "is not a recipient"),
         (["./c.zst", "-r", recipient], 2, "the file name of an encrypted snapshot ends in .zst.age"),
         (["./", "--sign", "alice"], 2, "is the path of a directory"),
         (["a", "--sign", "alice"], 1, "a.zst.age: there is a snapshot of that name already"),
         (["b", "-r", recipient, "--force"], 1, "b.zst: there is a snapshot of that name already"),
         (["b"], 1, "b.zst: there is something of that name already"),
-        (["/proc/c.zst"], 2, "/proc is no place for snapshots"),
+        (["/proc/c.zst"], 2, "/proc is not a place for snapshots"),
         ([str(SHELL_BIOS), "--force"], 1, "the machine itself uses this file, and it is not replaced"),
     ):
         message = refused(chkpt(capfd, "run", toml, "--until", "ready", "--save", *args), status)

@@ -394,7 +394,7 @@ def test_a_socket_that_has_replaced_ours_is_left_alone(rig: Rig) -> None:
     rig.path.unlink()
     with sockets.listen(rig.path):
         channel.close()
-        assert sockets.answers(rig.path)
+        assert sockets.is_answering(rig.path)
 
 
 def test_a_listener_that_takes_nobody_counts_as_somebody(rig: Rig) -> None:
@@ -403,14 +403,14 @@ def test_a_listener_that_takes_nobody_counts_as_somebody(rig: Rig) -> None:
             rig.open(f"unix:{rig.path},server=on")
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(chardev, "CONNECT_SECONDS", 0.01)
-            with pytest.raises(StorageError, match="no client listens there: nobody takes the connection"):
+            with pytest.raises(StorageError, match="no client listens there: the listener does not take"):
                 rig.open(f"unix:{rig.path}")
 
 
 def test_another_user_cannot_drive_the_machine(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     channel = rig.open(f"unix:{rig.path},server=on,wait=off")
     with monkeypatch.context() as patched, sockets.connect(rig.path) as foreign:
-        patched.setattr(sockets, "peer", lambda _: sockets.Peer(4711, os.geteuid() + 1, 0))
+        patched.setattr(sockets, "find_peer", lambda _: sockets.Peer(4711, os.geteuid() + 1, 0))
         channel.poll()
         assert foreign.recv(1) == b""
     rig.start()

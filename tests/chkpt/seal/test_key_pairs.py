@@ -219,7 +219,7 @@ def test_without_locks_a_keygen_may_be_at_work(tmp_path: Path, faults: Faults, m
     fails = calls(tmp_path, faults, OLD) // 2
     place = broken(tmp_path, faults, 1, OLD, fails=fails, dies=True)
     left, kept = halves(place), halves(place / "key.old")
-    with pytest.raises(ExistsError, match=r"or was killed on a file system without locks; the old pair is in there"):
+    with pytest.raises(ExistsError, match=r"or was killed on a file system without locks"):
         write_pair(place / "key", *NEWER, force=True)
     assert (halves(place), halves(place / "key.old")) == (left, kept)
 
@@ -228,7 +228,7 @@ def test_a_file_that_is_not_of_the_pair_is_not_removed_with_it(tmp_path: Path, f
     fails = calls(tmp_path, faults, OLD) // 2
     place = broken(tmp_path, faults, 1, OLD, fails=fails, dies=True)
     (place / "key.old" / "diary").touch()
-    with pytest.raises(ExistsError, match=r"key\.old: an old pair is kept there, and this is not of it: 'diary'"):
+    with pytest.raises(ExistsError, match=r"key\.old: an old pair is kept there, .*'diary'"):
         write_pair(place / "key", *NEWER, force=True)
     (place / "key.old" / "diary").unlink()
     write_pair(place / "key", *NEWER, force=True)

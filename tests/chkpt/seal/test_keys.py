@@ -53,7 +53,7 @@ def test_a_key_that_is_there_is_not_overwritten(tmp_path: Path, there: str, gene
 def test_a_secret_key_that_others_can_reach_is_not_used(tmp_path: Path, mode: int) -> None:
     key = pair(tmp_path).secret
     key.chmod(mode)
-    with pytest.raises(KeyFileError, match=rf"{key}: mode 0{mode:o} lets others at a secret key.*chmod 600"):
+    with pytest.raises(KeyFileError, match=rf"{key}: other users .*\(mode 0{mode:o}\).*chmod 600"):
         secret_key(key)
     key.chmod(0o400)
     secret_key(key)
@@ -109,7 +109,7 @@ def test_keys_of_a_directory_and_of_a_file_with_several(tmp_path: Path) -> None:
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "cannot be read"),
         (public_pem(bytes(31)), "cannot be read"),
         (public_pem(b"\1" + bytes(31)), "small order"),
-        (public_pem(b"\2" + bytes(31)), "no point of the curve"),
+        (public_pem(b"\2" + bytes(31)), "not a point of the curve"),
         (public_pem(b"\xff" * 32), "not in canonical form"),
         (
             X25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
@@ -126,7 +126,7 @@ def test_what_is_no_public_key_is_refused_also_in_a_directory(tmp_path: Path, da
 
 
 def test_no_keys_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="no public key in it"):
+    with pytest.raises(KeyFileError, match="no public key in this directory"):
         trusted_keys([tmp_path])
     with pytest.raises(NotFoundError):
         trusted_keys([tmp_path / "absent"])

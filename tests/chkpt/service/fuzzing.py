@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from chkpt import sockets
-from chkpt.service.paths import problem
+from chkpt.service.paths import find_problem
 from tests.support.served import OPENAPI
 
 BASE: Final = "http://machine"
@@ -96,6 +96,6 @@ def tame(case: Case[Any], root: Path, place: Path | None) -> None:
     """Let an absolute path of a request be `place`, or lie below `root`."""
     body: object = case.body
     path = body.get("path") if isinstance(body, dict) else None
-    if isinstance(body, dict) and isinstance(path, str) and problem(path) is None:  # else it is refused as it is
+    if isinstance(body, dict) and isinstance(path, str) and find_problem(path) is None:  # else it is refused as it is
         names = [name for name in path.split("/") if name not in {"", ".", ".."}]
         body["path"] = str(place) if place is not None else os.path.join(root, *names) if names else "/"  # noqa: PTH118

@@ -36,7 +36,7 @@ def test_whole_seconds_since_it_was_created() -> None:
 def test_the_future_is_no_time_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert seconds_since(Reader(created(ago(days=-2)))) == 0
-    assert "which is in the future: its dates stay" in caplog.text
+    assert "which is in the future" in caplog.text
 
 
 @pytest.mark.parametrize("when", ["yesterday", "2026-11-24T12:00:00", "2026-13-24T12:00:00Z"])

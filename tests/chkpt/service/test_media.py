@@ -8,7 +8,7 @@ import pytest
 
 from chkpt.errors import ConfigError, ExistsError, NotFoundError, RefusedError, StorageError, UsageError
 from chkpt.service.api.messages import DriveInfo
-from chkpt.service.api.requests import LoadRequest, MediaRequest, SaveRequest, parse
+from chkpt.service.api.requests import LoadRequest, MediaRequest, SaveRequest, read_request
 from chkpt.service.http.client import MachineClient
 from tests.support.served import launch, serving
 
@@ -166,4 +166,4 @@ def test_a_load_brings_its_disc_or_leaves_it_out_or_changes_nothing(machine: Mac
 )
 def test_a_request_that_cannot_be_says_which_field(kind: type, body: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        parse(body.encode(), kind)
+        read_request(body.encode(), kind)

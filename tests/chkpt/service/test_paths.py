@@ -32,12 +32,12 @@ from tests.support.served import COM1, launch, serving
     ],
 )
 def test_path_that_can_be_nobodys(path: str, word: str) -> None:
-    assert word in str(paths.problem(path))
+    assert word in str(paths.find_problem(path))
 
 
 @pytest.mark.parametrize("path", ["/a", "/" + "n" * 255, "/n" * 2047, "/tmp/../a", "/a b\n", "/\udcff", "/...", "/.a"])
 def test_path_that_may_be_somebodys(path: str) -> None:
-    assert paths.problem(path) is None
+    assert paths.find_problem(path) is None
 
 
 def both(path: str) -> list[Callable[[], None]]:
@@ -53,17 +53,17 @@ def both(path: str) -> list[Callable[[], None]]:
 )
 def test_kernels_own_is_no_place(path: str) -> None:
     for call in both(path):
-        with pytest.raises(UsageError, match=r"/(proc|sys|dev) is no place for snapshots"):
+        with pytest.raises(UsageError, match=r"/(proc|sys|dev) is not a place for snapshots"):
             call()
 
 
 def test_kernels_own_is_no_place_by_a_link_either(tmp_path: Path) -> None:
     (tmp_path / "dir").symlink_to("/proc/self")
     for call in both(str(tmp_path / "dir" / "a.zst")):
-        with pytest.raises(UsageError, match="/proc is no place"):
+        with pytest.raises(UsageError, match="/proc is not a place"):
             call()
     (tmp_path / "file").symlink_to("/dev/zero")
-    with pytest.raises(UsageError, match="/dev is no place"):
+    with pytest.raises(UsageError, match="/dev is not a place"):
         paths.check_load(str(tmp_path / "file"))
 
 
@@ -81,7 +81,7 @@ def test_directory_of_machines_is_no_place(runtime: Path) -> None:
     claimed = directory.claim("m")
     for path in (claimed.path / "lock", claimed.path / "new.zst", claimed.path.parent / "new.zst"):
         for call in both(str(path)):
-            with pytest.raises(UsageError, match="the directory of running machines is no place for snapshots"):
+            with pytest.raises(UsageError, match="the directory of running machines is not a place for snapshots"):
                 call()
     paths.check_save(str(runtime / "new.zst"), force=True)
     claimed.remove()
@@ -97,7 +97,7 @@ def test_what_is_no_regular_file_is_neither_read_nor_replaced(tmp_path: Path) ->
         with pytest.raises(StorageError, match=r"not a regular file|this is a directory"):
             paths.check_load(path)
         paths.check_save(path, force=False)  # which leaves it, and says so
-        with pytest.raises(ExistsError, match=f"{name} is no regular file, and is not replaced"):
+        with pytest.raises(ExistsError, match=f"{name} is not a regular file, and is not replaced"):
             paths.check_save(path, force=True)
 
 

@@ -7,7 +7,7 @@ import pytest
 from chkpt.errors import ChkptError
 from chkpt.machine.config import parse
 from chkpt.service.api.requests import SaveRequest
-from chkpt.service.save import destination
+from chkpt.service.save import check_destination
 
 
 @pytest.mark.parametrize("name", ["bios", "image", "initrd", "disk"])
@@ -26,10 +26,10 @@ def test_no_file_that_the_machine_is_made_of_is_replaced(tmp_path: Path, name: s
         tmp_path,
     )
     with pytest.raises(ChkptError, match="the machine itself uses this file, and it is not replaced"):
-        destination(SaveRequest(str(path), True, None, ()), config)
+        check_destination(SaveRequest(str(path), True, None, ()), config)
 
 
 def test_a_kernel_without_files_keeps_no_place_from_being_saved_to(tmp_path: Path) -> None:
     config = parse({"cpu": {}, "kernel": {"image": ""}})
     request = SaveRequest(str(tmp_path / "s.zst"), force=True)
-    assert destination(request, config).request == request
+    assert check_destination(request, config).request == request

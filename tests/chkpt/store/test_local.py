@@ -253,7 +253,7 @@ def test_a_file_that_appears_meanwhile_wins(tmp_path: Path) -> None:
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"missing/a: the directory \S+/missing is missing, and is not made$"):
+    with pytest.raises(StorageError, match=r"missing/a: the directory \S+/missing does not exist"):
         write_file(tmp_path / "missing" / "a", b"")
     assert names(tmp_path) == []
 
@@ -313,9 +313,7 @@ def test_a_directory_that_fails_to_sync_is_an_error(store: LocalStore, monkeypat
             raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(
-        StorageError, match=r"boot\.zst: .* is there and whole, .*: Input/output error; .* may lose it$"
-    ):
+    with pytest.raises(StorageError, match=r"boot\.zst: .* is there and whole, .*: Input/output error; .* may lose it"):
         store.create("boot", checkpoint())
     store.verify("boot")
     with pytest.raises(StorageError, match=r"old\.zst: Input/output error$"):
@@ -431,7 +429,7 @@ def test_where_nobody_can_tell_whether_a_writer_lives_its_file_is_kept(
 
     (tmp_path / ".chkpt-00000000000000aa").write_bytes(b"")
     monkeypatch.setattr("fcntl.flock", refuse)
-    reason = "nobody can tell whether its writer lives: No locks available"
+    reason = "its writer may be alive: No locks available"
     assert LocalStore(tmp_path).repair() == Leavings((), {".chkpt-00000000000000aa": reason})
     assert names(tmp_path) == [".chkpt-00000000000000aa"]
 
@@ -467,7 +465,7 @@ def test_a_file_system_without_links_asks_for_force(tmp_path: Path, monkeypatch:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(StorageError, match=r"no hard links.*; use force, or another place$"):
+    with pytest.raises(StorageError, match=r"no hard links.*--force"):
         write_file(tmp_path / "a", b"x")
     assert names(tmp_path) == []
     write_file(tmp_path / "a", b"x", force=True)
@@ -477,7 +475,7 @@ def test_a_file_system_without_links_asks_for_force(tmp_path: Path, monkeypatch:
 def test_a_file_that_was_kept_cannot_be_written_any_more(tmp_path: Path) -> None:
     with publishing(tmp_path / "a") as kept:
         pass
-    with (tmp_path / "b").open("wb"), pytest.raises(StorageError, match=r"a: written to after its writer was done$"):
+    with (tmp_path / "b").open("wb"), pytest.raises(StorageError, match=r"a: written to after it was closed$"):
         kept.write(b"late")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b""
 
@@ -795,7 +793,7 @@ def lock_of(directory: Path) -> Iterator[Callable[[], None]]:
 def test_a_file_gets_its_name_under_the_lock_of_the_directory(tmp_path: Path) -> None:
     with new_file(tmp_path / "a") as file:
         file.sync()
-        with file.locked():
+        with file.locking():
             other = os.open(tmp_path, os.O_RDONLY)
             with pytest.raises(BlockingIOError):
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -808,15 +806,13 @@ def test_a_file_gets_its_name_under_the_lock_of_the_directory(tmp_path: Path) ->
 
 @pytest.mark.parametrize("missing", ["sync", "sync of all", "lock"])
 def test_a_file_that_is_not_synced_or_whose_directory_is_not_locked_gets_no_name(tmp_path: Path, missing: str) -> None:
-    refused = pytest.raises(
-        RuntimeError, match=r"a: a file gets its name when it is synced and its directory is locked"
-    )
+    refused = pytest.raises(RuntimeError, match=r"a: sync the file and lock its directory")
     with refused, new_file(tmp_path / "a") as file:
         if missing != "sync":
             file.sync()
         if missing == "sync of all":
             file.write(b"more")
-        with file.locked() if missing != "lock" else nullcontext():
+        with file.locking() if missing != "lock" else nullcontext():
             file.give_name(replace=True)
     assert names(tmp_path) == []
 
@@ -853,7 +849,7 @@ def test_a_lock_that_is_not_given_back_is_an_error_that_names_the_directory(
     monkeypatch.setattr("chkpt.store.files.PATIENCE_SECONDS", 0)
     with (
         lock_of(tmp_path),
-        pytest.raises(StorageError, match=r"has held the lock of .* for 0 s; is it stopped"),
+        pytest.raises(StorageError, match=r"has held the lock of .* for 0 s"),
     ):
         write_file(tmp_path / "a", b"a")
     assert names(tmp_path) == []

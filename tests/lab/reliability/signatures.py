@@ -46,7 +46,7 @@ def _write(scratch: Path, name: str, number: int, key: str | None = None, recipi
     machine.close()
     seal = sealing(None if key is None else scratch / key, [] if recipient is None else [recipient])
     path = scratch / name
-    with path.open("wb") as file, seal.sealed(file) as plain:
+    with path.open("wb") as file, seal.wrapping(file) as plain:
         dump(checkpoint, plain, sign=seal.sign)
     return path
 

@@ -107,7 +107,7 @@ def test_no_run_begins_after_the_seconds_given() -> None:
         (("serial", "--runs", "0"), 2, "--runs"),
         (("--replay", "missing.txt"), 3, "missing.txt: there is no such transcript"),
         (("--replay", "/dev/zero"), 1, "/dev/zero: not a regular file"),
-        (("--replay", "large.txt"), 2, "large.txt: not a transcript: it has 3221225472 bytes, not up to"),
+        (("--replay", "large.txt"), 2, "large.txt: not a transcript: it has 3221225472 bytes; the limit is"),
         (("--replay", "no.txt"), 2, "no line '# machine:'"),
         (("--replay", "binary.txt"), 2, "not a transcript"),
         (("serial", "--replay", "badline.txt"), 2, "line 2: 'inb' is not a step"),

@@ -79,7 +79,7 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
         for args, status, words in (
             (["taken"], 1, "taken.zst"),
             (["./file"], 1, "file"),
-            (["./absent/x"], 1, f"the directory {home}/absent is missing, and is not made"),
+            (["./absent/x"], 1, f"the directory {home}/absent does not exist"),
             (["snapshots/"], 2, "snapshots/ is the path of a directory"),
             (["new/"], 2, "new/ is the path of a directory"),
             (["new/."], 2, "new/. is the path of a directory"),

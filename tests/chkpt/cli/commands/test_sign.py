@@ -28,7 +28,7 @@ def alice(home: Path) -> Pair:
 def encrypted(path: Path, recipient: str, key: Path | None = None) -> Path:
     path.parent.mkdir(exist_ok=True)
     seal = sealing(key, [recipient])
-    with path.open("wb") as file, seal.sealed(file) as plain:
+    with path.open("wb") as file, seal.wrapping(file) as plain:
         dump(small(), plain, sign=seal.sign)
     return path
 

@@ -7,7 +7,7 @@ from typing import Annotated, TypedDict
 import jsonschema_rs
 import pytest
 
-from chkpt.service.api.fields import Rule, answers_in, fields_of, one_of, plain, schema_of, within
+from chkpt.service.api.fields import Rule, answers_in, fields_of, one_of, schema_of, to_json, within
 
 EVEN = Rule({"multipleOf": 2}, lambda value: "odd" if value % 2 else None)
 
@@ -115,5 +115,5 @@ def test_field_with_a_default_may_be_left_out() -> None:
 
 
 def test_plain_value_is_of_json() -> None:
-    assert plain(("a",)) == ["a"]
-    assert plain("a") == "a"
+    assert to_json(("a",)) == ["a"]
+    assert to_json("a") == "a"

@@ -7,27 +7,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chkpt.errors import UsageError
-from chkpt.service.api.requests import EmptyRequest, LoadRequest, MediaRequest, SaveRequest, StepRequest, body_of, parse
+from chkpt.service.api.requests import (
+    EmptyRequest,
+    LoadRequest,
+    MediaRequest,
+    SaveRequest,
+    StepRequest,
+    body_of,
+    read_request,
+)
 
 
 def test_save_with_defaults() -> None:
-    assert parse(b'{"path": "/a.zst"}', SaveRequest) == SaveRequest("/a.zst", force=False)
+    assert read_request(b'{"path": "/a.zst"}', SaveRequest) == SaveRequest("/a.zst", force=False)
 
 
 def test_load_with_everything() -> None:
     body = {"path": "/a", "strict": True, "only": ["pit"], "skip": ["pic"], "rename": {"com1": "com2"}}
-    assert parse(json.dumps(body).encode(), LoadRequest) == LoadRequest(
+    assert read_request(json.dumps(body).encode(), LoadRequest) == LoadRequest(
         "/a", strict=True, only=("pit",), skip=("pic",), rename={"com1": "com2"}
     )
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" {} "])
 def test_nothing_may_be_said_in_two_ways(body: bytes) -> None:
-    assert parse(body, EmptyRequest) == EmptyRequest()
+    assert read_request(body, EmptyRequest) == EmptyRequest()
 
 
 def test_path_with_bytes_that_are_no_text_is_taken() -> None:
-    assert parse(rb'{"path": "/\udcff"}', SaveRequest).path == "/\udcff"
+    assert read_request(rb'{"path": "/\udcff"}', SaveRequest).path == "/\udcff"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +45,7 @@ def test_path_with_bytes_that_are_no_text_is_taken() -> None:
         (SaveRequest, b"\xff", "not JSON"),
         (SaveRequest, b'{"path": "/a"} x', "not JSON"),
         (SaveRequest, b"[" * 100_000, "not JSON"),
-        (SaveRequest, b'{"path": "/a", "path": "/b"}', "stands twice"),
+        (SaveRequest, b'{"path": "/a", "path": "/b"}', "same name twice"),
         (SaveRequest, b"[]", "not a JSON object"),
         (SaveRequest, b"null", "not a JSON object"),
         (SaveRequest, b"", "field path is missing"),
@@ -70,13 +78,13 @@ def test_path_with_bytes_that_are_no_text_is_taken() -> None:
 )
 def test_refused(request_type: type, body: bytes, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        parse(body, request_type)
+        read_request(body, request_type)
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_any_body_is_read_or_refused(body: object) -> None:
     try:
-        read = parse(body if isinstance(body, bytes) else json.dumps(body).encode(), LoadRequest)
+        read = read_request(body if isinstance(body, bytes) else json.dumps(body).encode(), LoadRequest)
     except UsageError:
         return
     assert read.path.startswith("/")
@@ -109,7 +117,7 @@ def test_any_body_is_read_or_refused(body: object) -> None:
     ids=repr,
 )
 def test_what_a_client_sends_is_what_the_service_reads(request_sent: object) -> None:
-    assert parse(json.dumps(body_of(request_sent)).encode(), type(request_sent)) == request_sent
+    assert read_request(json.dumps(body_of(request_sent)).encode(), type(request_sent)) == request_sent
 
 
 def test_field_that_has_its_default_is_not_sent_as_an_older_service_may_not_know_it() -> None:

@@ -122,7 +122,7 @@ def test_time_of_the_machine_is_not_the_clients(machine: MachineClient, monkeypa
         """Leave next to no time from now on, and not before: the client of this test may be slow."""
         for phase in connections.SECONDS:
             patch.setitem(connections.SECONDS, phase, 0.05)
-        connection._wait(connection._phase)
+        connection._start_phase(connection._phase)
         received(connection, data)
 
     with monkeypatch.context() as patch, connect(machine) as stream:

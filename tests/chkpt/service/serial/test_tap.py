@@ -8,7 +8,7 @@ from chkpt.device import CharFrontend, FrontendKind
 from chkpt.machine import Machine
 from chkpt.machine.config import parse
 from chkpt.manager import installed_backend_types
-from chkpt.service.serial.tap import Tap, tapped
+from chkpt.service.serial.tap import Tap, add_taps
 from tests.support.rig import saved
 from tests.support.served import COM1, table
 
@@ -24,7 +24,7 @@ BACKENDS: list[dict[str, object]] = [
 def machine(backend: dict[str, object] | None, *, tap: bool) -> Machine:
     types = installed_backend_types()
     device = COM1 if backend is None else {**COM1, "backend": backend}
-    made = Machine(parse(table(device)), backend_types=tapped(types) if tap else types)
+    made = Machine(parse(table(device)), backend_types=add_taps(types) if tap else types)
     if tap and backend is None:
         made.devices.connect_char("com1", Tap())
     return made
@@ -145,7 +145,7 @@ def test_everything_reaches_the_backend() -> None:
 
 
 def test_only_character_backends_are_tapped() -> None:
-    types, behind = installed_backend_types(), tapped(installed_backend_types())
+    types, behind = installed_backend_types(), add_taps(installed_backend_types())
     assert [each.name for each in behind] == [each.name for each in types]
     for each in behind:
         assert (each.open is types.find(each.name).open) == (each.kind is not FrontendKind.CHAR)

@@ -44,4 +44,4 @@ def test_a_key_that_is_there_stays_unless_forced(home: Path, capsys: Capture, ki
 
 def test_a_directory_is_no_file(home: Path, capsys: Capture) -> None:
     assert "directory" in refused(chkpt(capsys, "keygen", "."), 2)
-    assert "missing" in refused(chkpt(capsys, "keygen", "absent/key"), 1)
+    assert "does not exist" in refused(chkpt(capsys, "keygen", "absent/key"), 1)

@@ -126,7 +126,7 @@ def test_what_the_command_line_asks_for_reaches_the_service_as_the_same_value(
 
     reader = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
     with serving(launch()):
-        monkeypatch.setattr("chkpt.service.control.destination", record)
+        monkeypatch.setattr("chkpt.service.control.check_destination", record)
         for options in ([], ["--force"], ["--sign", "key"], ["--recipient", reader, "--sign", "/key", "--force"]):
             assert chkpt(capsys, "save", "a", *options).status == 1
     store = home / "snapshots"

@@ -20,7 +20,7 @@ from chkpt.errors import ChkptError, CorruptError, StateError
 from chkpt.machine.cpu import missing_extra
 from chkpt.machine.cpu.contract import CpuState
 from chkpt.machine.cpu.power_on import check_state
-from chkpt.machine.firmware import identity
+from chkpt.machine.firmware import firmware_state
 from chkpt.machine.parts import PARTS
 from chkpt.manager import device_names, installed_device_types, installed_roms
 from chkpt.snapshot import Reader
@@ -202,7 +202,7 @@ def _roms(old: Reader, new: Target) -> Iterator[Finding]:
         known = ", ".join(new.roms) or "none"
         yield Finding(Outcome.FAILS, "firmware", f"there is no ROM {printable(name)}; there are: {known}")
     elif any(entry.path == ("firmware",) and entry.type == "firmware" for entry in old.sections):
-        there, values = identity(rom.image), old.section(("firmware",)).values
+        there, values = firmware_state(rom.image), old.section(("firmware",)).values
         if (values.get("size"), values.get("digest")) != (there.size, there.digest):
             yield Finding(
                 Outcome.FAILS, "firmware.digest", f"is not that of the ROM {printable(name)} here: another one"

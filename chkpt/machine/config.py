@@ -1,8 +1,8 @@
 """`machine.toml`: what a machine is made of. Docs: README, "Describe a machine".
 
-A configuration is kept as the table it came from, so that a snapshot's header can carry it and a reader of the snapshot
-sees what its author wrote. What touches the host (images, backends) can be taken out of it again: it is never taken
-from a snapshot unless the user gives it anew or says that the snapshot is trusted.
+A configuration keeps the table that it was parsed from. A snapshot's header has that table, so a reader of the snapshot
+sees what its author wrote. The parts that touch the host (images, backends) can be removed from it: they are never
+taken from a snapshot, unless the user gives them again or trusts the snapshot.
 """
 
 import tomllib
@@ -37,7 +37,7 @@ DEFAULT: Final[Table] = {
 """The machine without a TOML: a PC's timer, interrupt controllers, first serial port and first disk, and no CPU."""
 
 MAX_TOML: Final = 1 << 20
-"""Bytes of the longest TOML. It may come from a pipe, and that may have no end."""
+"""Bytes of the longest TOML. It may come from a pipe, which may be endless."""
 
 MAX_MEMORY: Final = 1 << 40
 MAX_MEMORY_OF_CPU: Final = 3 << 30
@@ -48,13 +48,13 @@ BACKEND_KEYS: Final = ("image", "size", "backend")
 """The keys of a device's or drive's table that touch the host."""
 
 IMAGE_KEYS: Final = ("format",)
-"""The keys of a drive's table that go with its `image`."""
+"""The keys of a drive's table that need `image`."""
 
 PATH_KEYS: Final = ("image", "path", "input", "link", "bios", "initrd")
 """The keys, in any table, whose value is a path."""
 
 HARMLESS: Final = frozenset(("null", "scratch", "guest"))
-"""The types of backends that touch nothing of the host."""
+"""The types of backends that do not touch the host."""
 
 KEYS_TAKEN: Final = {"": ("type", "name", "backend"), "drive": (*BACKEND_KEYS, *IMAGE_KEYS)}
 """The keys of a device's table, and of the tables in its `drive`, that are not the device's own options."""
@@ -63,8 +63,8 @@ KEYS_TAKEN: Final = {"": ("type", "name", "backend"), "drive": (*BACKEND_KEYS, *
 class Pace(StrEnum):
     """When a processor waits for the host's clock."""
 
-    FREE = "free"  # never: also a halted guest's time passes as fast as it can be skipped
-    IDLE = "idle"  # while it is halted: waiting takes its time, work is done as fast as it can be
+    FREE = "free"  # never: the time of a halted guest is skipped, too
+    IDLE = "idle"  # while it is halted: waiting takes its time, work is as fast as possible
     WALL = "wall"  # whenever the machine's clock is ahead
 
 
@@ -89,9 +89,9 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True)
 class CpuConfig:
-    """The processor: its model, how many ticks it runs in a second of the machine's clock, and how that keeps pace.
+    """The processor: its model, its ticks in a second of the machine's clock, and its pace.
 
-    Without `pace` whoever runs the machine chooses.
+    If `pace` is None, the command that runs the machine chooses it.
     """
 
     model: Annotated[str, Length(1, 64)] = "unicorn"
@@ -101,7 +101,7 @@ class CpuConfig:
 
 @dataclass(frozen=True, slots=True)
 class FirmwareConfig:
-    """What the processor runs first: the path of a BIOS image, or the name of a ROM of an installed package."""
+    """The code that runs first: the path of a BIOS image, or the name of a ROM of an installed package."""
 
     bios: Annotated[str, Length(1, 4096)] | None = None
     rom: Annotated[str, Length(1, 64)] | None = None
@@ -118,7 +118,7 @@ class Unpack(StrEnum):
 class KernelConfig:
     """A Linux kernel to boot without a BIOS: the path of a bzImage, of an initrd, and the kernel's command line.
 
-    An empty path stands for a kernel that is not at hand: a machine that was loaded goes on without it.
+    An empty image means that there is no file: a machine that was loaded goes on without it.
     """
 
     image: Annotated[str, Length(0, 4096)]
@@ -129,7 +129,7 @@ class KernelConfig:
 
 @dataclass(frozen=True, slots=True)
 class MachineConfig:
-    """A machine to assemble. `memory` is in bytes; `table` is what it was parsed from, paths made absolute."""
+    """A machine to assemble. `memory` is in bytes; `table` is the parsed one, with absolute paths."""
 
     name: str
     memory: int
@@ -142,12 +142,12 @@ class MachineConfig:
 
 
 def default() -> MachineConfig:
-    """Return the configuration of the machine without a TOML."""
+    """Return the configuration of a machine without a TOML."""
     return parse(DEFAULT)
 
 
 def read(path: Path) -> MachineConfig:
-    """Read a machine's TOML, from a file or a pipe. Relative paths in it count from its own directory.
+    """Read a machine's TOML from a file or a pipe. Relative paths in it count from its own directory.
 
     Raises:
         NotFoundError: there is no such file.
@@ -166,7 +166,7 @@ def read(path: Path) -> MachineConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"not TOML: {exc}", where=str(path)) from exc
     except RecursionError as exc:
-        raise ConfigError("not a machine's TOML: its values lie too deep in each other", where=str(path)) from exc
+        raise ConfigError("not a machine's TOML: its tables or lists are nested too deep", where=str(path)) from exc
     except ConfigError as exc:
         raise exc.within(str(path)) from exc
 
@@ -174,11 +174,11 @@ def read(path: Path) -> MachineConfig:
 def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     """Return the machine that a table describes; relative paths count from `directory`.
 
-    The options of each device are checked when the device is made: only its type knows them. But whatever a snapshot
-    could not hold of the table is refused here: the machine could run, and never be saved.
+    The options of each device are checked when the device is made, as only its type knows them. A value that no
+    snapshot can hold is refused here: the machine could run, but never be saved.
 
     Raises:
-        ConfigError: an unknown key, or a value that cannot be.
+        ConfigError: an unknown key or a wrong value.
     """
     refuse_unknown(table, ("name", "memory", "cpu", "firmware", "kernel", "device"), "machine")
     if directory is not None:
@@ -187,24 +187,26 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     name = table.get("name", "machine")
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 64 or "/" in name or name[0] == ".":
         raise ConfigError(
-            f"name {name!r} is not 1 to 64 printable characters without / and leading dot", where="machine"
+            f"name {name!r} is not 1 to 64 printable characters without / and leading dot",
+            where="machine",
         )
     memory = parse_size(table.get("memory", 0), "machine: memory")
     if memory % 4096 or memory > MAX_MEMORY:
         raise ConfigError(f"memory {memory} is not a multiple of 4096 bytes up to {MAX_MEMORY}", where="machine")
-    devices = [_device(each, f"device {at}") for at, each in enumerate(_list(table.get("device", []), "device"))]
+    devices = [_parse_device(each, f"device {at}") for at, each in enumerate(_list(table.get("device", []), "device"))]
     names = [device.name for device in devices]
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
         raise ConfigError(f"two devices are named {twice}", where="machine")
-    cpu, firmware = _part(table, "cpu", CpuConfig), _part(table, "firmware", FirmwareConfig)
+    cpu, firmware = _parse_part(table, "cpu", CpuConfig), _parse_part(table, "firmware", FirmwareConfig)
     if firmware is not None and (firmware.bios is None) == (firmware.rom is None):
         raise ConfigError("give either bios, the path of an image, or rom, the name of a ROM", where="firmware")
     if cpu is not None and memory > MAX_MEMORY_OF_CPU:
         raise ConfigError(
-            f"memory {memory} is more than the {MAX_MEMORY_OF_CPU} bytes that go with a CPU", where="machine"
+            f"memory {memory} is more than the {MAX_MEMORY_OF_CPU} bytes that go with a CPU",
+            where="machine",
         )
-    kernel = _part(table, "kernel", KernelConfig)
+    kernel = _parse_part(table, "kernel", KernelConfig)
     if kernel is not None and cpu is None:
         raise ConfigError('it needs a CPU: give the machine one with [cpu] model = "unicorn"', where="kernel")
     if kernel is not None and not kernel.cmdline.isprintable():
@@ -213,30 +215,30 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
 
 
 def check_savable(table: Table) -> None:
-    """Put a configuration through the check that a save does.
+    """Check that a snapshot can hold a configuration, as a save does.
 
     Raises:
-        ConfigError: no snapshot can hold it, or no file can have a path in it; the message names the value.
+        ConfigError: a value cannot be in a snapshot, or a path has a NUL; the message names the value.
     """
     for where, value, _ in _leaves(table, ""):
         if isinstance(value, str) and "\0" in value and where.rpartition(".")[2] in PATH_KEYS:
-            raise ConfigError(f"{where} {ascii(value)[:200]} is no path: it has a NUL", where="machine")
-    problem = _unsavable(table)
+            raise ConfigError(f"{where} {ascii(value)[:200]} is not a path: it has a NUL", where="machine")
+    problem = _find_problem(table)
     if problem is None:
         return
     where, value = next(
-        ((where, value) for where, value, alone in _leaves(table, "") if _unsavable(alone) is not None),
+        ((where, value) for where, value, alone in _leaves(table, "") if _find_problem(alone) is not None),
         ("the table", None),
     )
     shown = "" if value is None else f" {ascii(value)[:200]}"
     raise ConfigError(
         f"{where}{shown} cannot be in a snapshot ({problem}), so the machine could never be saved; "
-        "a path must be UTF-8, an integer have 64 bits",
+        "a path must be UTF-8, an integer must fit in 64 bits",
         where="machine",
     )
 
 
-def _unsavable(table: Table) -> str | None:
+def _find_problem(table: Table) -> str | None:
     try:
         check_header({"config": cast("Value", table)})
     except RefusedError as exc:
@@ -245,7 +247,7 @@ def _unsavable(table: Table) -> str | None:
 
 
 def _leaves(value: object, where: str) -> Iterator[tuple[str, object, Table]]:
-    """Yield the keys and the values in a table that hold no others: the place of each, it, and a table of it alone."""
+    """Yield each key and each value in a table that holds no others: its place, itself, and a table with only it."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield f"a key in {where or 'the table'}", key, {key: None}
@@ -257,7 +259,7 @@ def _leaves(value: object, where: str) -> Iterator[tuple[str, object, Table]]:
         yield where, value, {"value": value}
 
 
-def _part(table: Table, name: str, cls: type[P]) -> P | None:
+def _parse_part(table: Table, name: str, cls: type[P]) -> P | None:
     if name not in table:
         return None
     part = table[name]
@@ -281,7 +283,7 @@ def parse_size(value: object, where: str) -> int:
     raise ConfigError(f'is {value!r}, not a size such as 4096 or "16M"', subject=where)
 
 
-def _device(table: Table, where: str) -> DeviceConfig:
+def _parse_device(table: Table, where: str) -> DeviceConfig:
     type_name = table.get("type")
     if not isinstance(type_name, str):
         raise ConfigError("type is missing: which device type is it?", where=where)
@@ -336,12 +338,12 @@ CHANNELS: Final = (0x1F0, 0x170)
 """The ports of a PC's two ATA channels, in the order in which a BIOS looks at them."""
 
 
-def disks(config: MachineConfig, backends: Mapping[str, object]) -> tuple[int, int, int, int]:
-    """Return the sectors of the hard disks on a PC's ATA channels; 0 where there is none. See `OfMachine.DISKS`.
+def disk_sectors(config: MachineConfig, backends: Mapping[str, object]) -> tuple[int, int, int, int]:
+    """Return the number of sectors of each hard disk on a PC's ATA channels, 0 if there is none. See `OfMachine.DISKS`.
 
     Args:
-        config: the machine's; a drive is a table in `drive`, as the device type `ide` has it.
-        backends: what is behind each frontend.
+        config: the machine's; each drive is a table in `drive`, as in the device type `ide`.
+        backends: the backend of each frontend.
     """
     found = [0, 0, 0, 0]
     for device in config.devices:
@@ -354,7 +356,7 @@ def disks(config: MachineConfig, backends: Mapping[str, object]) -> tuple[int, i
     return found[0], found[1], found[2], found[3]
 
 
-# -- what touches the host --------------------------------------------------------------------------------------------
+# -- the parts that touch the host ------------------------------------------------------------------------------------
 
 
 def _absolute(table: Table, directory: Path) -> dict[str, object]:
@@ -375,7 +377,7 @@ def _absolute(table: Table, directory: Path) -> dict[str, object]:
 def with_backends(config: MachineConfig, given: Mapping[str, Table | None]) -> MachineConfig:
     """Return the configuration with other backends, by frontend: `{"ide0.0": {"type": "image", "path": ...}}`.
 
-    None is for no backend: a drive without a medium.
+    None removes a backend: the drive is then empty.
 
     Raises:
         NotFoundError: no device has such a frontend.
@@ -395,10 +397,10 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table | None]) -> M
 
 
 def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]:
-    """Return the configuration without what touches the host, and the frontends that lost something by it.
+    """Return the configuration without the parts that touch the host, and the frontends that lost a backend.
 
-    What installed packages bring, a ROM or a guest's disk, and scratch disks and null backends touch nothing and stay.
-    A BIOS that is lost is named `firmware`, the files of a kernel `kernel`.
+    ROMs and guests' disks of installed packages, scratch disks and null backends do not touch the host and stay. In the
+    list, `firmware` stands for a BIOS, `kernel` for the files of a kernel.
     """
     table = dict(config.table)
     devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
@@ -426,9 +428,9 @@ def _kernel_table(config: MachineConfig) -> Table:
 
 
 def _places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, object]]]:
-    """Return every table that may hold a backend, with its frontend; the drives of `devices` are copied for that.
+    """Return every table that may hold a backend, with its frontend. Copies the drives in `devices`.
 
-    A hostile configuration may give one frontend two tables, and a device with drives a backend of its own.
+    A hostile configuration may give one frontend two tables, or a device with drives its own backend.
     """
     places: list[tuple[str, dict[str, object]]] = []
     for device in devices:

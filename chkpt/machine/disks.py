@@ -1,4 +1,4 @@
-"""Which disks a snapshot is of, as far as that can be told without the devices that they are in."""
+"""The identities of the disks in a snapshot, found without their devices."""
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -9,24 +9,24 @@ from chkpt.manager import CONTEXT
 
 
 def identities(checkpoint: Checkpoint) -> Collection[bytes]:
-    """Return an identity of each kind that the disks in a snapshot have, so that each can be computed before a load.
+    """Return one identity of each kind in a snapshot, so that each kind can be computed before a load.
 
-    What cannot be read is left to the load, which refuses it.
+    This passes over contexts that cannot be read; the load refuses them.
     """
     found: dict[tuple[int, bytes], bytes] = {}
     with suppress(RefusedError):
         devices = checkpoint.contexts.get(CONTEXT, Context())
         for name in devices.contexts:
             with suppress(RefusedError):
-                found |= {(len(each), each[:1]): each for each in _in(devices.contexts[name])}
+                found |= {(len(each), each[:1]): each for each in _find_in(devices.contexts[name])}
     return found.values()
 
 
-def _in(context: Context) -> Iterator[bytes]:
-    """Yield the identities in a context and below, by the tags that `chkpt.device.DiskState` gives them."""
+def _find_in(context: Context) -> Iterator[bytes]:
+    """Yield the identities in a context and below, found by the tags that `chkpt.device.DiskState` gives them."""
     for tag in ("identity", "digest"):
         value = context.values.get(tag)
         if isinstance(value, bytes) and "blocks" in context.blobs:
             yield value
     for child in context.contexts.values():
-        yield from _in(child)
+        yield from _find_in(child)

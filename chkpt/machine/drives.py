@@ -1,6 +1,6 @@
-"""The drives of a machine while it runs: images that are opened for them, and discs that are changed.
+"""The drives of a running machine: opening images for them, and changing discs.
 
-A disc is changed as by its drive's button, which the guest may have locked. A hard disk is never changed.
+A disc is changed as with its drive's button, which the guest may have locked. A hard disk is never changed.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,17 +11,17 @@ from chkpt.errors import ConflictError
 from chkpt.machine import config as machine_config
 from chkpt.machine.config import BackendConfig
 from chkpt.machine.machine import Machine
-from chkpt.machine.media import Medium, leave_out, removable
+from chkpt.machine.media import Medium, leave_out, removable_frontend
 
 
 def open_image(machine: Machine, drive: str, path: str, *, raw: bool = False) -> Medium:
     """Open an image for a drive, which may take long. The caller closes it. Another thread may call this.
 
-    With `raw` it is taken as it is, whatever it looks like.
+    With `raw` the format is not detected: the disk is the content of the file.
 
     Raises:
         NotFoundError: there is no such drive.
-        ConfigError, StorageError: it cannot be a medium, or cannot be opened.
+        ConfigError, StorageError: it does not fit the drive, or cannot be opened.
     """
     options: dict[str, object] = {"path": path}
     if isinstance(machine.devices.frontends["block"].find(drive), RemovableFrontend):
@@ -34,25 +34,25 @@ def open_image(machine: Machine, drive: str, path: str, *, raw: bool = False) ->
 def change(machine: Machine, drive: str, medium: Medium | None, *, force: bool = False) -> BlockBackend | None:
     """Take the medium out of a drive, which leaves the tray open, or put another one in, which closes it.
 
-    Returns what was in there, which the caller closes: that may have to wait for what identifies it.
+    Returns the old medium. The caller closes it, which may have to wait until it is identified.
 
     Args:
-        machine: whose drive it is.
+        machine: the machine with the drive.
         drive: the name of its frontend, such as `ide1.0`.
-        medium: what is put in; it belongs to the machine from now on, unless this raises.
+        medium: the new one; it belongs to the machine from now on, unless this raises.
         force: open a tray that the guest has locked.
 
     Raises:
         NotFoundError: there is no such drive.
         UsageError: it is a hard disk.
-        ConflictError: its guest has locked the tray. It can learn that the button was pressed, as QEMU's can.
+        ConflictError: the guest has locked the tray. It is notified that the button was pressed, as in QEMU.
     """
-    frontend = removable(machine.devices.frontends["block"].find(drive), drive)
+    frontend = removable_frontend(machine.devices.frontends["block"].find(drive), drive)
     if frontend.locked and not force:
         frontend.request_eject()
         raise ConflictError(
-            f"drive {drive}: the guest has locked the tray, and hears that it is to open it; "
-            "try again when the guest has, or insist with --force"
+            f"drive {drive}: the guest has locked the tray; it was asked to open it: "
+            "try again when it has, or use --force"
         )
     config = machine_config.with_backends(machine.config, {drive: None if medium is None else medium.table})
     old = machine.devices.frontends["block"].backends.get(drive)
@@ -66,8 +66,8 @@ def change(machine: Machine, drive: str, medium: Medium | None, *, force: bool =
 
 
 @contextmanager
-def leaving_out(machine: Machine, drives: Collection[str]) -> Iterator[None]:
-    """Let a load in the block leave out the discs that a snapshot has in these drives, which are empty here.
+def leave_out_discs(machine: Machine, drives: Collection[str]) -> Iterator[None]:
+    """Let a load in the block leave out the discs that a snapshot has in these drives; here they are empty.
 
     Raises:
         NotFoundError: there is no such drive.

@@ -1,4 +1,4 @@
-"""A machine: assembled from its configuration, stepped by its owner, saved and loaded as a whole."""
+"""A machine: assembled from its configuration, run by its owner, saved and loaded as a whole."""
 
 import logging
 import os
@@ -56,42 +56,42 @@ log = logging.getLogger("chkpt.machine")
 
 
 class Machine:
-    """An emulated machine. Its owner accesses the ports and moves the clock, or lets its processor run.
+    """An emulated machine. Its owner accesses the ports and moves the clock, or lets the processor run.
 
         machine = Machine()                       # the default machine, which has no processor
         machine.ports.outb(0x43, 0x34)
         machine.step(1_000_000)                   # one millisecond
         machine.save(checkpoint)
 
-    Not safe for use by two threads at once: `chkpt.machine.run.loop.RunLoop` lets one thread do all that is done to it.
+    Two threads must not use it at once; `chkpt.machine.run.loop.RunLoop` runs the calls of others in its own thread.
     """
 
     config: MachineConfig
-    """What the machine is made of. A load that brings media changes the backends in it."""
+    """The parts of the machine. A load with media changes the backends in it."""
     clock: MachineClock
-    """The machine's virtual time in nanoseconds, and the timers that are due at some time of it."""
+    """The machine's virtual time in nanoseconds, and its timers."""
     requests: Requests
-    """What the guest asks of the machine, a reset or its end, until the present access is over."""
+    """The guest's requests: a reset, which happens after the present access, or the machine's end."""
     ports: PortBus
     """The I/O ports: `ports.inb(0x3F8)`, `ports.outb(0x43, 0x34)`, and words and long words."""
     msrs: MsrBus
-    """The model-specific registers of devices, for a processor of the embedder's own."""
+    """The model-specific registers of devices, for a processor of the embedder."""
     memory: Memory
-    """The physical memory: RAM from address 0, ROM, and what devices have claimed of it."""
+    """The physical memory: RAM from address 0, ROM, and the ranges of devices."""
     irq: IrqLines
-    """The levels of the interrupt lines 0 to 15 and of the processor's INTR pin, and who watches them."""
+    """The levels of the interrupt lines 0 to 15 and of the processor's INTR pin, and their watchers."""
     a20: A20Gate
     """The gate of address line 20: whether any device enables it."""
     devices: DeviceManager
     """The devices by name, and the frontends that backends are connected to."""
     execution: Execution | None
-    """The processor at work; None if the machine has none."""
+    """Runs the processor; None if the machine has none."""
     firmware: Firmware | None
     """The BIOS or ROM that the processor begins with; None if the machine has none."""
     kernel: Kernel | None
     """The kernel that the machine boots without firmware; None if it has none."""
     half_loaded: bool
-    """Whether a load has failed in a way that could not be undone. Such a machine can only be closed."""
+    """Whether a load has failed and could not be undone. Such a machine can only be closed."""
 
     def __init__(
         self,
@@ -101,26 +101,26 @@ class Machine:
         backend_types: BackendTypes | None = None,
         boot: bool = True,
     ) -> None:
-        """Assemble a machine; what fails leaves nothing open.
+        """Assemble a machine. If that fails, nothing is left open.
 
         Args:
-            config: what it is made of, the default machine when left out.
-            device_types: the types its devices may be of, the installed ones when left out.
-            backend_types: the types its backends may be of, the installed ones when left out.
-            boot: put the configured kernel into RAM; a machine that is about to be loaded does not need it.
+            config: what it is made of; without it, the default machine.
+            device_types: the types that its devices may have; without it, the installed ones.
+            backend_types: the types that its backends may have; without it, the installed ones.
+            boot: put the configured kernel into RAM; a machine that will be loaded does not need it.
 
         Raises:
             ConfigError: the configuration does not describe a machine, or asks for a CPU that is not installed, or for
                 a kernel that cannot be booted.
             NotFoundError: an unknown type of device or backend.
-            ConflictError: two devices claim the same.
+            ConflictError: two devices claim the same resource.
             StorageError: an image or a backend cannot be opened.
             TypeError: `config` is not a MachineConfig.
         """
         if config is not None and not isinstance(config, MachineConfig):
             raise TypeError(
-                f"a Machine is made of a MachineConfig, not {type(config).__name__}; "
-                "of a TOML file: Machine.from_toml(path)"
+                f"config is of type {type(config).__name__}, not MachineConfig; "
+                "for a TOML file, call Machine.from_toml(path)"
             )
         self.config = machine_config.default() if config is None else config
         self.clock = MachineClock()
@@ -143,7 +143,7 @@ class Machine:
         )
         self.devices = DeviceManager(self._platform, types)
         self._backend_types = backend_types
-        self._opened: list[tuple[BackendConfig, Any]] = []  # backends that wait for their device to be made
+        self._opened: list[tuple[BackendConfig, Any]] = []  # backends whose devices are not made yet
         self.half_loaded = False
         self.execution = None
         self.firmware = None
@@ -165,7 +165,7 @@ class Machine:
                 )
             for device in self.config.devices:
                 self._opened += [(backend, self.open_backend(backend)) for backend in device.backends]
-            facts = self._facts()
+            facts = self._collect_facts()
             for device in self.config.devices:
                 self.devices.create(device.type, device.name, device.options, KEYS_TAKEN, facts)
                 for _ in device.backends:
@@ -176,7 +176,7 @@ class Machine:
                 if boot:
                     self._boot(self.kernel, self.kernel.prepare())
                 else:
-                    self._stand_still("no kernel has been booted or loaded")
+                    self._shut_down("no kernel has been booted or loaded")
         except BaseException as exc:
             self.close()
             if isinstance(exc, ChkptError) and self.config.source:
@@ -196,20 +196,20 @@ class Machine:
 
         Raises:
             NotFoundError: there is no such file.
-            ChkptError: what `chkpt.machine.config.read` and the class itself raise.
+            ChkptError: an error of `chkpt.machine.config.read` or of the class itself.
         """
         config = machine_config.read(Path(path))
         return cls(config, device_types=device_types, backend_types=backend_types, boot=boot)
 
     def clone(self) -> Self:
-        """Return another machine in the same state: the two share no memory, and each goes on alone.
+        """Return another machine in the same state. The two share no memory, and each goes on alone.
 
-        The clone opens the same images anew; what this guest has written to its disks is in the clone, too. It has no
-        character, network and console backends, as two machines cannot share a terminal: connect others.
+        The clone opens the same images again, and has everything that this guest has written to its disks. It has no
+        character, network and console backends, as two machines cannot share a terminal; connect others.
 
         Raises:
             SaveError: a device cannot be saved.
-            ChkptError: an image cannot be opened once more, or is another one by now.
+            ChkptError: an image cannot be opened again, or has been replaced meanwhile.
         """
         checkpoint = Checkpoint()
         self.save(checkpoint, copy=True)
@@ -232,13 +232,13 @@ class Machine:
     def __repr__(self) -> str:
         return f"<Machine {self.name}: {len(self.devices)} devices, at {self.clock.now / 1e9:.6f} s>"
 
-    def _facts(self) -> dict[OfMachine, object]:
-        """Return what the configurations of devices leave to the machine. RAM lies in one piece from address 0."""
+    def _collect_facts(self) -> dict[OfMachine, object]:
+        """Return the facts about the machine that device types may ask for. RAM is in one piece from address 0."""
         size = self.memory.size
         return {
             OfMachine.RAM_BELOW_4G: min(size, 4 << 30),
             OfMachine.RAM_FROM_4G: max(size - (4 << 30), 0),
-            OfMachine.DISKS: machine_config.disks(
+            OfMachine.DISKS: machine_config.disk_sectors(
                 self.config, {backend.frontend: opened for backend, opened in self._opened}
             ),
         }
@@ -260,7 +260,7 @@ class Machine:
         self._connect(backend, self.open_backend(backend))
 
     def open_backend(self, backend: BackendConfig) -> Any:
-        """Open a backend, which is the caller's to close. Raise what `connect` does; nothing of the machine changes."""
+        """Open a backend; the caller closes it. Raises the errors of `connect`. The machine does not change."""
         backend_type = self._backend_type(backend)
         where = f"backend {backend.type} of {backend.frontend}"
         return backend_type.open(from_table(backend.options, backend_type.config, where))
@@ -289,11 +289,11 @@ class Machine:
     def run(
         self, *, ticks: int | None = None, until: int | None = None, enough: Callable[[], bool] | None = None
     ) -> Outcome:
-        """Let the processor run; see `Execution.run`. Raise ConfigError where the machine has none."""
+        """Let the processor run; see `Execution.run`. Raise ConfigError if the machine has none."""
         return self.processor().run(ticks=ticks, until=until, enough=enough)
 
     def processor(self) -> Execution:
-        """Return the processor at work. Raise ConfigError where the machine has none."""
+        """Return the execution of the processor. Raise ConfigError if the machine has none."""
         if self.execution is None:
             raise ConfigError(f'machine {self.name} has no CPU to run: give it one with [cpu] model = "unicorn"')
         return self.execution
@@ -301,7 +301,7 @@ class Machine:
     def reset(self) -> None:
         """Reset the processor and every device, as the reset button does. RAM, disks and the clock stay.
 
-        The BIOS below 1 MiB is put there anew; a kernel is read and booted anew.
+        The BIOS is put below 1 MiB again; a kernel is read and booted again.
 
         Raises:
             ConfigError, NotFoundError, StorageError: the kernel cannot be booted. Nothing has changed.
@@ -312,13 +312,13 @@ class Machine:
             self._boot(self.kernel, prepared)
 
     def _reset_by_guest(self) -> None:
-        """Reset the machine; the guest cannot be told that its kernel is gone, so the processor stands still then."""
+        """Reset the machine. If its kernel is gone, the processor stands still: a guest cannot get an error."""
         try:
             self.reset()
         except ChkptError as exc:
-            log.error("machine %s: the guest wants a reset, but %s", self.name, exc)  # noqa: TRY400  it is no fault of ours
+            log.error("machine %s: its guest wants a reset, but cannot be booted: %s", self.name, exc)  # noqa: TRY400  not our fault
             self._restart()
-            self._stand_still(f"reset without a kernel: {exc}")
+            self._shut_down(f"reset without a kernel: {exc}")
 
     def _restart(self) -> None:
         if self.execution is not None:
@@ -328,9 +328,9 @@ class Machine:
             self.firmware.reset()
 
     def _boot(self, kernel: Kernel, prepared: Prepared) -> None:
-        """Put a kernel into RAM and the processor, which comes from a reset, before its first instruction."""
+        """Put a kernel into RAM, and the processor, which has been reset, before its first instruction."""
         if not self.a20.level:
-            self.ports.outb(0x92, self.ports.inb(0x92) | 2)  # a boot loader's work
+            self.ports.outb(0x92, self.ports.inb(0x92) | 2)  # as a boot loader does
         if not self.a20.level:
             raise ConfigError("kernel: address line 20 is disabled, and there is no port 0x92 to enable it")
         for address, content in prepared.content.items():
@@ -341,12 +341,12 @@ class Machine:
         execution.load(replace(start(execution.save(), prepared.entry), sync=True))
         kernel.state = prepared.state
 
-    def _stand_still(self, reason: str) -> None:
+    def _shut_down(self, reason: str) -> None:
         execution = self.processor()
         execution.load(replace(execution.save(), activity=Activity.SHUTDOWN, reason=reason[:200]))
 
     def retry(self) -> None:
-        """Let every drive try once more what waits for a failed backend."""
+        """Let every drive repeat the requests that wait for a failed backend."""
         for name in self.devices.frontends["block"].names:
             self.devices.frontends["block"].find(name).retry()
 
@@ -363,19 +363,19 @@ class Machine:
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self, checkpoint: Checkpoint, *, copy: bool = False) -> SaveReport:
-        """Put the whole machine into `checkpoint`: its header, and all of its parts. What was in there goes.
+        """Put the whole machine into `checkpoint`, a header and all of its parts, in place of the present content.
 
-        These are `clock`, `cpu`, `lines`, `firmware`, `kernel`, `memory` and `devices`, as far as it has them.
+        The parts are `clock`, `cpu`, `lines`, `firmware`, `kernel`, `memory` and `devices`, as far as it has them.
 
         The blobs of RAM and of devices may be views of live memory: write the snapshot before the machine runs on. With
-        `copy` they are copies, and the machine may run on at once; that takes as much memory as the guest uses.
+        `copy` they are copies and the machine may run on at once; that takes as much memory as the guest uses.
 
         Raises:
             SaveError: a device could not be saved, or the machine is half loaded; `checkpoint` is unchanged.
         """
         check_checkpoint(checkpoint, "chkpt.Checkpoint() is an empty one; write it with chkpt.dumps or a store")
         if self.half_loaded:
-            raise SaveError(f"machine {self.name} is half loaded, as a load has failed; it cannot be saved, so end it")
+            raise SaveError(f"machine {self.name} is half loaded, as a load has failed, so it cannot be saved; end it")
         whole = Checkpoint()
         report = self.devices.save(whole)
         devices = whole.contexts["devices"]
@@ -389,7 +389,7 @@ class Machine:
         return report
 
     def _parts(self) -> list[AnyPart]:
-        """Return the parts of this machine beside its devices, in the order in which a load makes them."""
+        """Return the parts of this machine beside its devices, in the order in which they are loaded."""
         return [
             clock_part(self.clock),
             *(() if self.execution is None else (cpu_part(self.execution),)),
@@ -404,7 +404,7 @@ class Machine:
         return {"machine": self.name, "clock_ns": self.clock.now, "config": table, "schemas": schemas}
 
     def _check_header(self) -> None:
-        """Raise ConfigError where the header of a snapshot of this machine would be refused."""
+        """Raise ConfigError if the header of a snapshot of this machine would be refused."""
         devices = [entry.name for entry in self.devices if entry.saves]
         try:
             check_header(self._header(self._schemas(PARTS, devices)))
@@ -412,9 +412,9 @@ class Machine:
             raise ConfigError(f"machine {self.name} could never be saved: {exc}") from exc
 
     def prepare(self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read what takes long of a whole load, the RAM, into `checkpoint`; the machine may run on meanwhile.
+        """Do the slow part of a whole load, reading the RAM, into `checkpoint`; the machine may run on meanwhile.
 
-        The only method that another thread may call. What does not fit is left to `load`, which refuses it.
+        Another thread may call this. RAM of another size is left to `load`, which refuses it.
 
         Raises:
             RefusedError: the snapshot is damaged.
@@ -425,30 +425,30 @@ class Machine:
         if memory is not None and ram is not None and ram.size == self.config.memory:
             memory.blobs["ram"] = ReadyRam(ram_of(ram, progress))
 
-    def unidentified(self, likes: Collection[bytes] = (), also: Collection[object] = ()) -> list[Identifies]:
+    def unidentified_disks(self, likes: Collection[bytes] = (), also: Collection[object] = ()) -> list[Identifies]:
         """Return the disks that a save, or a load of states with these identities, would wait for.
 
-        Whoever must not let the machine stand still for that calls their `identify` first.
+        To avoid that the machine stands still meanwhile, call their `identify` first.
 
         Args:
-            likes: the identities in the snapshot that is to be loaded, see `chkpt.machine.disks.identities`.
+            likes: the identities in the snapshot to load, see `chkpt.machine.disks.identities`.
             also: the disks that come with the load, see `load`.
         """
-        disks = [*self._identified(), *(disk for disk in also if isinstance(disk, Identifies))]
+        disks = [*self._identifying_disks(), *(disk for disk in also if isinstance(disk, Identifies))]
         return [disk for disk in disks if not all(map(disk.is_identified, (b"", *likes)))]
 
     def end_identifying(self) -> None:
-        """Let whatever waits for the identity of a disk fail, as the machine is to end. Any thread may call this."""
-        for disk in self._identified():
+        """Let calls that wait for the identity of a disk fail, as the machine is to end. Any thread may call this."""
+        for disk in self._identifying_disks():
             disk.end_identifying()
 
-    def _identified(self) -> list[Identifies]:
+    def _identifying_disks(self) -> list[Identifies]:
         return [
             disk for disk in list(self.devices.frontends["block"].backends.values()) if isinstance(disk, Identifies)
         ]
 
     def _schemas(self, parts: Collection[str], devices: Collection[str]) -> bytes:
-        """Return what the states in a snapshot declare, by their types: it outlives their classes (decision 0023)."""
+        """Return the schemas of the states in a snapshot, by type; they outlive the classes (decision 0023)."""
         states = {name: PARTS[name] for name in parts if name in PARTS}
         for name in devices:
             device_type = self.devices.entry(name).type
@@ -471,19 +471,18 @@ class Machine:
 
         With `only`, or a device of this machine in `skip`, the load is partial: clock, CPU, lines and RAM stay as they
         are, and each time in the loaded states is shifted by the difference between this machine's clock and the saved
-        one.
-        The dates that devices keep go on by `seconds`, as if the machine had been off for so long: 0 to freeze them.
-        What the snapshot has beside them and the devices is skipped, logged and reported like a device.
-        `media` come with the load, by drive; the machine owns them if it succeeds. None leaves a drive without: a disc
-        that the snapshot has there has been taken out, for the guest.
+        one. The dates in devices advance by `seconds`, as if the machine had been off for so long; 0 leaves them.
+        A part of the snapshot that this machine does not have is skipped, logged and reported, as a device is.
+        The load connects `media`, by drive; if it succeeds, the machine owns them. None empties a drive: the guest sees
+        that the disc in the snapshot has been taken out.
 
         Raises:
-            RefusedError: the snapshot cannot be taken. Nothing has changed.
+            RefusedError: the snapshot cannot be loaded. Nothing has changed.
             NotFoundError, UsageError: see `DeviceManager.plan_load`, or `media` has a drive that is not loaded. Nothing
                 has changed.
             LoadError: a part failed to load, such as a device whose `load` raised. Everything is as it was.
-            HalfLoadedError: not everything could be put back, and `half_loaded` is set; without memory, MemoryError.
-            StorageError: the host has no memory for the RAM. Nothing has changed.
+            HalfLoadedError: not everything could be put back, and `half_loaded` is set. Without memory, MemoryError.
+            StorageError: the host does not have enough memory for the RAM. Nothing has changed.
         """
         check_checkpoint(checkpoint, "chkpt.load(path), chkpt.loads(data) and store.load(name) return one")
         partial = bool(only) or any(name in self.devices for name in skip)
@@ -494,7 +493,7 @@ class Machine:
         exchange.check(checkpoint, only, skip, rename or {})
         if strict:
             refuse_strictly([*parts.reasons, *devices.reasons])
-        # Whatever is reported is made before anything changes, as memory may run out.
+        # The report is made before anything changes, as memory may run out.
         tables = {drive: None if medium is None else medium.table for drive, medium in media.items()}
         config = machine_config.with_backends(self.config, tables) if media else self.config
         found = devices.report
@@ -509,12 +508,12 @@ class Machine:
             if media:
                 exchange.finish()
             devices.log_loaded()
-        except MemoryError:  # the load is done, and must not be reported as failed
+        except MemoryError:  # the load is done and must not be reported as failed
             pass
         return report
 
     def _apply(self, transaction: Transaction, *, whole: bool) -> None:
-        """Do what a load does. If that fails, and cannot be taken back, the machine is half loaded."""
+        """Do the actions of a load. If that fails and cannot be undone, the machine is half loaded."""
         before, self.half_loaded = self.half_loaded, True
         try:
             transaction.apply()

@@ -1,4 +1,4 @@
-"""The media that a load exchanges: discs and hard disks, as a load makes the whole drive another."""
+"""The media that a load exchanges: discs, and also hard disks, as a load replaces the state of the whole drive."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ from chkpt.state import owned
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """A medium that is open: its backend, and the table that a configuration has for it."""
+    """An open medium: its backend, and its table for a configuration."""
 
     backend: BlockBackend
     table: Table
 
 
-def removable(frontend: BlockFrontend, drive: str) -> RemovableFrontend:
-    """Return the frontend of a drive whose medium can be changed at any time. Raise UsageError for another."""
+def removable_frontend(frontend: BlockFrontend, drive: str) -> RemovableFrontend:
+    """Return the frontend of a drive whose medium can be changed at any time. Raise UsageError if it cannot."""
     if not isinstance(frontend, RemovableFrontend):
         raise UsageError(
-            f"drive {drive} is a hard disk, which is not changed while the machine runs; "
-            f"load a snapshot with --drive {drive}=PATH, or run the machine anew with it"
+            f"drive {drive} is a hard disk, which cannot be changed while the machine runs; "
+            f"load a snapshot with --drive {drive}=PATH, or start the machine again with another image"
         )
     return frontend
 
 
 def leave_out(frontends: Iterable[BlockFrontend], *, wanted: bool) -> None:
-    """Let the next load leave out the disc that a snapshot has in these drives, or no longer."""
+    """Set whether the next load leaves out the disc that a snapshot has in these drives."""
     for frontend in frontends:
         if isinstance(frontend, RemovableFrontend):
             frontend.leaves_out = wanted
 
 
 class Exchange:
-    """Other media for some drives, which come with a load and go again where it fails."""
+    """Other media for some drives, which a load puts in, and takes out again if it fails."""
 
     def __init__(self, devices: DeviceManager, media: Mapping[str, Medium | None]) -> None:
-        """Take the media, of which nothing is connected yet; None empties a drive.
+        """Take the media, which are not connected yet; None empties a drive.
 
         Raises:
             NotFoundError: there is no such drive.
@@ -60,10 +60,10 @@ class Exchange:
     def check(
         self, checkpoint: Checkpoint, only: Collection[str], skip: Collection[str], rename: Mapping[str, str]
     ) -> None:
-        """Refuse media for devices that are not loaded: to those it would be a change while they run.
+        """Refuse media for devices that are not loaded: these run on and would see a change.
 
         Raises:
-            UsageError: there is one.
+            UsageError: a medium is for such a device.
             RefusedError: the snapshot has no table of names.
         """
         loaded = {rename.get(name, name) for name in device_names(checkpoint.contexts)} if self._owners else set()
@@ -73,10 +73,10 @@ class Exchange:
                 raise UsageError(f"drive {drive}: device {entry.name} is not loaded, so its media stay as they are")
 
     def prepare(self) -> Action:
-        """Return the action that exchanges the media, and puts back the old ones and the devices as they were.
+        """Return the action that exchanges the media; its undoing restores the old media and the devices' states.
 
         Raises:
-            SaveError: a device cannot be saved, so it could not be put back.
+            SaveError: a device cannot be saved, so its state could not be put back.
         """
         for entry in self._owners:
             if not entry.saves:
@@ -105,11 +105,11 @@ class Exchange:
             entry.load(state)
 
     def finish(self) -> None:
-        """Close the media that were there before. Nothing can be undone any more."""
+        """Close the old media. Nothing can be undone any more."""
         leave_out(self._frontends.values(), wanted=False)
         for backend in self._old.values():
             backend.close()
 
 
 NOTHING: Final[Mapping[str, Medium | None]] = {}
-"""No medium for any drive: a load as it usually is."""
+"""No exchange of media, the default of a load."""

@@ -65,7 +65,7 @@ AnyPart = Part[Any]
 
 
 class MemoryPart:
-    """RAM. A load reads it whole into new memory, so to take it back is to take the old memory again."""
+    """RAM. A load reads it whole into new memory, so undoing it only puts the old memory back."""
 
     name = "memory"
     state = MemoryState
@@ -74,7 +74,7 @@ class MemoryPart:
         self._memory = memory
 
     def save(self) -> MemoryState:
-        """Return a view of RAM, to be used before the machine runs on."""
+        """Return a view of RAM; use it before the machine runs on."""
         return MemoryState(self._memory.size, self._memory.blob())
 
     def check(self, state: MemoryState) -> None:
@@ -89,7 +89,7 @@ class MemoryPart:
 
         Raises:
             RefusedError: the snapshot is damaged.
-            StorageError: it cannot be read, or the host has no memory for it.
+            StorageError: it cannot be read, or the host does not have enough memory.
         """
         new, old = ram_of(state.ram), self._memory.ram
         return Action(
@@ -108,7 +108,7 @@ def cpu_part(execution: Execution) -> AnyPart:
 
 
 def lines_part(irq: IrqLines) -> AnyPart:
-    """Return the lines as a part: how they are driven from outside; the devices drive them on their own."""
+    """Return the lines as a part: the levels that are driven from outside. Devices drive theirs when they load."""
 
     def load(state: LinesState) -> None:
         irq.outside = state.outside
@@ -117,12 +117,12 @@ def lines_part(irq: IrqLines) -> AnyPart:
 
 
 def firmware_part(firmware: Firmware) -> AnyPart:
-    """Return the BIOS as a part, which a load only compares."""
+    """Return the BIOS as a part; a load only compares it."""
     return StatePart("firmware", FirmwareState, lambda: firmware.state, lambda _: None, firmware.check)
 
 
 def kernel_part(kernel: Kernel) -> AnyPart:
-    """Return which kernel was booted as a part; None was, if the machine has not been booted yet."""
+    """Return the booted kernel as a part; its state is None if the machine has not been booted yet."""
 
     def load(state: KernelState | None) -> None:
         kernel.state = state
@@ -131,19 +131,19 @@ def kernel_part(kernel: Kernel) -> AnyPart:
 
 
 def contexts_of(parts: Sequence[AnyPart]) -> dict[str, Context]:
-    """Save parts, each into its context. A part that has nothing to save has none."""
+    """Save each part into a context of its own. A part without a state gets none."""
     states = {part.name: part.save() for part in parts}
     return {name: to_context(state, name) for name, state in states.items() if state is not None}
 
 
 class PartsPlan:
-    """What a load finds for the parts in a snapshot: read and validated. Nothing has changed yet."""
+    """The states of the parts in a snapshot, read and validated. Nothing has changed yet."""
 
     def __init__(self, parts: Sequence[AnyPart], contexts: Mapping[str, Context], *, partial: bool) -> None:
-        """Read the states of `parts`. Of a partial load only the clock is read, for the difference of the clocks.
+        """Read the states of `parts`. A partial load only needs the clock, for the difference of the clocks.
 
         Raises:
-            RefusedError: a state cannot be taken.
+            RefusedError: a state cannot be loaded.
         """
         self.skipped: list[Skip] = []
         self.unknown: list[str] = []
@@ -156,20 +156,20 @@ class PartsPlan:
 
     @property
     def reasons(self) -> list[str]:
-        """What a strict load refuses."""
+        """The findings that make a strict load refuse the snapshot."""
         return strict_reasons(self.skipped, self.unknown)
 
     @property
     def saved_clock(self) -> int | None:
-        """The time at which the snapshot was saved, None if the snapshot has no clock."""
+        """The time of the saved clock, None if the snapshot has none."""
         clock: ClockState | None = self._states.get("clock")
         return None if clock is None else clock.now
 
     def actions(self) -> list[Action]:
-        """Check every state, do the long work of a load, and return an action for each part.
+        """Check every state, do the work that takes long, and return an action for each part.
 
         Raises:
-            ChkptError: a state cannot be taken.
+            ChkptError: a state cannot be loaded.
         """
         found = [(part, self._states[part.name]) for part in self._parts if part.name in self._states]
         for part, state in found:
@@ -177,7 +177,7 @@ class PartsPlan:
         return [part.prepare(state) for part, state in found]
 
     def log(self) -> None:
-        """Log what is skipped or passed over."""
+        """Log the parts that are skipped and the tags that are passed over."""
         for skip in self.skipped:
             log.warning("%s: skipped: %s", skip.name, skip.reason)
         for path in self.unknown:

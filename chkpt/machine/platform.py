@@ -1,4 +1,4 @@
-"""A machine as its device manager sees it."""
+"""The machine as its device manager sees it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from chkpt.machine.board.requests import Requests
 
 
 class MachinePlatform:
-    """The machine as the device manager sees it. See `chkpt.manager.Platform`."""
+    """What the device manager uses of a machine. See `chkpt.manager.Platform`."""
 
     def __init__(
         self,
@@ -92,5 +92,5 @@ class MachinePlatform:
     @contextmanager
     def frozen_lines(self) -> Iterator[None]:
         """Hold every line's change back until the end."""
-        with self._irq.frozen(), self._a20.frozen():
+        with self._irq.freeze(), self._a20.freeze():
             yield

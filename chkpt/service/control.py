@@ -298,13 +298,13 @@ class RunningMachine:
         """Identify the disks while the guest runs on, then let the loop call `call`, which needs their identities.
 
         If an image changes in between, it is identified again. After `_ATTEMPTS` times `call` itself identifies it, and
-        the machine waits. `likes` and `also` are as in `Machine.unidentified`, `changes` is as in `RunLoop.submit`.
+        the machine waits. `likes` and `also` are as in `Machine.unidentified_disks`, `changes` as in `RunLoop.submit`.
         """
         for _ in range(_ATTEMPTS):
             done: list[T] = []
 
             def attempt(done: list[T] = done) -> list[Identifies]:
-                waiting = self._machine.unidentified(likes, also)
+                waiting = self._machine.unidentified_disks(likes, also)
                 if not waiting:
                     done.append(call())
                 return waiting

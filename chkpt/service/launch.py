@@ -19,7 +19,7 @@ from chkpt.errors import DeviceError
 from chkpt.interop.chardev import Chardev, QtestChannel
 from chkpt.machine import Machine, MachineConfig
 from chkpt.machine.config import Pace
-from chkpt.machine.drives import leaving_out
+from chkpt.machine.drives import leave_out_discs
 from chkpt.machine.run.loop import RunLoop
 from chkpt.manager import installed_backend_types
 from chkpt.seal import TrustedKeys
@@ -102,7 +102,7 @@ def serve(launch: Launch, ready: Callable[[MachineInfo, Path], None]) -> End:
         taps = _connect_taps(machine)
         _load(machine, launch)
         loop = RunLoop(machine, wall_clock=launch.qtest is None, pace=_choose_pace(launch))
-        output = None if launch.output is None else Output(launch.output, lambda: loop.called, loop.stop)
+        output = None if launch.output is None else Output(launch.output, lambda: loop.has_calls, loop.stop)
         running = RunningMachine(loop, qtest=launch.qtest_text, trusted=launch.trusted)
         watched = None if launch.until is None else UntilRun(running, taps, launch.until, output)
         if watched is not None:
@@ -153,7 +153,7 @@ def _load(machine: Machine, launch: Launch) -> None:
     if launch.load is not None:
         with launch.load as reader:
             seconds = seconds_since(reader) if launch.dates_advance else 0
-            with launch.loading() as progress, leaving_out(machine, launch.left_out):
+            with launch.loading() as progress, leave_out_discs(machine, launch.left_out):
                 checkpoint = reader.checkpoint()
                 machine.prepare(checkpoint, progress)
                 machine.load(checkpoint, seconds=seconds)
@@ -198,7 +198,7 @@ def _attend(
 ) -> None:
     """Give `attend` a stream to and from the port. The stream gets the last of the output before it ends."""
     with signals.holding():
-        stream = consoles.attach(lambda: loop.called)
+        stream = consoles.attach(lambda: loop.has_calls)
         stack.callback(stream.close)
         stack.enter_context(attend(stream))
         stack.callback(consoles.conclude)
@@ -209,7 +209,7 @@ def _attend(
 
 def _add_qtest(loop: RunLoop, chardev: Chardev) -> Callable[[], None]:
     """Let the loop speak qtest; return the function that ends it."""
-    channel = QtestChannel(loop.machine, chardev, called=lambda: loop.called, ended=loop.stop)
+    channel = QtestChannel(loop.machine, chardev, called=lambda: loop.has_calls, ended=loop.stop)
     if chardev.server and chardev.wait and not loop.paused:
         loop.pause()
         loop.add(_FirstClient(channel, loop.resume))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from chkpt.device import BlockBackend, FrontendKind, RemovableFrontend
 from chkpt.machine import Machine
 from chkpt.machine.drives import change, open_image
-from chkpt.machine.media import Medium, removable
+from chkpt.machine.media import Medium, removable_frontend
 from chkpt.service import paths
 from chkpt.service.api.messages import DriveInfo, MediumInfo
 
@@ -75,7 +75,7 @@ def opening(
 
 def check_removable(machine: Machine, drive: str) -> None:
     """Raise UsageError if the medium of a drive cannot be changed, NotFoundError if there is no such drive."""
-    removable(machine.devices.frontends["block"].find(drive), drive)
+    removable_frontend(machine.devices.frontends["block"].find(drive), drive)
 
 
 def put(machine: Machine, drive: str, medium: Medium | None, *, force: bool) -> tuple[DriveInfo, BlockBackend | None]:

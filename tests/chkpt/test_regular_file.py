@@ -83,7 +83,7 @@ def test_a_toml_with_values_too_deep_in_each_other_is_refused(tmp_path: Path) ->
     path = tmp_path / "deep.toml"
     for text in ("a = " + "[" * 50_000, "cpu" + ".a" * 3000 + " = 1"):
         path.write_text(text)
-        with pytest.raises(ChkptError, match=r"deep\.toml: not a machine's TOML: its values lie too deep"):
+        with pytest.raises(ChkptError, match=r"deep\.toml: not a machine's TOML: .*too deep"):
             read(path)
 
 

@@ -1,7 +1,7 @@
-"""The virtual clock: integer nanoseconds, and timers that fire in order of deadline, then of their making.
+"""The virtual clock: integer nanoseconds, and timers that fire in order of deadline, then of creation.
 
-Ties go by the order in which the timers were made, not armed: that order is the same in a machine that was restored,
-whatever the order in which its devices were loaded (docs/decisions/0003-timer-ties.md).
+Timers with the same deadline fire in the order in which they were made, not armed. That order is the same in a restored
+machine, whatever the order in which its devices were loaded (docs/decisions/0003-timer-ties.md).
 """
 
 from bisect import bisect_left, insort
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class MachineClock:
-    """Time that moves only when told to. It starts at 0."""
+    """Time that moves only when it is set or advanced. It starts at 0."""
 
     __slots__ = ("_armed", "_made", "now")
 
@@ -29,17 +29,17 @@ class MachineClock:
         return self._armed[0][0] if self._armed else None
 
     def advance_to(self, target: int, enough: Callable[[], bool] | None = None) -> bool:
-        """Move the clock forward to `target`, firing every timer due on the way; at its callback `now` is its deadline.
+        """Move the clock forward to `target` and fire every timer that is due; in its callback `now` is its deadline.
 
-        A target in the past leaves the clock as it is, and fires what is overdue.
+        A target in the past leaves the clock as it is and fires the overdue timers.
 
         Args:
             target: nanoseconds.
-            enough: asked after each timer but the last one due. If it returns True the clock stays at that timer's
-                deadline; another call goes on as if there had been no stop.
+            enough: called after each timer but the last one due. If it returns True, the clock stops at that timer's
+                deadline. Another call goes on as if there had been no stop.
 
         Returns:
-            Whether the clock is at `target`, and nothing is overdue.
+            Whether the clock is at `target` and no timer is overdue.
         """
         armed = self._armed
         target = max(target, self.now)
@@ -56,7 +56,7 @@ class MachineClock:
         return True
 
     def set(self, now: int) -> None:
-        """Make it `now`, earlier or later, without firing anything."""
+        """Set the clock to `now`, earlier or later; no timer fires."""
         self.now = now
 
 
@@ -72,13 +72,13 @@ class MachineTimer:
         self._order = order
 
     def arm(self, deadline: int, /) -> None:
-        """Fire once at `deadline`, in place of any earlier one."""
+        """Fire once at `deadline`; this replaces an earlier deadline."""
         self.cancel()
         self.deadline = deadline
         insort(self._armed, (deadline, self._order, self))
 
     def cancel(self) -> None:
-        """Do not fire."""
+        """Disarm the timer."""
         if self.deadline is not None:
             del self._armed[bisect_left(self._armed, (self.deadline, self._order))]
             self.deadline = None

@@ -1,8 +1,8 @@
 """The interrupt lines: sixteen wires to the interrupt controller, and its wire to the processor.
 
 Any number of devices may drive a wire; it is high while one of them drives it high. While a machine is loaded the
-wires are frozen: devices set their levels in any order, and at the end the controller is told each wire's level once.
-The controller keeps the levels in its own state and sees no edge where nothing differs, so no edge is invented or lost.
+wires are frozen: devices set their levels in any order, and at the end the lines report each level to the controller.
+Its own state has the levels from before the save, so it sees an edge only if a level differs: no edge is added or lost.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ LINES = 16
 """ISA's interrupt lines; line 2 is the cascade between the two 8259A."""
 
 INTR = LINES
-"""What a watcher is told as the number of the processor's INTR pin."""
+"""The number by which watchers know the processor's INTR pin."""
 
 SetLevel = Callable[[int, bool], None]
 
@@ -45,7 +45,7 @@ class Driver:
 
 
 class Wire:
-    """One wire: how many drive it high, and who is told when that changes between none and some."""
+    """One wire: counts the drivers that drive it high, and reports when the first comes or the last goes."""
 
     __slots__ = ("_high", "_lines", "_number")
 
@@ -82,14 +82,14 @@ class IrqLines:
     # -- what devices use ---------------------------------------------------------------------------------------------
 
     def drive(self, number: int) -> tuple[Driver, Callable[[], None]]:
-        """Add a driver to wire `number`; return it and how to undo it. Raise ConfigError where there is none."""
+        """Add a driver to wire `number`; return it and its removal. Raise ConfigError if there is no such wire."""
         if not 0 <= number <= INTR:
             raise ConfigError(_no_line(number))
         driver = Driver(self._wires[number])
         return driver, lambda: driver.set(False)
 
     def receive(self, owner: str, set_level: SetLevel, acknowledge: Callable[[], int]) -> Callable[[], None]:
-        """Tell `set_level` of every change from now on; return how to undo it. Raise ConflictError for a second one."""
+        """Report every change to `set_level`; return what ends this. Raise ConflictError for a second owner."""
         if self._controller is not None:
             raise ConflictError(f"{owner} cannot receive the interrupt lines: {self._controller[0]} does")
         self._controller = (owner, set_level, acknowledge)
@@ -100,7 +100,7 @@ class IrqLines:
         return release
 
     def changed(self, number: int, level: bool) -> None:
-        """Pass a wire's new level on. Called by the wire."""
+        """Report a wire's new level. Called by the wire."""
         if self._frozen:
             return
         self._report(number, level)
@@ -126,7 +126,7 @@ class IrqLines:
 
     @property
     def controller(self) -> str | None:
-        """The name of the device that is the interrupt controller, None where there is none."""
+        """The name of the device that is the interrupt controller, None if there is none."""
         return None if self._controller is None else self._controller[0]
 
     def acknowledge(self) -> int:
@@ -136,7 +136,7 @@ class IrqLines:
         return self._controller[2]()
 
     def force(self, number: int, level: bool) -> None:
-        """Drive wire `number` from outside the machine, as a test bench does. Raise ConfigError where there is none."""
+        """Drive wire `number` from outside, as a test bench does. Raise ConfigError if there is no such wire."""
         if not 0 <= number < LINES:
             raise ConfigError(_no_line(number))
         self._outside[number].set(level)
@@ -145,7 +145,7 @@ class IrqLines:
 
     @property
     def outside(self) -> int:
-        """The levels driven from outside, bit n for wire n. To set it drives all of them."""
+        """The levels driven from outside, bit n for wire n. Setting it drives all of them."""
         return self._outside_levels
 
     @outside.setter
@@ -154,15 +154,15 @@ class IrqLines:
             self.force(number, bool(levels >> number & 1))
 
     def watch(self, watcher: SetLevel, *, changes_only: bool = False) -> Callable[[], None]:
-        """Report every new level of every wire to `watcher`, INTR included; return how to undo it.
+        """Report every new level of every wire, INTR included, to `watcher`; return a function that ends this.
 
-        After a load, the level of every wire is reported, changed or not; with `changes_only` nothing is.
+        After a load, every wire is reported, changed or not; with `changes_only`, none is.
         """
         return (self._change_watchers if changes_only else self._watchers).add(watcher)
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Hold changes back; at the end, of the outermost if they nest, report the level of every wire."""
+    def freeze(self) -> Iterator[None]:
+        """Hold changes back; at the end of the outermost block, report the level of every wire."""
         self._frozen += 1
         try:
             yield

@@ -1,6 +1,6 @@
-"""Physical memory: RAM from address 0, and ROM and the ranges that devices answer for, which lie over it.
+"""Physical memory: RAM from address 0, with ROM and the address ranges of devices over it.
 
-Where there is none of them, reads give ones and writes are dropped.
+An address with none of these reads as ones, and drops writes.
 """
 
 import mmap
@@ -17,35 +17,35 @@ Read = Callable[[int, int], int]
 Write = Callable[[int, int, int], None]
 
 Ram: TypeAlias = mmap.mmap | bytearray
-"""Zeroed on demand by the operating system; no RAM at all is an empty bytearray, as no mapping can be empty."""
+"""An anonymous mapping, which is zero at first; 0 bytes of RAM are an empty bytearray, as no mapping can be empty."""
 
 PAGE_SIZE = 4096
 """A processor maps RAM in pages; `MachineConfig.memory` is a multiple of it."""
 
 PIECE_SIZE = 64 * 1024
-"""RAM is saved in pieces of this size: small enough that a little-used machine has mostly zero pieces."""
+"""The size of the pieces that RAM is saved in: so small that in a little-used machine most pieces are zero."""
 
 _ZEROS = bytes(PIECE_SIZE)
 
-_PROGRESS = 64  # pieces between two words of progress
+_PROGRESS = 64  # pieces between two calls of `progress`
 
 _HUGE = 2 << 20
-"""The pages of x86-64 that the kernel gives at once where it is asked to: one fault in place of 512."""
+"""The size of a huge page of x86-64: the kernel gives it with one fault in place of 512."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A run of addresses that a device answers for, or ROM."""
+    """A range of addresses of a device, or a ROM."""
 
     first: int
     size: int
     read: Read
     write: Write
-    rom: bytes | None = None  # its content
+    rom: bytes | None = None  # the content of a ROM
 
 
 class RamBlob:
-    """RAM as a blob: a view of live memory, to be used before the machine runs on."""
+    """RAM as a blob: a view of live memory; use it before the machine runs on."""
 
     __slots__ = ("_ram", "piece_size", "size")
 
@@ -57,16 +57,16 @@ class RamBlob:
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """Yield the pieces that are not all zero."""
         with memoryview(self._ram) as ram:
-            for index in _held(ram):
+            for index in _find_nonzero(ram):
                 yield index, bytes(ram[index * PIECE_SIZE : (index + 1) * PIECE_SIZE])
 
     def copy(self) -> "RamCopy":
-        """Return the present content, which stays as it is. It takes the memory of the pieces that are not all zero."""
+        """Return a copy of the present content. It takes as much memory as the pieces that are not all zero."""
         with memoryview(self._ram) as ram:
-            indexes = _held(ram)
-            held = _zeroed(min(len(indexes) * PIECE_SIZE, self.size))
+            indexes = _find_nonzero(ram)
+            held = _allocate(min(len(indexes) * PIECE_SIZE, self.size))
             if len(held) >= _HUGE and isinstance(held, mmap.mmap):
-                with suppress(OSError):  # a kernel without them
+                with suppress(OSError):  # the kernel has no huge pages
                     held.madvise(mmap.MADV_HUGEPAGE)
             with memoryview(held) as to:
                 for at, index in enumerate(indexes):
@@ -76,7 +76,7 @@ class RamBlob:
 
 
 class RamCopy:
-    """What RAM held at a time."""
+    """A copy of RAM, as a blob."""
 
     __slots__ = ("_held", "_indexes", "piece_size", "size")
 
@@ -95,7 +95,7 @@ class RamCopy:
 
 
 class ReadyRam:
-    """RAM that has been read from a blob and is ready to be taken."""
+    """RAM that has been read from a blob, ready to become the RAM of a machine."""
 
     __slots__ = ("piece_size", "ram", "size")
 
@@ -109,8 +109,8 @@ class ReadyRam:
         return RamBlob(self.ram).pieces()
 
 
-def _held(ram: memoryview) -> list[int]:
-    """Return the indexes of the pieces that are not all zero; `startswith` compares at the speed of memory."""
+def _find_nonzero(ram: memoryview) -> list[int]:
+    """Return the indexes of the pieces that are not all zero; `startswith` compares as fast as memory can be read."""
     return [
         start // PIECE_SIZE
         for start in range(0, len(ram), PIECE_SIZE)
@@ -123,40 +123,40 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._ram: Ram = _zeroed(size)
+        self._ram: Ram = _allocate(size)
         self._regions: list[tuple[int, Region]] = []
-        self._written: Callable[[], None] = _nobody
-        self._rearranged: Callable[[], None] = _nobody
+        self._on_write: Callable[[], None] = _do_nothing
+        self._on_rearrange: Callable[[], None] = _do_nothing
 
     # -- ranges of devices --------------------------------------------------------------------------------------------
 
     def map(self, first: int, size: int, read: Read, write: Write) -> Callable[[], None]:
-        """Route `size` bytes from `first`; return how to undo it. None may have an owner."""
+        """Route `size` bytes from `first`; return a function that ends this. No byte may have an owner."""
         return self._add(Region(first, size, read, write))
 
     def map_rom(self, first: int, image: bytes) -> Callable[[], None]:
-        """Put a ROM of whole pages at `first`, which drops writes; return how to undo it. No byte may have an owner."""
+        """Put a ROM of whole pages, which drops writes, at `first`; return its removal. No byte may have an owner."""
         if first % PAGE_SIZE or len(image) % PAGE_SIZE:
-            raise ValueError(f"a ROM of {len(image)} bytes at {first:#x} is not one of whole pages")
+            raise ValueError(f"a ROM of {len(image)} bytes at {first:#x} does not consist of whole pages")
 
         def read(offset: int, width: int) -> int:
             return int.from_bytes(image[offset : offset + width], "little")
 
-        return self._add(Region(first, len(image), read, _dropped, image))
+        return self._add(Region(first, len(image), read, _drop_write, image))
 
     def _add(self, region: Region) -> Callable[[], None]:
         entry = (region.first, region)
         insort(self._regions, entry, key=lambda item: item[0])
-        self._rearranged()
+        self._on_rearrange()
 
         def unmap() -> None:
             self._regions.remove(entry)
-            self._rearranged()
+            self._on_rearrange()
 
         return unmap
 
     def _region(self, address: int, size: int) -> Region | None:
-        """Return the first region that has any of these bytes."""
+        """Return the first region with any of these bytes."""
         for first, region in self._regions:
             if first < address + size and address < first + region.size:
                 return region
@@ -186,7 +186,7 @@ class Memory:
         if region is None:
             fits = min(len(data), max(self.size - address, 0))
             self._ram[address : address + fits] = data[:fits]
-            self._written()
+            self._on_write()
             return
         before = max(region.first - address, 0)
         if before:
@@ -199,14 +199,14 @@ class Memory:
             self.write(address + before + inside, data[before + inside :])
 
     def load(self, address: int, width: int) -> int:
-        """Read a little-endian number of 1, 2, 4 or 8 bytes, in one access where a device has all of it."""
+        """Read a little-endian number of 1, 2, 4 or 8 bytes; if a device has all of it, in one access."""
         region = self._region(address, width) if self._regions else None
         if region is not None and region.first <= address and address + width <= region.first + region.size:
             return region.read(address - region.first, width) & ((1 << 8 * width) - 1)
         return int.from_bytes(self.read(address, width), "little")
 
     def store(self, address: int, width: int, value: int) -> None:
-        """Write a little-endian number of 1, 2, 4 or 8 bytes, in one access where a device has all of it."""
+        """Write a little-endian number of 1, 2, 4 or 8 bytes; if a device has all of it, in one access."""
         value &= (1 << 8 * width) - 1
         region = self._region(address, width) if self._regions else None
         if region is not None and region.first <= address and address + width <= region.first + region.size:
@@ -217,31 +217,31 @@ class Memory:
     # -- the whole of it ----------------------------------------------------------------------------------------------
 
     def blob(self) -> RamBlob:
-        """Return RAM as a blob, of which a copy can be made."""
+        """Return RAM as a blob, which can be copied."""
         return RamBlob(self._ram)
 
     def replace(self, ram: Ram) -> None:
-        """Take `ram`, of the same size, in place of the present RAM."""
+        """Replace the present RAM by `ram`, of the same size."""
         self._ram = ram
-        self._rearranged()
+        self._on_rearrange()
 
-    # -- what a processor needs, which reaches RAM by itself ----------------------------------------------------------
+    # -- for the processor, which accesses RAM directly ---------------------------------------------------------------
 
     @property
     def ram(self) -> Ram:
-        """RAM itself. What is written to it here is not told to `watch`."""
+        """RAM itself. A write to it does not call the `on_write` of `watch`."""
         return self._ram
 
-    def watch(self, *, written: Callable[[], None], rearranged: Callable[[], None]) -> None:
-        """Tell the processor when RAM is written to by another, and when other addresses are RAM, or RAM is another."""
-        self._written, self._rearranged = written, rearranged
+    def watch(self, *, on_write: Callable[[], None], on_rearrange: Callable[[], None]) -> None:
+        """Call the processor's functions when others write to RAM, and when RAM or its addresses are exchanged."""
+        self._on_write, self._on_rearrange = on_write, on_rearrange
 
     def unwatch(self) -> None:
-        """Tell nobody any more."""
-        self._written = self._rearranged = _nobody
+        """Call the processor's functions no more."""
+        self._on_write = self._on_rearrange = _do_nothing
 
     def ram_runs(self) -> list[tuple[int, int]]:
-        """Return the runs `(first, size)` of pages that are RAM and nothing else."""
+        """Return the runs `(first, size)` of pages that are only RAM."""
         runs: list[tuple[int, int]] = []
         begin = 0
         for first, region in self._regions:
@@ -254,33 +254,33 @@ class Memory:
         return runs
 
     def roms(self) -> list[tuple[int, bytes]]:
-        """Return the ROMs: where each begins, and its content. A processor runs code there, too."""
+        """Return the first address and the content of each ROM. A processor runs code there, too."""
         return [(first, region.rom) for first, region in self._regions if region.rom is not None]
 
     def is_ram(self, page: int) -> bool:
-        """Whether the page at address `page` is RAM and nothing else."""
+        """Whether the page at address `page` is only RAM."""
         return page + PAGE_SIZE <= self.size and not (self._regions and self._region(page, PAGE_SIZE))
 
 
-def _nobody() -> None:
-    """Nobody watches."""
+def _do_nothing() -> None:
+    """Stand for a watcher while there is none."""
 
 
-def _dropped(_offset: int, _width: int, _value: int) -> None:
-    """Drop what is written to ROM."""
+def _drop_write(_offset: int, _width: int, _value: int) -> None:
+    """Drop a write to ROM."""
 
 
 def ram_of(blob: Blob, progress: Callable[[int, int], None] | None = None) -> Ram:
-    """Return new RAM with the content of `blob`, whose every piece has been read and verified by then.
+    """Read all of `blob` into new RAM, which verifies it, and return that.
 
-    `progress` is told now and then how many bytes have been gone through, and how many there are.
+    Now and then `progress` is called with the number of bytes that are done, and of all bytes.
 
     Raises:
-        StorageError: the host has no memory for it.
+        StorageError: the host does not have enough memory.
     """
     if isinstance(blob, ReadyRam):
         return blob.ram
-    ram = _zeroed(blob.size)
+    ram = _allocate(blob.size)
     try:
         if isinstance(ram, mmap.mmap):
             with memoryview(ram) as view:
@@ -298,7 +298,7 @@ def _no_memory(size: int, exc: Exception) -> StorageError:
     return StorageError(f"{size} bytes of RAM are more than this host gives: {str(exc) or type(exc).__name__}")
 
 
-def _zeroed(size: int) -> Ram:
+def _allocate(size: int) -> Ram:
     try:
         return mmap.mmap(-1, size) if size else bytearray()
     except (OSError, OverflowError, MemoryError) as exc:

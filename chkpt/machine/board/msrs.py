@@ -1,4 +1,4 @@
-"""Model-specific registers that devices answer for."""
+"""The model-specific registers of devices."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ class MsrBus:
         self._msrs: dict[int, tuple[Read, Write]] = {}
 
     def map(self, first: int, count: int, read: Read, write: Write) -> Callable[[], None]:
-        """Route `count` registers from `first`; return how to undo it. None may have an owner."""
+        """Route `count` registers from `first`; return a function that ends this. None of them may have an owner."""
         numbers = range(first, first + count)
         self._msrs.update(dict.fromkeys(numbers, (read, write)))
 
@@ -26,11 +26,11 @@ class MsrBus:
         return unmap
 
     def rdmsr(self, msr: int) -> int:
-        """Read a register. Raise NotFoundError where no device has it: a processor then raises #GP."""
+        """Read a register. Raise NotFoundError if no device has it: a processor then raises #GP."""
         return self._find(msr)[0](msr)
 
     def wrmsr(self, msr: int, value: int) -> None:
-        """Write the low 64 bits of `value` to a register. Raise NotFoundError where no device has it."""
+        """Write the low 64 bits of `value` to a register. Raise NotFoundError if no device has it."""
         self._find(msr)[1](msr, value & 0xFFFF_FFFF_FFFF_FFFF)
 
     def _find(self, msr: int) -> tuple[Read, Write]:

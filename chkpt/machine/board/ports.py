@@ -1,4 +1,4 @@
-"""The I/O ports: 65,536 addresses, each answered by at most one device. Where none answers, the bus floats high."""
+"""The I/O ports: 65,536 addresses, each of one device at most. If there is none, the bus floats high."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,8 +12,8 @@ Write = Callable[[int], None]
 class PortBus:
     """Routes each access to the device that has the port.
 
-    There is one table a width and direction, so that an access is one look-up and one call. What a write makes a
-    device ask of the machine is done when the write is over.
+    There is one table for each width and direction, so that an access is one look-up and one call. A reset that a
+    device requests during a write happens after the write.
     """
 
     __slots__ = (
@@ -38,7 +38,7 @@ class PortBus:
         self.block_writes: dict[int, Callable[[bytes, int], int]] = {}
 
     def map(self, first: int, ports: Sequence[Port]) -> Callable[[], None]:
-        """Route `first`, `first + 1`, ... to `ports`; return how to undo it. No port may have an owner."""
+        """Route `first`, `first + 1`, ... to `ports`; return a function that ends this. No port may have an owner."""
         for number, port in enumerate(ports, first):
             if port.read is not None:
                 self._read[number] = port.read
@@ -66,7 +66,7 @@ class PortBus:
         return unmap
 
     def answers(self, port: int) -> tuple[bool, bool]:
-        """Tell whether a device answers at `port` when it is read, and when it is written."""
+        """Return whether a device answers reads of `port`, and whether one answers writes."""
         return port in self._read or port in self._read_word, port in self._write or port in self._write_word
 
     def inb(self, port: int) -> int:
@@ -88,7 +88,7 @@ class PortBus:
             self._requests.settle()
 
     def inw(self, port: int) -> int:
-        """Read 16 bits, little-endian over two ports where the device is 8 bits wide."""
+        """Read 16 bits; if the device is 8 bits wide, from two ports, the low byte first."""
         read = self._read_word.get(port)
         if read is not None:
             return read()
@@ -134,11 +134,11 @@ class PortBus:
         self.outw((port + 2) & 0xFFFF, value >> 16)
 
     def read_block(self, port: int, width: int, count: int) -> bytes:
-        """Do what up to `count` reads of `width` bytes would, as many as only give data; return what they gave."""
+        """Do up to `count` reads of `width` bytes, those that only return data; return their data."""
         read = self.block_reads.get(port)
         return b"" if read is None else read(count, width)
 
     def write_block(self, port: int, width: int, data: bytes) -> int:
-        """Do what writes of `width` bytes would, as many as only take data; return how many those were."""
+        """Write `data` in units of `width` bytes, as many as the device only stores; return their number."""
         write = self.block_writes.get(port)
         return 0 if write is None else write(data, width)

@@ -1,8 +1,8 @@
-"""What devices ask of the machine itself: to be reset, to be ended.
+"""What devices request of the machine itself: a reset, or its end.
 
-A reset must not happen inside the access that asks for it, as the device is then in mid-step. It happens when that
-access, or the timer's callback, is over, so it is never pending in a machine at rest and is no state
-(docs/decisions/0009-requests-end-with-their-access.md). Whoever runs a processor holds resets back over a slice.
+A reset must not happen inside the access that requests it, as the device is then in mid-step. It happens after that
+access, or after the timer's callback. So none is pending in a machine at rest, and it is not saved
+(docs/decisions/0009-requests-end-with-their-access.md). While a processor runs a slice, `Execution` holds resets back.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ class Requests:
     __slots__ = ("_held", "_reset", "_watchers", "exit_status", "reset_pending")
 
     def __init__(self, reset: Callable[[], None]) -> None:
-        """Take how the machine is reset."""
+        """Take the function that resets the machine."""
         self.reset_pending = False
         self.exit_status: int | None = None
         self._reset = reset
@@ -31,32 +31,32 @@ class Requests:
     def request_reset(self) -> None:
         """Reset the machine when the present access or callback is over."""
         self.reset_pending = True
-        self._tell()
+        self._notify()
 
     def request_exit(self, status: int) -> None:
-        """Show the machine's owner that the guest wants it to end; the first request counts."""
+        """Ask the machine's owner to end the machine with a status; the first request counts."""
         if self.exit_status is None:
             self.exit_status = status
-        self._tell()
+        self._notify()
 
     # -- what the machine's owner uses --------------------------------------------------------------------------------
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Call `watcher` at each request, within the access that makes it; return how to undo it.
+        """Call `watcher` at each request, within the access that makes it; return a function that ends this.
 
-        A processor ends its slice then.
+        A processor then ends its slice.
         """
         return self._watchers.add(watcher)
 
     def settle(self) -> None:
-        """Reset the machine if that was asked for, unless resets are held back."""
+        """Reset the machine if a device has requested it and resets are not held back."""
         if self.reset_pending and not self._held:
             self.reset_pending = False
             self._reset()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold resets back; the one that was asked for meanwhile happens at the end, of the outermost if they nest."""
+    def hold(self) -> Iterator[None]:
+        """Hold resets back; a reset that was requested meanwhile happens at the end of the outermost block."""
         self._held += 1
         try:
             yield
@@ -69,6 +69,6 @@ class Requests:
         self.reset_pending = False
         self.exit_status = None
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for watcher in self._watchers:
             watcher()

@@ -1,4 +1,4 @@
-"""Who is told of something in a machine, such as a line's new level."""
+"""The functions that are called when something changes in a machine, such as a line's level."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
@@ -7,7 +7,7 @@ W = TypeVar("W", bound=Callable[..., Any])
 
 
 class Watchers(Generic[W]):
-    """The watchers of one thing. One may come or go while all are told: those there at the beginning are told."""
+    """The watchers of one thing. An iteration calls those of its beginning, whatever comes or goes meanwhile."""
 
     __slots__ = ("_watchers",)
 
@@ -15,7 +15,7 @@ class Watchers(Generic[W]):
         self._watchers: tuple[W, ...] = ()  # replaced, never changed
 
     def add(self, watcher: W) -> Callable[[], None]:
-        """Add one, which may be there already; return how to undo it."""
+        """Add one, which may be there already; return a function that removes it."""
         self._watchers = (*self._watchers, watcher)
 
         def remove() -> None:

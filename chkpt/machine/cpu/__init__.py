@@ -1,6 +1,6 @@
-"""The processor: what a machine asks of one (`contract`), and one that runs on Unicorn (the extra `guest`).
+"""The processor: its contract (`contract`), and one that runs on Unicorn (the extra `guest`).
 
-Nothing here imports Unicorn until `new_cpu` is called.
+This module imports Unicorn only in `new_cpu`.
 """
 
 import mmap
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "Bus", "Cpu", "CpuState", "missing_extra", "new_cpu"]
 
 MODELS = ("unicorn", "unicorn-portable")
-"""What `[cpu] model` may be; the portable one does without machine code of ours, and gives the same run."""
+"""The values of `[cpu] model`. The portable one uses no machine code of ours; its run is the same, but slower."""
 
 CODE_SIZE: Final = 1 << 30
-"""Bytes of address space that Unicorn 2.1.4 takes for the code it translates.
+"""Bytes of address space that Unicorn 2.1.4 takes for translated code.
 
-As `strace -e mmap` shows it: one private anonymous mapping, to be read, written and executed, of 1073741824 bytes, at
-the first use of each engine. Where it is refused, the library prints "Could not allocate dynamic translator buffer" and
+`strace -e mmap` shows it: one private anonymous mapping of 1073741824 bytes, readable, writable and executable, at the
+first use of each engine. If the host refuses it, the library prints "Could not allocate dynamic translator buffer" and
 ends the process.
 """
 
 _BESIDE: Final = 64 << 20
-"""What is asked for above that: libunicorn.so itself (24.5 MB), and what the engine takes from malloc (about 3)."""
+"""Bytes beyond that: libunicorn.so itself takes 24.5 MB, the engine's use of malloc about 3."""
 
 _AGAIN: Final = f"install it again: pip install --force-reinstall '{UNICORN}'"
 _NOT_INSTALLED: Final = f"unicorn is not installed, which a CPU needs: {install('guest')}"
 
 
 def missing_extra() -> str:
-    """Return why no processor can be made here, with what to install; empty where one can. Imports nothing."""
+    """Return why no processor can be made here and what to install; empty if one can. Imports nothing."""
     return "" if find_spec("unicorn") is not None else _NOT_INSTALLED
 
 
@@ -49,8 +49,8 @@ def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
         bus: what answers it otherwise.
 
     Raises:
-        ConfigError: no such model, Unicorn is not installed, or it is one that chkpt does not know how to drive.
-        StorageError: the host does not give the address space that it needs.
+        ConfigError: no such model, Unicorn is not installed, or chkpt does not know how to drive this build of it.
+        StorageError: the host refuses the address space that it needs.
     """
     if model not in MODELS:
         raise ConfigError(f"cpu: model {model!r} is not one of {', '.join(MODELS)}")
@@ -58,7 +58,7 @@ def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
     try:
         unicorn = import_module("chkpt.machine.cpu.unicorn")
     except ImportError as exc:
-        if exc.name is None:  # Unicorn's own, where its library cannot be loaded
+        if exc.name is None:  # Unicorn itself raises it if its library cannot be loaded
             raise ConfigError(f"unicorn is installed, but cannot be used: {exc}; {_AGAIN}") from exc
         if exc.name.partition(".")[0] != "unicorn":
             raise
@@ -68,7 +68,7 @@ def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
 
 
 def _refuse_without_space() -> None:
-    """Raise StorageError where the engine would not get its address space. To try takes 40 us: no page is used."""
+    """Raise StorageError if the engine would not get its address space. The attempt takes 40 us and uses no page."""
     need = CODE_SIZE + _BESIDE
     prot = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     try:
@@ -76,6 +76,6 @@ def _refuse_without_space() -> None:
     except (OSError, MemoryError) as exc:
         raise StorageError(
             f"cpu: unicorn needs {need >> 20} MiB of address space beside the machine's RAM, for code that it "
-            f"translates, and this host refuses it ({exc}); allow the process more: "
+            f"translates, but this host refuses it ({exc}); allow the process more: "
             "ulimit -v unlimited, or LimitAS= of its service"
         ) from exc

@@ -1,11 +1,11 @@
-"""How long the engine runs: a hook at the begin of every block counts its bytes, and stops the engine at a limit.
+"""How long the engine runs: a hook at the start of every block counts its bytes, and stops the engine at a limit.
 
-The hook is 78 bytes of machine code where the host can run them, else a function in Python. Both give the same run,
-the first one some twenty times faster. The engine's own means are no use: its `count` slows everything down, its
-`timeout` and a stop from within a port's hook may lose half an instruction.
+The hook is 78 bytes of machine code if the host can run them, otherwise a function in Python. Both give the same run,
+the machine code some twenty times faster. The engine's own means do not serve: its `count` slows everything down, and
+its `timeout`, like a stop from within a port's hook, may lose half an instruction.
 
-While an interrupt waits, the hook also looks for RFLAGS.IF: whatever sets it ends a block, so no guest's window is too
-short to be seen (GRUB's, before each call of the BIOS, is one instruction).
+While an interrupt waits, the hook also looks for RFLAGS.IF. An instruction that sets it ends a block, so the hook sees
+even a window of one instruction, such as GRUB's before each call of the BIOS.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ log = logging.getLogger("chkpt.machine")
 
 _CODE: Final = bytes.fromhex(
     "488b01"  #            mov rax, [rcx]           ; the ticks of this slice
-    "4883792000"  #        cmp qword [rcx + 32], 0  ; whether an interrupt waits
+    "4883792000"  #        cmp qword [rcx + 32], 0  ; does an interrupt wait?
     "7517"  #              jne watch
     "483b4108"  #  limit:  cmp rax, [rcx + 8]       ; the limit
     "7306"  #              jae stop
@@ -61,7 +61,7 @@ class Budget:
         Args:
             uc: the engine.
             library: its library, loaded.
-            native: whether to use machine code; None where the host can.
+            native: whether to use machine code; None: if the host can run it.
         """
         self._cells = (ctypes.c_uint64 * 8)()
         self._cells[_STOP] = ctypes.cast(library.uc_emu_stop, ctypes.c_void_p).value or 0
@@ -73,7 +73,7 @@ class Budget:
             try:
                 self._code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
             except OSError as exc:
-                log.warning("the host does not let us run code of our own (%s): the CPU will be slow", exc)
+                log.warning("the host does not let chkpt run its own machine code (%s): the CPU will be slow", exc)
         if self._code is None:
             uc.hook_add(UC_HOOK_BLOCK, self._enter)
         else:
@@ -97,7 +97,7 @@ class Budget:
             raise RuntimeError(f"the engine refused our hook: error {error}")
 
     def _enter(self, uc: Uc, _address: int, size: int, _data: object) -> None:
-        """Do what the machine code does."""
+        """Do the same as the machine code."""
         cells = self._cells
         opens = cells[_WATCH] and cells[_TICKS] and uc.reg_read(_EFLAGS) & IF
         if opens:
@@ -109,7 +109,7 @@ class Budget:
             cells[_TICKS] += size
 
     def begin(self, limit: int, *, watch: bool = False) -> None:
-        """Begin a slice, which also ends behind its first block after which RFLAGS.IF is set, with `watch`."""
+        """Begin a slice; with `watch` it also ends after its first block that leaves RFLAGS.IF set."""
         cells = self._cells
         cells[_TICKS] = 0
         cells[_LIMIT] = limit
@@ -124,7 +124,7 @@ class Budget:
 
     @property
     def room(self) -> int:
-        """The ticks that are left of it: none, or less, where it is over."""
+        """The ticks that are left of this slice; 0 or less if it is over."""
         return self._cells[_LIMIT] - self._cells[_TICKS]
 
     @property
@@ -134,7 +134,7 @@ class Budget:
 
     @property
     def opens(self) -> bool:
-        """Whether `watch` has found RFLAGS.IF set at the slice's end."""
+        """Whether the slice ended because `watch` found RFLAGS.IF set."""
         return self._cells[_OPEN] != 0
 
     def charge(self, ticks: int) -> None:

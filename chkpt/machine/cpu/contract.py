@@ -1,7 +1,7 @@
 """The contract of a processor: what a machine asks of it, what it asks of the machine, and its state.
 
-Time is counted in **ticks**: one tick is one byte of guest code that was run, and an access to a port costs some more.
-A processor stops only between two blocks of code, where nothing is half done, so a stop cannot be seen by the guest.
+Time is counted in **ticks**: one tick for each byte of guest code that runs, and more for an access to a port. A
+processor stops only between two blocks of code. Nothing is half done there, so the guest cannot notice a stop.
 """
 
 from collections.abc import Container, Mapping
@@ -17,7 +17,7 @@ class Activity(StrEnum):
 
     ACTIVE = "active"
     HALTED = "halted"  # by HLT; an interrupt wakes it
-    SHUTDOWN = "shutdown"  # by a triple fault, or where it cannot go on; only a reset wakes it
+    SHUTDOWN = "shutdown"  # by a triple fault, or because it cannot go on; only a reset wakes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ Msr: TypeAlias = tuple[U32, U64]
 
 @dataclass(frozen=True, slots=True)
 class CpuState:
-    """Everything a guest could notice of the processor, in the context `cpu`. No engine's own layout is in it."""
+    """Everything a guest could notice of the processor, in the context `cpu`. It is the same for every engine."""
 
     VERSION: ClassVar[int] = 2
     UPGRADES: ClassVar[Mapping[int, Upgrade]] = {1: lambda plain: {**plain, "fcs": 0, "fds": 0}}
@@ -95,13 +95,13 @@ class CpuState:
     efer: U64
     dr: Annotated[tuple[U64, ...], Length(8, 8)]
     fxsave: Annotated[bytes, Length(512, 512)]  # x87, MMX and SSE as FXSAVE64 stores them (SDM vol. 1, 10.5.1)
-    fcs: U16  # the selectors of the last x87 instruction and of its operand, for which FXSAVE64 has no room
+    fcs: U16  # selectors of the last x87 instruction and of its operand, which FXSAVE64 does not store
     fds: U16
     msrs: Annotated[tuple[Msr, ...], Length(0, 256)]  # number and value
 
 
 class Bus(Protocol):
-    """What answers a processor besides memory. Each access may fire timers that are due by then."""
+    """What answers a processor beside memory. Each access may fire timers that are due."""
 
     def read_port(self, port: int, width: int, /) -> int:
         """Read 1, 2 or 4 bytes from a port."""
@@ -115,23 +115,23 @@ class Bus(Protocol):
 
     @property
     def block_reads(self) -> Container[int]:
-        """The ports that `read_block` may have something of: a live view."""
+        """The ports that `read_block` can read: a live view."""
 
     @property
     def block_writes(self) -> Container[int]:
-        """The ports of which `write_block` may take something: a live view."""
+        """The ports that `write_block` can write: a live view."""
 
     def read_block(self, port: int, width: int, count: int, /) -> bytes:
-        """Read up to `count` more units from a port, as many as only give what waits. Charges nothing."""
+        """Read up to `count` more units from a port, those that only return waiting data. Charges no ticks."""
 
     def write_block(self, port: int, width: int, data: bytes, /) -> int:
-        """Write units to a port, as many as it only takes up; return how many those were. Charges nothing."""
+        """Write units to a port, as many as it only stores; return their number. Charges no ticks."""
 
     def read_memory(self, address: int, width: int, /) -> int:
-        """Read 1, 2, 4 or 8 bytes where a device answers, or nothing."""
+        """Read 1, 2, 4 or 8 bytes from an address without RAM and ROM."""
 
     def write_memory(self, address: int, width: int, value: int, /) -> None:
-        """Write 1, 2, 4 or 8 bytes where a device answers, or nothing."""
+        """Write 1, 2, 4 or 8 bytes to an address without RAM."""
 
     def read_tsc(self) -> int:
         """Return the time-stamp counter."""
@@ -142,15 +142,15 @@ class Cpu(Protocol):
 
     @property
     def ticks(self) -> int:
-        """How many it has run, up to now: within a call of the bus, too."""
+        """The ticks that it has run, up to now: within a call of the bus, too."""
 
     @property
     def activity(self) -> Activity:
-        """What it does."""
+        """Whether it is active, halted or shut down."""
 
     @property
     def reason(self) -> str:
-        """Why it is shut down; empty otherwise."""
+        """Why it is shut down; empty if it is not."""
 
     @property
     def interrupts_enabled(self) -> bool:
@@ -158,7 +158,7 @@ class Cpu(Protocol):
 
     @property
     def shadow(self) -> bool:
-        """Whether the instruction before holds interrupts back for one more (STI, MOV SS, POP SS)."""
+        """Whether the last instruction (STI, MOV SS, POP SS) holds interrupts back for one more."""
 
     @property
     def a20(self) -> bool:
@@ -168,14 +168,13 @@ class Cpu(Protocol):
     def a20(self, level: bool, /) -> None: ...
 
     def run(self, until: int, /, *, watch: bool = False) -> bool:
-        """Run to the first end of a block at or after `until`, counted in ticks: one block at the least.
+        """Run to the first end of a block at or after `until`, counted in ticks: at least one block.
 
-        Returns earlier where the processor halts or shuts down, and where `hurry` is called. An exception of the bus
-        goes through.
+        Returns earlier if the processor halts or shuts down, or `hurry` is called. Exceptions of the bus pass through.
 
         Args:
             until: the tick.
-            watch: an interrupt waits; return, with True, at the first end of a block with RFLAGS.IF set, too. `shadow`
+            watch: an interrupt waits; also return, with True, at the first end of a block with RFLAGS.IF set. `shadow`
                 may still hold the interrupt back there.
         """
 
@@ -183,22 +182,22 @@ class Cpu(Protocol):
         """Within a call of the bus: let the present `run` end at the first end of a block at or after `until`."""
 
     def charge(self, ticks: int, /) -> None:
-        """Within a call of the bus: let it take that much longer."""
+        """Within a call of the bus: add ticks to the present `run`."""
 
     def interrupt(self, vector: int, /) -> None:
-        """Take an external interrupt: not while `shadow`, or without `interrupts_enabled`. Wakes it from HLT."""
+        """Take an external interrupt, which ends HLT. Needs `interrupts_enabled`, and no `shadow`."""
 
     def invalidate(self) -> None:
-        """Forget translations of code: RAM was changed, or replaced, from outside."""
+        """Forget translated code: RAM was changed or replaced from outside."""
 
     def reset(self) -> None:
         """Go to the state after power-on. The ticks and A20 stay."""
 
     def save(self, *, sync: bool) -> CpuState:
-        """Return its state. A pure read."""
+        """Return its state. Changes nothing."""
 
     def check(self, state: CpuState, /) -> None:
-        """Raise StateError where no processor can be in `state`. Changes nothing."""
+        """Raise StateError if no processor can be in `state`. Changes nothing."""
 
     def load(self, state: CpuState, /) -> None:
         """Become the processor in `state`, which has been checked."""

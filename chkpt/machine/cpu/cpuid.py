@@ -1,7 +1,7 @@
-"""What CPUID tells: the machine's definition is its own, not the engine's (SDM vol. 2A, CPUID).
+"""The result of CPUID, which the machine defines, not the engine (SDM vol. 2A, CPUID).
 
-A plain 64-bit processor with x87, MMX, SSE, SSE2 and SSE3. Without APIC, RDTSCP, XSAVE, AVX, MTRRs, MONITOR: nothing
-is told that the engine or the machine lacks, or that would not be in a saved state.
+It describes a plain 64-bit processor with x87, MMX, SSE, SSE2 and SSE3. It has no APIC, RDTSCP, XSAVE, AVX, MTRRs and
+MONITOR: CPUID reports only features that the engine and the machine have and that a saved state holds.
 """
 
 from typing import Final
@@ -9,9 +9,9 @@ from typing import Final
 from chkpt.machine.cpu.registers import LMA
 
 ADDRESS_BITS: Final = 40
-"""The width of physical addresses. It is the engine's: a page-table entry with a higher bit set raises #PF with RSVD.
+"""The width of physical addresses, as the engine has it: a higher bit in a page-table entry raises #PF with RSVD.
 
-All addresses of that width are mapped: one that is not stops the engine.
+All addresses of that width are mapped, as an access to an unmapped one stops the engine.
 """
 
 VENDOR: Final = b"GenuineIntel"
@@ -54,7 +54,7 @@ _LEAVES: Final = _leaves()
 
 
 def cpuid(leaf: int, efer: int) -> Leaf:
-    """Return what CPUID gives for EAX; SYSCALL is there in long mode only, as with Intel."""
+    """Return the result of CPUID for a value of EAX. As with Intel, it has SYSCALL in long mode only."""
     if leaf == 0x8000_0001 and efer & LMA:
         eax, ebx, ecx, edx = _LEAVES[leaf]
         return eax, ebx, ecx, edx | _SYSCALL

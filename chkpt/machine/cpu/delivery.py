@@ -1,8 +1,8 @@
-"""Interrupts and exceptions, delivered as the processor does it (SDM vol. 3, chapter 6): the engine leaves it to us.
+"""Interrupts and exceptions, delivered as a processor does (SDM vol. 3, chapter 6); the engine leaves this to us.
 
 Real mode, 16- and 32-bit protected mode, virtual-8086 mode, compatibility and 64-bit mode; interrupt, trap and task
-gates; stack switches and IST; error codes; faults on the way, #DF and the triple fault. A delivery reads and checks
-everything before it changes anything, so that one that faults leaves the registers as they were.
+gates; stack switches and IST; error codes; faults during delivery, #DF and the triple fault. A delivery reads and
+checks everything before it changes anything, so one that faults leaves the registers as they were.
 """
 
 from dataclasses import dataclass
@@ -44,9 +44,9 @@ WITH_ERROR = frozenset({DF, TS, NP, SS_FAULT, GP, PF, AC_FAULT})
 """The exceptions that push an error code in protected mode (SDM vol. 3, table 6-1)."""
 
 _FAULTS = frozenset({DE, 5, UD, 7, TS, NP, SS_FAULT, GP, PF, 16, AC_FAULT, 19})
-"""The exceptions of class fault but #DB: they have RF set in the image of RFLAGS that they push (SDM vol. 3, 17.3.1.1).
+"""The faults but #DB: they push RFLAGS with RF set (SDM vol. 3, 17.3.1.1).
 
-With it set the instruction runs without its breakpoint when the handler returns.
+RF lets the instruction run without its breakpoint when the handler returns.
 """
 
 _CONTRIBUTORY = frozenset({DE, TS, NP, SS_FAULT, GP})  # table 6-4
@@ -55,11 +55,11 @@ _CANONICAL = 1 << 47
 
 
 class TripleFaultError(Exception):
-    """A fault while a double fault was delivered: the processor shuts down."""
+    """A fault during the delivery of a double fault: the processor shuts down."""
 
 
 class Cause(Enum):
-    """Where an event comes from."""
+    """The cause of an event."""
 
     EXCEPTION = auto()
     INTERRUPT = auto()  # from outside
@@ -68,25 +68,25 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is to be delivered."""
+    """An interrupt or exception to deliver."""
 
     vector: int
     cause: Cause
     error: int | None = None
 
     @property
-    def software(self) -> bool:
-        """Whether the guest asked for it."""
+    def is_software(self) -> bool:
+        """Whether an instruction of the guest raised it on purpose."""
         return self.cause is Cause.SOFTWARE
 
     @property
-    def external(self) -> bool:
-        """Whether faults on the way have EXT set in their error codes (SDM vol. 3, 6.13)."""
+    def is_external(self) -> bool:
+        """Whether faults during delivery have EXT set in their error codes (SDM vol. 3, 6.13)."""
         return self.cause is not Cause.SOFTWARE
 
     @property
     def pushed_flags(self) -> int:
-        """What is set in the image of RFLAGS on the handler's stack, beside what RFLAGS has."""
+        """The bits that the pushed RFLAGS have in addition."""
         return RF if self.cause is Cause.EXCEPTION and self.vector in _FAULTS else 0
 
 
@@ -104,11 +104,11 @@ class _Stack:
 
     segment: Segment
     pointer: int
-    fresh: bool  # another one than before
+    fresh: bool  # not the present one
 
 
 class Delivery:
-    """Delivers to one processor."""
+    """Delivers events to one processor."""
 
     def __init__(self, registers: Registers, linear: Linear) -> None:
         self._registers = registers
@@ -116,11 +116,11 @@ class Delivery:
         self._segments = Segments(registers, linear)
 
     def deliver(self, event: Event, *, retry: int | None = None) -> None:
-        """Deliver `event`, or what becomes of it.
+        """Deliver `event`, or the fault that its delivery raises.
 
         Args:
             event: the first event.
-            retry: where a software interrupt's own instruction is: a fault on the way comes from there.
+            retry: the EIP of a software interrupt's own instruction, to which a fault during delivery returns.
 
         Raises:
             TripleFaultError: the processor shuts down. The registers are as they were before the last attempt.
@@ -129,11 +129,11 @@ class Delivery:
             try:
                 self._enter(event)
             except FaultError as fault:
-                if event.software and retry is not None:
+                if event.is_software and retry is not None:
                     self._registers.eip = retry
                 if fault.address is not None:
                     self._registers.set_cr(2, fault.address)
-                event = _escalated(event, fault)
+                event = _escalate(event, fault)
             else:
                 self._registers.settle()
                 self._registers.forget_exception()
@@ -167,7 +167,7 @@ class Delivery:
 
     def _enter_protected(self, event: Event) -> None:
         registers = self._registers
-        gate = self._gate(event, 8)
+        gate = self._find_gate(event, 8)
         if gate.kind == _TASK:
             switch_task(
                 registers,
@@ -175,18 +175,18 @@ class Delivery:
                 self._segments,
                 gate.selector,
                 event.error,
-                external=event.external,
+                external=event.is_external,
                 pushed_flags=event.pushed_flags,
             )
             return
         was, virtual = registers.cpl, bool(registers.eflags & VM)
-        cs, level = self._code(gate.selector, event)
+        cs, level = self._find_code(gate.selector, event)
         if virtual and level != 0:
-            raise FaultError(GP, _of_selector(gate.selector, event))
+            raise FaultError(GP, _selector_error(gate.selector, event))
         inner = level < was
         width = 4 if gate.kind & _KIND_32 else 2
         old = registers.segment(SS)
-        stack = self._inner_stack(level, event) if inner else _Stack(old, registers[SP], fresh=False)
+        stack = self._find_inner_stack(level, event) if inner else _Stack(old, registers[SP], fresh=False)
         frame: list[int] = []
         if virtual:
             frame += [registers.segment(each).selector for each in (GS, FS, DS, ES)]
@@ -196,16 +196,16 @@ class Delivery:
         if event.error is not None:
             frame.append(event.error)
         if gate.offset > cs.limit:
-            raise FaultError(GP, int(event.external))
-        self._push(stack, tuple(frame), width, user=level == 3, external=event.external)
+            raise FaultError(GP, int(event.is_external))
+        self._push(stack, tuple(frame), width, user=level == 3, external=event.is_external)
         if virtual:
             for each in (GS, FS, DS, ES):
                 registers.set_segment(each, NULL)
-        self._go(cs, gate, level)
+        self._enter_handler(cs, gate, level)
 
-    def _inner_stack(self, level: int, event: Event) -> _Stack:
-        """Return the stack that the task-state segment has for an inner ring (figure 7-2, 7-10)."""
-        ext = int(event.external)
+    def _find_inner_stack(self, level: int, event: Event) -> _Stack:
+        """Return the stack of an inner ring from the task-state segment (figures 7-2 and 7-10)."""
+        ext = int(event.is_external)
         pointer, selector = Tss(self._registers, self._linear).stack(level, ext)
         if not selector & ~3:
             raise FaultError(TS, ext)
@@ -215,17 +215,17 @@ class Delivery:
             raise FaultError(TS, code)
         if not segment.flags & PRESENT:
             raise FaultError(SS_FAULT, code)
-        return _Stack(self._segments.accessed(segment), pointer, fresh=True)
+        return _Stack(self._segments.mark_accessed(segment), pointer, fresh=True)
 
     # -- long mode (6.14) ---------------------------------------------------------------------------------------------
 
     def _enter_long(self, event: Event) -> None:
         registers = self._registers
-        gate = self._gate(event, 16)
+        gate = self._find_gate(event, 16)
         was = registers.cpl
-        cs, level = self._code(gate.selector, event)
+        cs, level = self._find_code(gate.selector, event)
         old = registers.segment(SS)
-        ext = int(event.external)
+        ext = int(event.is_external)
         if gate.ist:
             pointer = Tss(registers, self._linear).pointer(0x1C + 8 * gate.ist, ext)
         elif level < was:
@@ -246,21 +246,21 @@ class Delivery:
         registers[SP] = pointer - len(data)
         if level != was:
             registers.set_segment(SS, Segment(level, 0, 0, level << 13))
-        self._go(cs, gate, level)
+        self._enter_handler(cs, gate, level)
 
-    # -- what they have in common -------------------------------------------------------------------------------------
+    # -- for all modes ------------------------------------------------------------------------------------------------
 
-    def _gate(self, event: Event, size: int) -> _Gate:
-        """Return the gate of an event, checked."""
+    def _find_gate(self, event: Event, size: int) -> _Gate:
+        """Return the gate of an event. Raise FaultError if it cannot be used."""
         table = self._registers.segment(9)
-        code = event.vector * 8 | 2 | event.external
+        code = event.vector * 8 | 2 | event.is_external
         if event.vector * size + size - 1 > table.limit:
             raise FaultError(GP, code)
         raw = self._linear.load(table.base + event.vector * size, size)
         kind, level = raw >> 40 & 0x1F, raw >> 45 & 3
         if kind not in ({0xE, 0xF} if size == 16 else {_TASK, 6, 7, 0xE, 0xF}):
             raise FaultError(GP, code)
-        if event.software and level < self._registers.cpl:
+        if event.is_software and level < self._registers.cpl:
             raise FaultError(GP, code)
         if not raw & 1 << 47:
             raise FaultError(NP, code)
@@ -271,12 +271,12 @@ class Delivery:
             offset |= raw >> 64 << 32 & 0xFFFF_FFFF_0000_0000
         return _Gate(kind, raw >> 16 & 0xFFFF, offset, raw >> 32 & 7 if size == 16 else 0)
 
-    def _code(self, selector: int, event: Event) -> tuple[Segment, int]:
-        """Return the code segment of a gate, checked, and the level it will run at."""
+    def _find_code(self, selector: int, event: Event) -> tuple[Segment, int]:
+        """Return the code segment of a gate, and the level of the handler. Raise FaultError if it cannot be used."""
         if not selector & ~3:
-            raise FaultError(GP, int(event.external))
-        code, was = _of_selector(selector, event), self._registers.cpl
-        cs = self._segments.find(selector, GP, int(event.external))
+            raise FaultError(GP, int(event.is_external))
+        code, was = _selector_error(selector, event), self._registers.cpl
+        cs = self._segments.find(selector, GP, int(event.is_external))
         if not cs.flags & CODE or cs.dpl > was:
             raise FaultError(GP, code)
         if self._registers.efer & LMA and cs.flags & (LONG | BIG) != LONG:
@@ -284,7 +284,7 @@ class Delivery:
         if not cs.flags & PRESENT:
             raise FaultError(NP, code)
         level = was if cs.flags & CONFORMING else cs.dpl
-        return self._segments.accessed(cs)._replace(selector=selector & ~3 | level), level
+        return self._segments.mark_accessed(cs)._replace(selector=selector & ~3 | level), level
 
     def _push(self, stack: _Stack, frame: tuple[int, ...], width: int, *, user: bool, external: bool = False) -> None:
         """Put the frame on a stack, the first value first, and make it the present stack."""
@@ -305,7 +305,7 @@ class Delivery:
         if stack.fresh:
             self._registers.set_segment(SS, stack.segment)
 
-    def _go(self, cs: Segment, gate: _Gate, level: int) -> None:
+    def _enter_handler(self, cs: Segment, gate: _Gate, level: int) -> None:
         registers = self._registers
         registers.set_segment(CS, cs)
         registers.eip = gate.offset
@@ -315,8 +315,8 @@ class Delivery:
         assert cs.selector & 3 == level
 
 
-def _escalated(event: Event, fault: FaultError) -> Event:
-    """Return what is delivered after a fault in a delivery (SDM vol. 3, table 6-5)."""
+def _escalate(event: Event, fault: FaultError) -> Event:
+    """Return the event to deliver after a fault during delivery (SDM vol. 3, table 6-5)."""
     first = event.vector if event.cause is Cause.EXCEPTION else None
     if first == DF:
         raise TripleFaultError
@@ -326,8 +326,8 @@ def _escalated(event: Event, fault: FaultError) -> Event:
     return Event(fault.vector, Cause.EXCEPTION, fault.error)
 
 
-def _of_selector(selector: int, event: Event) -> int:
-    return selector & 0xFFFC | event.external
+def _selector_error(selector: int, event: Event) -> int:
+    return selector & 0xFFFC | event.is_external
 
 
 def _is_writable(segment: Segment) -> bool:
@@ -341,7 +341,7 @@ def _is_canonical(address: int) -> bool:
 def _fits(segment: Segment, bottom: int, size: int, mask: int) -> bool:
     """Whether a frame lies within a stack segment."""
     top = bottom + size - 1
-    if top > mask:  # it wraps: then only the whole of the stack may hold it
+    if top > mask:  # it wraps, which only a segment of the whole 64 KiB allows
         return mask == 0xFFFF and segment.limit >= mask
     if segment.flags & EXPAND_DOWN:
         return bottom > segment.limit

@@ -1,7 +1,7 @@
-"""Linear addresses as the processor translates them (SDM vol. 3, chapter 4), for what is done in its place.
+"""Linear addresses, translated as the processor does (SDM vol. 3, chapter 4), for the accesses that we make for it.
 
-The engine walks the tables itself for the guest's own accesses. This is for the accesses of interrupt delivery, which
-the engine leaves to us: descriptors, task-state segments, stacks.
+The engine itself walks the tables for the guest's accesses. This is for the accesses of interrupt delivery, which the
+engine leaves to us: descriptors, task-state segments, stacks.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _RESERVED = 0x0007_FF00_0000_0000  # of 64-bit entries: addresses are 40 bits wi
 
 
 class FaultError(Exception):
-    """An exception of the processor: its vector, its error code where it has one, and for #PF the address."""
+    """An exception of the processor: its vector, its error code if it has one, and for #PF the address."""
 
     def __init__(self, vector: int, error: int | None = None, address: int | None = None) -> None:
         super().__init__(f"exception {vector}")
@@ -31,7 +31,7 @@ class Physical(Protocol):
         """Return `size` bytes that lie in one page."""
 
     def write(self, address: int, data: bytes, /) -> None:
-        """Put bytes that lie in one page; translated code notices."""
+        """Put bytes that lie in one page, and forget translated code there."""
 
 
 class Linear:
@@ -42,14 +42,14 @@ class Linear:
         self._physical = physical
 
     def read(self, address: int, size: int, *, user: bool = False) -> bytes:
-        """Return `size` bytes. Raise Fault 14."""
+        """Return `size` bytes. Raise FaultError 14."""
         return b"".join(
             self._physical.read(self.translate(at, write=False, user=user), part)
             for at, part in self._parts(address, size)
         )
 
     def load(self, address: int, size: int) -> int:
-        """Return a number of `size` bytes, read by the processor for itself. Raise Fault 14."""
+        """Return a number of `size` bytes, read with the rights of the system. Raise FaultError 14."""
         return int.from_bytes(self.read(address, size), "little")
 
     def fetch(self, physical: int, size: int) -> bytes:
@@ -57,7 +57,7 @@ class Linear:
         return self._physical.read(physical, size)
 
     def write(self, address: int, data: bytes, *, user: bool = False) -> None:
-        """Put `data`, all of it or nothing. Raise Fault 14."""
+        """Put `data`, all of it or nothing. Raise FaultError 14."""
         places = [
             (self.translate(at, write=True, user=user), part) for at, part in self._parts(address, len(data))
         ]  # fmt: skip
@@ -67,7 +67,7 @@ class Linear:
             done += part
 
     def _parts(self, address: int, size: int) -> Iterator[tuple[int, int]]:
-        """Cut a run of addresses at the ends of pages."""
+        """Cut a run of addresses at page boundaries."""
         mask = 0xFFFF_FFFF_FFFF_FFFF if self._registers.efer & LMA else 0xFFFF_FFFF
         while size:
             part = min(size, 4096 - (address & 4095))
@@ -79,7 +79,7 @@ class Linear:
         """Return the physical address, with the accessed and dirty bits set as the processor does.
 
         Raises:
-            Fault: 14, with the error code and the address.
+            FaultError: 14, with the error code and the address.
         """
         registers = self._registers
         cr0, cr4 = registers.cr(0), registers.cr(4)
@@ -102,7 +102,7 @@ class Linear:
             entry = int.from_bytes(self._physical.read(at, size), "little")
             if not entry & _P:
                 raise FaultError(14, wanted, linear)
-            pointer = wide and level == 3 and not registers.efer & LMA  # a PAE page-directory-pointer: no rights in it
+            pointer = wide and level == 3 and not registers.efer & LMA  # a PAE page-directory pointer: it has no rights
             large = level > 1 and not pointer and bool(entry & _PS) and (wide or bool(cr4 & PSE))
             if wide and self._is_reserved(entry, level, shift, large=large):
                 raise FaultError(14, wanted | 9, linear)

@@ -9,22 +9,22 @@ from chkpt.machine.cpu.registers import LMA, PG
 _PAT: Final = 0x277
 _MCG_STATUS, _MCG_CTL, _MC0_CTL = 0x17A, 0x17B, 0x400
 _ALL_ONES: Final = frozenset((_MCG_CTL, *range(_MC0_CTL, _MC0_CTL + 40, 4)))
-"""The registers that enable machine checks: after power-on each is all ones."""
+"""The registers that enable machine checks: all ones after power-on."""
 
 MSRS: Final = tuple(sorted({
     0x174, 0x175, 0x176,  # SYSENTER_CS, _ESP, _EIP
     _MCG_STATUS, *_ALL_ONES,
-    *range(_MC0_CTL, _MC0_CTL + 40),  # machine checks: CPUID has none, but ten banks are kept
+    *range(_MC0_CTL, _MC0_CTL + 40),  # machine checks: CPUID has none, but the engine keeps ten banks
     0x1A0,  # MISC_ENABLE
-    *range(0x200, 0x210), 0x250, 0x258, 0x259, *range(0x268, 0x270), 0x2FF,  # MTRRs: CPUID has none, but they are kept
+    *range(0x200, 0x210), 0x250, 0x258, 0x259, *range(0x268, 0x270), 0x2FF,  # MTRRs: the same
     _PAT,
     0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084,  # STAR, LSTAR, CSTAR, FMASK
     0xC000_0102, 0xC000_0103,  # KERNEL_GS_BASE, TSC_AUX
-    0xD90, 0xC001_0117,  # BNDCFGS, VM_HSAVE_PA: of functions that CPUID has not, but kept
+    0xD90, 0xC001_0117,  # BNDCFGS, VM_HSAVE_PA: the same
 }))  # fmt: skip
 """The numbers of the model-specific registers that are saved; EFER, FS_BASE and GS_BASE are registers of their own."""
 
-# FCW, FTW (all empty), MXCSR and its mask after power-on and FNINIT, where every BIOS begins
+# FCW, FTW (all empty), MXCSR and its mask after power-on and FNINIT, with which every BIOS begins
 _FXSAVE: Final = bytes.fromhex("7f03").ljust(24, b"\0") + bytes.fromhex("801f0000 ffff0000")
 _POWER_ON: Final = {_PAT: 0x0007_0406_0007_0406, **dict.fromkeys(_ALL_ONES, (1 << 64) - 1)}
 
@@ -32,7 +32,7 @@ _POWER_ON: Final = {_PAT: 0x0007_0406_0007_0406, **dict.fromkeys(_ALL_ONES, (1 <
 def power_on(ticks: int, *, a20: bool) -> CpuState:
     """Return the state after power-on.
 
-    CS has the base F0000, not FFFF0000: below 1 MiB is the same, and A20, which a reset leaves, does not hide it.
+    The base of CS is F0000, not FFFF0000: the same code is there, and A20, which a reset leaves, does not hide it.
     """
     data = SegmentState(0, 0, 0xFFFF, 0x9300)
     code = SegmentState(0xF000, 0xF_0000, 0xFFFF, 0x9B00)

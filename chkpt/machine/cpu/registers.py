@@ -1,6 +1,6 @@
-"""A processor's registers as the delivery of interrupts sees them: a view of the engine's own bytes.
+"""A processor's registers: a view of the engine's own bytes, which interrupt delivery and the state use.
 
-The engine keeps them as QEMU's `CPUX86State` does; where in its bytes is found out at start (`layout.py`).
+The engine keeps them in QEMU's `CPUX86State`; `unicorn_context` finds their places in it at start.
 """
 
 from dataclasses import dataclass
@@ -48,12 +48,12 @@ NULL = Segment(0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the registers are in the engine's bytes, in bytes from their begin. Unnamed ones follow their neighbour."""
+    """The places of the registers in the engine's bytes, in bytes. Registers without a field follow others."""
 
     size: int
     regs: int  # 16 of 8 bytes, then eip, eflags, cc_dst, cc_src, cc_src2, cc_op and df, hflags and hflags2, segments
-    lstar: int  # star, vm_hsave before it; cstar, fmask behind it
-    dr: int  # error_code, exception_is_int, exception_next_eip before it; old_exception behind it
+    lstar: int  # star, vm_hsave before it; cstar, fmask after it
+    dr: int  # error_code, exception_is_int, exception_next_eip before it; old_exception after it
 
     @property
     def a20_mask(self) -> int:
@@ -62,19 +62,19 @@ class Layout:
 
     @property
     def old_exception(self) -> int:
-        """The exception being delivered, 32 bits, -1 for none."""
+        """The exception that is being delivered, 32 bits, -1 for none."""
         return self.dr + 96
 
     @property
     def task_priority(self) -> int:
-        """CR8, 8 bits; the registers end 12 bytes behind it."""
+        """CR8, 8 bits; the registers end 12 bytes after it."""
         return self.dr + 156
 
 
 class Registers:
-    """The registers in a buffer of `layout.size` bytes, which must be 8 bytes aligned.
+    """The registers in a buffer of `layout.size` bytes, which must be aligned to 8 bytes.
 
-    `eflags` is an attribute of its own: the engine works it out only when asked.
+    `eflags` is not in it: the engine computes that only on request.
     """
 
     __slots__ = ("_dr", "_lstar", "_regs", "_task_priority", "_view8", "_view32", "_view64", "eflags")
@@ -113,12 +113,12 @@ class Registers:
         return self._view64[self._regs + 53 + number]
 
     def set_cr(self, number: int, value: int) -> None:
-        """Set a control register; nothing follows from it before `settle`."""
+        """Set a control register; it takes effect with `settle`."""
         self._view64[self._regs + 53 + number] = value
 
     @property
     def task_priority(self) -> int:
-        """CR8, 0 to 15. It holds no interrupt back: the 8259A's go by an APIC, if there is one."""
+        """CR8, 0 to 15. It holds back no interrupt: those of the 8259A do not pass an APIC's priority."""
         return self._view8[self._task_priority]
 
     @task_priority.setter
@@ -175,13 +175,13 @@ class Registers:
         return Segment(low, self._view64[at + 1], high & 0xFFFF_FFFF, high >> 32)
 
     def set_segment(self, number: int, segment: Segment) -> None:
-        """Set a segment register; nothing follows from it before `settle`."""
+        """Set a segment register; it takes effect with `settle`."""
         at = self._regs + 23 + 3 * number
         self._view64[at] = segment.selector
         self._view64[at + 1] = segment.base
         self._view64[at + 2] = segment.limit | segment.flags << 32
 
-    # -- what follows from them ---------------------------------------------------------------------------------------
+    # -- the summary of the registers ---------------------------------------------------------------------------------
 
     @property
     def cpl(self) -> int:
@@ -211,16 +211,16 @@ class Registers:
 
     @property
     def hflags(self) -> int:
-        """The engine's own summary of the registers."""
+        """The engine's summary of the registers, on which translated code depends."""
         return self._view32[2 * self._regs + 44]
 
     @property
     def hflags2(self) -> int:
-        """The rest of it, which code does not depend on."""
+        """The rest of that summary, on which code does not depend."""
         return self._view32[2 * self._regs + 45]
 
     def settle(self, *, shadow: bool = False) -> None:
-        """Work the engine's summary out anew, after segments, control registers or the mode were changed."""
+        """Compute the engine's summary again, after a change of segments, control registers or the mode."""
         cs, ss = self.segment(CS), self.segment(SS)
         cr0 = self.cr(0)
         flags = ss.dpl | (cr0 & MP_EM_TS) << _MP_SHIFT
@@ -249,9 +249,9 @@ class Registers:
 
     @property
     def is_software(self) -> bool:
-        """Whether what the engine has just raised is an INT n, INT3 or INTO."""
+        """Whether the engine has just raised an INT n, INT3 or INTO."""
         return self._view32[2 * self._dr - 3] != 0
 
     def forget_exception(self) -> None:
-        """Tell the engine that the exception has been delivered; it would escalate the next one else."""
+        """Mark the exception as delivered in the engine, which otherwise escalates the next one."""
         self._view32[2 * self._dr + 24] = 0xFFFF_FFFF

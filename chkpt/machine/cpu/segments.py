@@ -16,21 +16,21 @@ class Segments:
         self._linear = linear
 
     def address(self, selector: int, vector: int, ext: int) -> int:
-        """Return the linear address of a descriptor. Raise Fault `vector` where the table has none."""
+        """Return the linear address of a descriptor. Raise FaultError `vector` if the table has none."""
         table = self._registers.segment(_LDTR if selector & 4 else _GDTR)
         if (selector | 7) > table.limit or (selector & 4 and not table.selector & ~3):
             raise FaultError(vector, selector & 0xFFFC | ext)
         return table.base + (selector & ~7)
 
     def find(self, selector: int, vector: int, ext: int) -> Segment:
-        """Return a code or data segment. Raise Fault `vector` where there is none of that kind."""
-        segment = parse(selector, self._linear.load(self.address(selector, vector, ext), 8))
+        """Return a code or data segment. Raise FaultError `vector` for another kind, or if there is none."""
+        segment = unpack_descriptor(selector, self._linear.load(self.address(selector, vector, ext), 8))
         if not segment.flags & S:
             raise FaultError(vector, selector & 0xFFFC | ext)
         return segment
 
-    def accessed(self, segment: Segment) -> Segment:
-        """Mark a segment's descriptor as accessed, as a load of it does."""
+    def mark_accessed(self, segment: Segment) -> Segment:
+        """Mark a segment's descriptor as accessed, as a load does; return the segment."""
         if segment.flags & ACCESSED:
             return segment
         at = self.address(segment.selector, _TS_FAULT, 0) + 5
@@ -46,7 +46,7 @@ class Tss:
         self._linear = linear
 
     def stack(self, level: int, ext: int) -> tuple[int, int]:
-        """Return ESP and SS for an inner ring (figures 7-2 and 7-10). Raise Fault 10 where it has none."""
+        """Return ESP and SS for an inner ring (figures 7-2 and 7-10). Raise FaultError 10 if it has none."""
         if self._tr.flags & _IS_32:
             pointer, selector = self._load(4 + 8 * level, 4, ext), self._load(8 + 8 * level, 2, ext)
         else:
@@ -54,7 +54,7 @@ class Tss:
         return pointer, selector
 
     def pointer(self, offset: int, ext: int) -> int:
-        """Return a stack pointer of a 64-bit task-state segment (figure 7-11). Raise Fault 10."""
+        """Return a stack pointer of a 64-bit task-state segment (figure 7-11). Raise FaultError 10 if it has none."""
         return self._load(offset, 8, ext)
 
     def _load(self, offset: int, size: int, ext: int) -> int:
@@ -63,7 +63,7 @@ class Tss:
         return self._linear.load(self._tr.base + offset, size)
 
 
-def parse(selector: int, raw: int) -> Segment:
+def unpack_descriptor(selector: int, raw: int) -> Segment:
     """Return a descriptor of 8 bytes as a segment register holds it."""
     flags = raw >> 32 & FLAGS
     limit = raw & 0xFFFF | raw >> 32 & 0xF_0000

@@ -1,9 +1,9 @@
-"""REP INS and REP OUTS in one go: what the rounds to come would do, where nothing can come between them.
+"""REP INS and REP OUTS in one go: many rounds at once, while nothing can come between them.
 
-The engine runs each round as a block of its own, and calls us for each. While a device has more data at hand, a round
-does nothing but to move a unit, count and take its time; so many of them can be done at once, and the guest, the clock
-and every stop are where they would be. What might differ is left to the engine: another page, whose access could
-fault; an index that wraps; a write over the instruction itself; single steps; a descending index.
+The engine runs each round as a block of its own and calls us for each. While a device has more data, a round only moves
+a unit, counts it and takes time. So many rounds can be done at once, with the same result for the guest, the clock and
+every stop. Cases that could differ are left to the engine: another page, whose access could fault; an index that wraps;
+a write over the instruction itself; single steps; a descending index.
 """
 
 from collections.abc import Callable
@@ -17,36 +17,36 @@ INS: Final = 0x6D
 OUTS: Final = 0x6F
 _REP, _OPERAND_SIZE, _ADDRESS_SIZE = 0xF3, 0x66, 0x67
 _LONGEST: Final = 5
-"""Bytes of an instruction that are looked at: the opcode, and each of the prefixes once, and one too many."""
+"""The bytes of an instruction that are read: the opcode, each prefix once, and one more."""
 
 
 class Repeat(NamedTuple):
-    """The rounds that may follow the present one."""
+    """The rounds that may follow the present one, of one instruction."""
 
     opcode: int
     length: int  # of the instruction, in bytes
-    physical: int  # where the next unit lies, before A20
-    rounds: int  # 1 at least
+    physical: int  # address of the next unit, before A20
+    rounds: int  # at least 1
     mask: int  # of the index and the counter
 
 
 class Strings:
-    """Looks for a REP INS or REP OUTS at work."""
+    """Finds a REP INS or REP OUTS that is being run."""
 
-    def __init__(self, registers: Registers, linear: Linear, place: Callable[[int], int | None]) -> None:
-        """Take where to look.
+    def __init__(self, registers: Registers, linear: Linear, find_ram: Callable[[int], int | None]) -> None:
+        """Take the registers and memory.
 
         Args:
             registers: up to date, with EIP at the instruction.
-            linear: memory.
-            place: returns where a physical address is behind A20, None where that is not in a page of RAM.
+            linear: linear memory.
+            find_ram: returns a physical address behind A20, or None if it is not in a page of RAM.
         """
         self._registers = registers
         self._linear = linear
-        self._place = place
+        self._find_ram = find_ram
 
     def find(self, opcode: int, width: int) -> Repeat | None:
-        """Return the rounds that may follow the one at hand, which moves `width` bytes; None where none may."""
+        """Return the rounds that may follow the present one, which moves `width` bytes; None if none may."""
         registers = self._registers
         if registers.direction != 1 or registers.engine_eflags & TF or registers.shadow or registers.watches_ports:
             return None
@@ -56,7 +56,7 @@ class Strings:
         at = registers.eip if bits == 64 else registers.segment(CS).base + registers.eip & wrap
         try:
             code = self._linear.translate(at, write=False, user=user)
-            found = _parsed(self._linear.fetch(code, min(_LONGEST, PAGE_SIZE - at % PAGE_SIZE)), opcode, bits)
+            found = _decode(self._linear.fetch(code, min(_LONGEST, PAGE_SIZE - at % PAGE_SIZE)), opcode, bits)
             if found is None:
                 return None
             length, mask = found
@@ -74,13 +74,13 @@ class Strings:
             physical = self._linear.translate(address, write=opcode == INS, user=user) + width
         except FaultError:
             return None
-        place = self._place(physical)
-        if place is None or (opcode == INS and place // PAGE_SIZE == (self._place(code) or 0) // PAGE_SIZE):
+        place = self._find_ram(physical)
+        if place is None or (opcode == INS and place // PAGE_SIZE == (self._find_ram(code) or 0) // PAGE_SIZE):
             return None
         return Repeat(opcode, length, physical, rounds, mask)
 
     def advance(self, repeat: Repeat, count: int, width: int) -> None:
-        """Count `count` rounds in the registers."""
+        """Update the registers as `count` rounds do."""
         registers, mask = self._registers, repeat.mask
         number = DI if repeat.opcode == INS else SI
         kept = ~mask if mask == 0xFFFF else 0  # a 32-bit result clears the upper half
@@ -88,8 +88,8 @@ class Strings:
         registers[CX] = registers[CX] & kept | registers[CX] - count & mask
 
 
-def _parsed(code: bytes, opcode: int, bits: int) -> tuple[int, int] | None:
-    """Return an instruction's length and the mask of its address size; None where it is another."""
+def _decode(code: bytes, opcode: int, bits: int) -> tuple[int, int] | None:
+    """Return the length of a REP of `opcode` and the mask of its address size; None for another instruction."""
     repeated = other_size = False
     for at, byte in enumerate(code):
         if byte == opcode:

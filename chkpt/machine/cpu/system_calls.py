@@ -1,4 +1,4 @@
-"""SYSCALL and SYSENTER, of which the engine does nothing (SDM vol. 2B)."""
+"""SYSCALL and SYSENTER, which the engine does not do (SDM vol. 2B)."""
 
 from chkpt.machine.cpu.delivery import GP, UD, Cause, Event
 from chkpt.machine.cpu.registers import CS, CX, IF, LMA, LONG, PE, RF, SCE, SP, SS, VM, Registers, Segment
@@ -9,9 +9,9 @@ _TOP = 0xFFFF_FFFF
 
 
 def enter_syscall(registers: Registers, after: int) -> Event | None:
-    """Do what SYSCALL does, `after` being the next instruction; return the exception where it must not."""
+    """Do SYSCALL; `after` is the next instruction's address. Return an exception if it is not allowed."""
     if not registers.efer & SCE or not registers.cr(0) & PE or not registers.efer & LMA:
-        return Event(UD, Cause.EXCEPTION)  # as with Intel, it is there in long mode only
+        return Event(UD, Cause.EXCEPTION)  # as with Intel, only long mode has it
     star, lstar, cstar, mask = registers.star()
     from_64 = bool(registers.segment(CS).flags & LONG)
     registers[CX] = after
@@ -25,7 +25,7 @@ def enter_syscall(registers: Registers, after: int) -> Event | None:
 
 
 def enter_sysenter(registers: Registers, _after: int, msrs: tuple[int, ...]) -> Event | None:
-    """Do what SYSENTER does; return the exception where it must not. `msrs` are SYSENTER_CS, _ESP, _EIP."""
+    """Do SYSENTER; return an exception if it is not allowed. `msrs` are SYSENTER_CS, _ESP, _EIP."""
     base, pointer, entry = msrs
     if not registers.cr(0) & PE or not base & 0xFFFC:
         return Event(GP, Cause.EXCEPTION, 0)

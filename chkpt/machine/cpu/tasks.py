@@ -1,4 +1,4 @@
-"""The switch to another task through a task gate (SDM vol. 3, 7.3). IRET's way back is the engine's."""
+"""The switch to another task through a task gate (SDM vol. 3, 7.3). The engine does the IRET back."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from chkpt.machine.cpu.registers import (
     Registers,
     Segment,
 )
-from chkpt.machine.cpu.segments import Segments, parse
+from chkpt.machine.cpu.segments import Segments, unpack_descriptor
 
 _TS_FAULT, _NP, _SS_FAULT, _GP = 10, 11, 12, 13
 _LDTR, _TR = 6, 7
@@ -31,7 +31,7 @@ _V86_FLAGS = 0xF300  # a virtual-8086 segment: present, level 3, writable data (
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """Where a task-state segment holds what (figures 7-2 and 7-10)."""
+    """The offsets in a task-state segment (figures 7-2 and 7-10)."""
 
     width: int
     ip: int  # then the flags and 8 general registers
@@ -56,18 +56,18 @@ def switch_task(
     external: bool,
     pushed_flags: int,
 ) -> None:
-    """Nest the task of `selector` in the present one, whose image of EFLAGS gets `pushed_flags` too.
+    """Nest the task of `selector` in the present one, whose saved EFLAGS also get `pushed_flags`.
 
     Raises:
-        Fault: the task cannot be switched to: the present task goes on with it; or, once its registers are loaded,
-            the new task does.
+        FaultError: the switch is not possible. The fault is one of the present task, or of the new task if its
+            registers are loaded.
     """
     ext = int(external)
     code = selector & 0xFFFC | ext
     if selector & 4 or not selector & ~3:
         raise FaultError(_GP, code)
     at = segments.address(selector, _GP, ext)
-    task = parse(selector, linear.load(at, 8))
+    task = unpack_descriptor(selector, linear.load(at, 8))
     if task.flags & _KIND & ~_IS_32 != 1 << 8:  # an available one, of 16 or 32 bits
         raise FaultError(_GP, code)
     if not task.flags & PRESENT:
@@ -88,7 +88,7 @@ def switch_task(
 
 
 def _store(registers: Registers, linear: Linear, old: Segment, pushed_flags: int) -> None:
-    """Put the registers into the present task's segment, with `pushed_flags` set in the image of EFLAGS."""
+    """Put the registers into the present task's segment, with `pushed_flags` set in the saved EFLAGS."""
     form = _FORM_32 if old.flags & _IS_32 else _FORM_16
     mask = (1 << 8 * form.width) - 1
     values = [registers.eip, registers.eflags | pushed_flags, *(registers[each] for each in range(8))]
@@ -98,7 +98,7 @@ def _store(registers: Registers, linear: Linear, old: Segment, pushed_flags: int
 
 
 def _load(registers: Registers, segments: Segments, linear: Linear, *, image: bytes, form: _Form, ext: int) -> None:
-    """Take the registers of the new task."""
+    """Load the registers of the new task."""
 
     def word(at: int) -> int:
         return int.from_bytes(image[at : at + form.width], "little")
@@ -118,7 +118,7 @@ def _load(registers: Registers, segments: Segments, linear: Linear, *, image: by
     ldt = word(form.ldt) & 0xFFFF
     if ldt & ~3:
         at = segments.address(ldt & ~4, _TS_FAULT, ext) if not ldt & 4 else None
-        table = NULL if at is None else parse(ldt, linear.load(at, 8))
+        table = NULL if at is None else unpack_descriptor(ldt, linear.load(at, 8))
         if table.flags & (_KIND | PRESENT) != 0x200 | PRESENT:
             raise FaultError(_TS_FAULT, ldt & 0xFFFC | ext)
         registers.set_segment(_LDTR, table)
@@ -127,11 +127,11 @@ def _load(registers: Registers, segments: Segments, linear: Linear, *, image: by
             registers.set_segment(each, Segment(selector, selector << 4, 0xFFFF, _V86_FLAGS))
         return
     for each in (CS, SS, *(each for each in range(6) if each not in {CS, SS})):
-        registers.set_segment(each, _checked(segments, each, selectors[each], selectors[CS] & 3, ext))
+        registers.set_segment(each, _find_segment(segments, each, selectors[each], selectors[CS] & 3, ext))
 
 
-def _checked(segments: Segments, register: int, selector: int, level: int, ext: int) -> Segment:
-    """Return the segment for a register of the new task."""
+def _find_segment(segments: Segments, register: int, selector: int, level: int, ext: int) -> Segment:
+    """Return the segment for a register of the new task. Raise FaultError if it does not fit."""
     if not selector & ~3:
         if register in {CS, SS}:
             raise FaultError(_TS_FAULT, selector & 0xFFFC | ext)
@@ -151,11 +151,11 @@ def _checked(segments: Segments, register: int, selector: int, level: int, ext: 
         raise FaultError(_TS_FAULT, code)
     if not flags & PRESENT:
         raise FaultError(_SS_FAULT if register == SS else _NP, code)
-    return segments.accessed(segment)
+    return segments.mark_accessed(segment)
 
 
 def _push(registers: Registers, linear: Linear, error: int, width: int) -> None:
-    """Put the error code on the new task's stack."""
+    """Push the error code on the new task's stack."""
     stack = registers.segment(SS)
     mask = 0xFFFF_FFFF if stack.flags & BIG else 0xFFFF
     pointer = (registers[SP] - width) & mask

@@ -1,9 +1,9 @@
-"""A processor on Unicorn 2.1.4, QEMU's translator as a library: the module that only `new_cpu` imports.
+"""A processor on Unicorn 2.1.4, QEMU's translator as a library. Only `new_cpu` imports this module.
 
-The engine translates and runs; everything that makes a processor of it is ours: interrupts and exceptions (`delivery`),
-SYSCALL and SYSENTER, CPUID, the time-stamp counter, A20. One engine in 64-bit mode serves all modes: it follows its own
-registers, and `emu_start` takes the offset in CS in each of them. docs/decisions/0011-how-unicorn-is-driven.md says why
-it is driven in this way and no other.
+The engine translates and runs code. The rest of a processor is ours: interrupts and exceptions (`delivery`), SYSCALL,
+SYSENTER, CPUID, the time-stamp counter, A20. One engine in 64-bit mode serves all modes: it follows its own registers,
+and `emu_start` takes the offset in CS in each mode. docs/decisions/0011-how-unicorn-is-driven.md says why it is driven
+in this way.
 """
 
 import ctypes
@@ -15,11 +15,7 @@ from unicorn import (  # noqa: TID253  only a machine with such a CPU imports th
     UC_HOOK_INSN,
     UC_HOOK_INSN_INVALID,
     UC_HOOK_INTR,
-    UC_HOOK_MEM_WRITE_PROT,
     UC_MODE_64,
-    UC_PROT_ALL,
-    UC_PROT_EXEC,
-    UC_PROT_READ,
     Uc,
     UcError,
     x86_const,
@@ -33,10 +29,10 @@ from unicorn.unicorn_const import (  # noqa: TID253
 from unicorn.unicorn_py3 import unicorn as binding  # noqa: TID253
 from unicorn.unicorn_py3.arch.intel import HOOK_INSN_CPUID_CFUNC  # noqa: TID253
 
-from chkpt.machine.board.memory import PAGE_SIZE, Memory
+from chkpt.machine.board.memory import Memory
 from chkpt.machine.cpu.budget import Budget
 from chkpt.machine.cpu.contract import Activity, Bus, CpuState
-from chkpt.machine.cpu.cpuid import ADDRESS_BITS, cpuid
+from chkpt.machine.cpu.cpuid import cpuid
 from chkpt.machine.cpu.delivery import UD, WITH_ERROR, Cause, Delivery, Event, TripleFaultError
 from chkpt.machine.cpu.fxsave import fxrstor, fxsave
 from chkpt.machine.cpu.paging import Linear
@@ -45,6 +41,7 @@ from chkpt.machine.cpu.registers import AX, BX, CS, CX, DX, IF, Registers, Segme
 from chkpt.machine.cpu.strings import INS, OUTS, Repeat, Strings
 from chkpt.machine.cpu.system_calls import enter_syscall, enter_sysenter
 from chkpt.machine.cpu.unicorn_context import HEADER, buffer_of, discover
+from chkpt.machine.cpu.unicorn_memory import EngineMemory
 from chkpt.machine.cpu.words import registers_into_state, state_into_registers
 
 _EFLAGS: Final = x86_const.UC_X86_REG_EFLAGS
@@ -57,11 +54,7 @@ _DR7_NONE: Final = 0x400  # after power-on
 _MOV_DR7_EAX: Final = bytes((0x0F, 0x23, 0xF8, 0xF4))  # and HLT
 
 _MOST_EXCEPTIONS: Final = 4096
-"""So many exceptions one after the other, with no block of code between them, and the processor shuts down."""
-
-
-_ABOVE: Final = 1 << 32
-"""All from here on is one hole: there is no RAM or ROM. To unmap it takes minutes."""
+"""The processor shuts down after so many exceptions without a block of code between them."""
 
 
 class UnicornCpu:
@@ -73,31 +66,27 @@ class UnicornCpu:
         Args:
             memory: what it sees.
             bus: what answers it otherwise.
-            native: whether blocks are counted by machine code; None where the host can.
+            native: whether machine code counts blocks; None: if the host can run it.
 
         Raises:
-            ConfigError: this build of Unicorn is none that chkpt knows how to drive.
+            ConfigError: chkpt does not know how to drive this build of Unicorn.
         """
-        layout = discover(_engine())
-        self._uc = uc = _engine()
+        layout = discover(_new_engine())
+        self._uc = uc = _new_engine()
         self._library: Any = binding.uclib
         self._memory = memory
         self._bus = bus
         self._context = uc.context_save()
         self._registers = Registers(buffer_of(self._context), layout)
         assert self._context.size == HEADER + layout.size
-        self._linear = Linear(self._registers, _Physical(self))
+        self._physical = EngineMemory(uc, memory, bus, self._registers)
+        self._linear = Linear(self._registers, self._physical)
         self._delivery = Delivery(self._registers, self._linear)
-        self._strings = Strings(self._registers, self._linear, self._place)
+        self._strings = Strings(self._registers, self._linear, self._physical.find_ram)
         self._block_reads, self._block_writes = bus.block_reads, bus.block_writes
-        self.bulk = True  # off, the same comes of it, slower
+        self.bulk = True  # if False, string I/O is slower, with the same result
         self._budget = Budget(uc, self._library, native=native)
         self._ticks = 0
-        self._runs: list[tuple[int, int]] = []  # of RAM that are mapped
-        self._holes: set[tuple[int, int]] = set()
-        self._roms: list[tuple[int, bytes]] = []
-        self._rom_hooks: list[int] = []
-        self._pinned: ctypes.c_char | None = None  # keeps RAM where it is
         self._stale = False
         self.activity = Activity.ACTIVE
         self.reason = ""
@@ -105,7 +94,7 @@ class UnicornCpu:
         self._ticks_of_exception = -1
         self._hook()
         self._map()
-        memory.watch(written=self.invalidate, rearranged=self._map)
+        memory.watch(on_write=self.invalidate, on_rearrange=self._map)
         self.load(power_on(0, a20=True))
 
     def _hook(self) -> None:
@@ -121,12 +110,12 @@ class UnicornCpu:
         self._hook_rdtsc()
 
     def _hook_rdtsc(self) -> None:
-        """Answer RDTSC, which the binding knows no hook for; the engine calls it as it calls CPUID's."""
+        """Hook RDTSC. The binding has no hook for it; the engine calls it as it calls CPUID's."""
 
         @binding.uccallback(self._uc, HOOK_INSN_CPUID_CFUNC)  # type: ignore[untyped-decorator]
         def call(_uc: Uc, _key: int) -> int:
             tsc = self._bus.read_tsc()
-            registers = self._pull()  # all at once is cheaper than one by one by the binding
+            registers = self._pull()  # cheaper than one by one through the binding
             registers[AX], registers[DX] = tsc & 0xFFFF_FFFF, tsc >> 32 & 0xFFFF_FFFF
             self._push()
             return 1
@@ -135,100 +124,26 @@ class UnicornCpu:
         add: Any = getattr(self._uc, "_Uc__do_hook_add")  # noqa: B009  a private name of another class
         add(UC_HOOK_INSN, call, 1, 0, ctypes.c_int(x86_const.UC_X86_INS_RDTSC))
 
-    # -- memory -------------------------------------------------------------------------------------------------------
-
     def _map(self) -> None:
-        """Map RAM and ROM where they are, and everything else to the bus."""
-        uc, ram = self._uc, self._memory.ram
-        runs, roms = self._memory.ram_runs(), self._memory.roms()
-        mapped = sorted([*runs, *((first, len(image)) for first, image in roms), (_ABOVE, 0)])
-        ends = [0, *(first + size for first, size in mapped)]
-        begins = [*(first for first, _ in mapped), 1 << ADDRESS_BITS]
-        holes = {(end, begin - end) for end, begin in zip(ends, begins, strict=True) if begin > end}
+        """Map memory anew; it sets CR2, so the registers are put back."""
         self._pull()
-        self._unmap_ram()
-        if roms != self._roms:
-            self._unmap_roms()
-        for first, size in self._holes - holes:  # slow where a hole is large: the last one never changes
-            uc.mem_unmap(first, size)
-        for first, size in sorted(holes - self._holes):
-            uc.mmio_map(first, size, self._on_load, first, self._on_store, first)
-        self._holes = holes
-        if runs:
-            self._pinned = ctypes.c_char.from_buffer(ram)
-            for first, size in runs:
-                uc.mem_map_ptr(first, size, UC_PROT_ALL, ctypes.addressof(self._pinned) + first)
-        self._runs = runs
-        if roms != self._roms:
-            self._map_roms(roms)
-        self._push()  # the engine looks for translations of what goes through the guest's page tables, and sets CR2
+        self._physical.map()
+        self._push()
         self._stale = True
-
-    def _unmap_ram(self) -> None:
-        for first, size in self._runs:
-            self._uc.mem_unmap(first, size)
-        self._runs = []
-        self._pinned = None
-
-    def _map_roms(self, roms: list[tuple[int, bytes]]) -> None:
-        """Map ROM to be read and run; the engine drops what is written to it, if a hook says that it may go on.
-
-        A range is read-only to the engine's memory by a change of its protection only, not by the one it is mapped
-        with: a write that the hook lets through would change it.
-        """
-        for first, image in roms:
-            self._uc.mem_map(first, len(image), UC_PROT_ALL)
-            self._uc.mem_write(first, image)
-            self._uc.mem_protect(first, len(image), UC_PROT_READ | UC_PROT_EXEC)
-            last = first + len(image) - 1
-            self._rom_hooks.append(self._uc.hook_add(UC_HOOK_MEM_WRITE_PROT, _go_on, None, first, last))
-        self._roms = roms
-
-    def _unmap_roms(self) -> None:
-        for first, image in self._roms:
-            self._uc.mem_unmap(first, len(image))
-        for hook in self._rom_hooks:
-            self._uc.hook_del(hook)
-        self._roms, self._rom_hooks = [], []
 
     def invalidate(self) -> None:
-        """Forget translations of code."""
+        """Forget translated code."""
         self._stale = True
-
-    def _on_load(self, _uc: Uc, offset: int, width: int, first: int) -> int:
-        return self._bus.read_memory(first + offset, width)
-
-    def _on_store(self, _uc: Uc, offset: int, width: int, value: int, first: int) -> None:
-        self._bus.write_memory(first + offset, width, value)
-
-    def _place(self, address: int) -> int | None:
-        """Return where a physical address is behind A20, None where that is not in a page of RAM."""
-        if not self._registers.a20:
-            address &= ~(1 << 20)
-        return address if self._memory.is_ram(address & -PAGE_SIZE) else None
-
-    def read_physical(self, address: int, size: int) -> bytes:
-        """Return bytes of one page, through A20."""
-        return self._memory.read(address if self._registers.a20 else address & ~(1 << 20), size)
-
-    def write_physical(self, address: int, data: bytes) -> None:
-        """Put bytes into one page, through A20."""
-        if not self._registers.a20:
-            address &= ~(1 << 20)
-        if self._memory.is_ram(address & -PAGE_SIZE):
-            self._uc.mem_write(address, data)  # which forgets translations of it
-        else:
-            self._memory.write(address, data)
 
     # -- registers ----------------------------------------------------------------------------------------------------
 
     def _pull(self) -> Registers:
-        """Bring the view of the registers up to date, all but `eflags`."""
+        """Update the view of the registers from the engine, all but `eflags`."""
         self._library.uc_context_save(self._uc._uch, self._context.context)
         return self._registers
 
     def _push(self) -> None:
-        """Let the engine have the registers as they are in the view, all but `eflags`."""
+        """Set the engine's registers from the view, all but `eflags`."""
         self._library.uc_context_restore(self._uc._uch, self._context.context)
 
     def _flush_tlb(self) -> None:
@@ -261,12 +176,12 @@ class UnicornCpu:
 
     @property
     def ticks(self) -> int:
-        """How many it has run, up to now."""
+        """The ticks that it has run, up to now."""
         return self._ticks + self._budget.ticks
 
     @property
     def native(self) -> bool:
-        """Whether blocks are counted by machine code."""
+        """Whether machine code counts blocks."""
         return self._budget.native
 
     def run(self, until: int, *, watch: bool = False) -> bool:
@@ -296,7 +211,7 @@ class UnicornCpu:
         self._budget.tighten(until - self._ticks)
 
     def charge(self, ticks: int) -> None:
-        """Let it take that much longer."""
+        """Add ticks to the present run."""
         self._budget.charge(ticks)
 
     def interrupt(self, vector: int) -> None:
@@ -314,7 +229,7 @@ class UnicornCpu:
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
     def _deliver(self, event: Event, retry: int | None = None) -> None:
-        """Deliver an event to the registers of the view, which must be up to date."""
+        """Deliver an event. The view must be up to date."""
         registers = self._registers
         registers.eflags = self._uc.reg_read(_EFLAGS)
         cr3 = registers.cr(3)
@@ -335,16 +250,17 @@ class UnicornCpu:
         if self._is_stuck():
             self._shut_down(f"nothing runs but exceptions (vector {vector}), {_MOST_EXCEPTIONS} in a row")
         elif vector > 0xFF:
-            self._shut_down(f"the engine raised {vector:#x}, which is no exception of a processor")
+            self._shut_down(f"the engine raised {vector:#x}, which is not an exception of a processor")
         elif registers.is_software:
             self._deliver(Event(vector, Cause.SOFTWARE), registers.eip - self._length_of_int(vector))
         else:
             self._deliver(Event(vector, Cause.EXCEPTION, registers.error_code if vector in WITH_ERROR else None))
 
     def _is_stuck(self) -> bool:
-        """Count an exception; tell whether too many have come without a block of code between them.
+        """Count an exception; return whether too many have come without a block of code between them.
 
-        A handler whose first byte cannot be fetched raises the next one, for ever, and without a tick no run ends.
+        A handler whose first byte cannot be fetched raises the next exception, without end and without a tick, so no
+        limit would end the run.
         """
         ticks = self.ticks
         self._in_a_row = self._in_a_row + 1 if ticks == self._ticks_of_exception else 0
@@ -352,7 +268,7 @@ class UnicornCpu:
         return self._in_a_row > _MOST_EXCEPTIONS
 
     def _length_of_int(self, vector: int) -> int:
-        """Return the length of the INT instruction that has just been run: of INT3 and INTO, 1."""
+        """Return the length of the INT instruction that has just run: 1 for INT3 and INTO, else 2."""
         if vector not in {3, 4}:
             return 2
         last = self._linear.read(self._registers.segment(1).base + self._registers.eip - 1, 1)[0]
@@ -367,36 +283,36 @@ class UnicornCpu:
     def _on_in(self, _uc: Uc, port: int, width: int, _data: object) -> int:
         value = self._bus.read_port(port & 0xFFFF, width)
         if port & 0xFFFF in self._block_reads and self.bulk:
-            self._go_on_in(port & 0xFFFF, width)
+            self._continue_ins(port & 0xFFFF, width)
         return value
 
     def _on_out(self, _uc: Uc, port: int, width: int, value: int, _data: object) -> None:
         self._bus.write_port(port & 0xFFFF, width, value)
         if port & 0xFFFF in self._block_writes and self.bulk:
-            self._go_on_out(port & 0xFFFF, width)
+            self._continue_outs(port & 0xFFFF, width)
 
-    def _go_on_in(self, port: int, width: int) -> None:
-        """Do the rounds of a REP INS that follow the present one, as far as nothing can come between them."""
-        repeat, fits = self._rounds(INS, width)
+    def _continue_ins(self, port: int, width: int) -> None:
+        """Do the next rounds of a REP INS, up to the first that an event could precede."""
+        repeat, fits = self._find_rounds(INS, width)
         if repeat is None:
             return
         data = self._bus.read_block(port, width, min(repeat.rounds, fits))
         if data:
-            self.write_physical(repeat.physical, data)
+            self._physical.write(repeat.physical, data)
             self._advance(repeat, len(data) // width, width)
 
-    def _go_on_out(self, port: int, width: int) -> None:
-        """Do the rounds of a REP OUTS that follow the present one, as far as nothing can come between them."""
-        repeat, fits = self._rounds(OUTS, width)
+    def _continue_outs(self, port: int, width: int) -> None:
+        """Do the next rounds of a REP OUTS, up to the first that an event could precede."""
+        repeat, fits = self._find_rounds(OUTS, width)
         if repeat is None:
             return
-        data = self.read_physical(repeat.physical, min(repeat.rounds, fits) * width)
+        data = self._physical.read(repeat.physical, min(repeat.rounds, fits) * width)
         taken = self._bus.write_block(port, width, data)
         if taken:
             self._advance(repeat, taken, width)
 
-    def _rounds(self, opcode: int, width: int) -> tuple[Repeat | None, int]:
-        """Return the rounds that may follow, and how many are over before the limit, and so before any timer."""
+    def _find_rounds(self, opcode: int, width: int) -> tuple[Repeat | None, int]:
+        """Return the rounds that may follow, and how many of them end before the limit, and so before any timer."""
         if self._budget.room <= self._bus.port_cost:
             return None, 0
         self._pull()
@@ -419,14 +335,14 @@ class UnicornCpu:
         return 1
 
     def _on_syscall(self, _uc: Uc, _data: object) -> None:
-        self._call(enter_syscall)
+        self._enter_system(enter_syscall)
 
     def _on_sysenter(self, uc: Uc, _data: object) -> None:
         msrs = tuple(uc.reg_read(_MSR, msr) for msr in (0x174, 0x175, 0x176))
-        self._call(lambda registers, after: enter_sysenter(registers, after, msrs))
+        self._enter_system(lambda registers, after: enter_sysenter(registers, after, msrs))
 
-    def _call(self, enter: Any) -> None:
-        """Let an instruction enter the system; the engine does nothing of it but to go on behind it."""
+    def _enter_system(self, enter: Any) -> None:
+        """Do what a SYSCALL or SYSENTER does; the engine itself only goes on after it."""
         registers = self._pull()
         registers.eflags = self._uc.reg_read(_EFLAGS)
         length = self._length_of_call()
@@ -440,7 +356,7 @@ class UnicornCpu:
         self._uc.reg_write(_EFLAGS, registers.eflags)
 
     def _length_of_call(self) -> int:
-        """Return the length of the SYSCALL or SYSENTER at hand, which may have prefixes."""
+        """Return the length of the present SYSCALL or SYSENTER, which may have prefixes."""
         registers = self._registers
         at = registers.segment(1).base + registers.eip
         length = 0
@@ -472,7 +388,7 @@ class UnicornCpu:
         )
 
     def check(self, state: CpuState) -> None:
-        """Raise StateError where no processor can be in `state`."""
+        """Raise StateError if no processor can be in `state`."""
         check_state(state)
 
     def load(self, state: CpuState) -> None:
@@ -482,7 +398,7 @@ class UnicornCpu:
         state_into_registers(state, registers)
         self._push()
         known = dict(state.msrs)
-        for msr, value in power_on(0, a20=True).msrs:  # what an older snapshot does not have is as after power-on
+        for msr, value in power_on(0, a20=True).msrs:  # those that an older snapshot lacks are as after power-on
             uc.reg_write(_MSR, (msr, known.get(msr, value)))
         fxrstor(uc, state.fxsave)
         uc.reg_write(_FCS, state.fcs)
@@ -495,15 +411,15 @@ class UnicornCpu:
         self._stale = True
 
     def _set_breakpoints(self, dr: Sequence[int]) -> None:
-        """Let the engine arm the breakpoints of DR0 to DR3 and DR7, and disarm those that it has.
+        """Make the engine arm the breakpoints of DR0 to DR3 and DR7, and disarm its present ones.
 
-        It keeps them apart from the registers, and arms them by nothing but the instruction itself. So that is run, in
-        real mode, from four bytes of RAM that are put back.
+        It keeps breakpoints apart from the registers, and only the instruction MOV to DR7 arms them. So this runs one
+        in real mode, in four bytes of RAM, and puts those back.
         """
         registers, ram = self._pull(), self._memory.ram
         here = [registers.dr(number) for number in (0, 1, 2, 3, 7)]
         there = [*dr[:4], dr[7]]
-        if not (here[4] | there[4]) & _DR7_ENABLED or not self._runs:
+        if not (here[4] | there[4]) & _DR7_ENABLED or not self._physical.has_ram:
             return
         watched = {each >> 4 for each in (*here[:4], *there[:4])}
         at = next(16 * number for number in range(16) if number not in watched)
@@ -521,7 +437,7 @@ class UnicornCpu:
             self._push()
             self._uc.ctl_flush_tb()
             self._flush_tlb()
-            self._budget.begin(64)  # ticks; it takes four
+            self._budget.begin(64)  # ticks; the code takes four
             self._uc.emu_start(at, 0)
             self._budget.begin(0)
             self._pull()
@@ -529,26 +445,13 @@ class UnicornCpu:
 
     def close(self) -> None:
         """Give its memory back."""
-        self._unmap_ram()
+        self._physical.unmap_ram()
         self._memory.unwatch()
 
 
-class _Physical:
-    """Physical memory, for interrupt delivery."""
-
-    def __init__(self, cpu: UnicornCpu) -> None:
-        self.read = cpu.read_physical
-        self.write = cpu.write_physical
-
-
-def _go_on(*_write: object) -> bool:
-    """Let the engine go on behind a write to ROM, which it drops."""
-    return True
-
-
-def _engine() -> Uc:
-    """Return a new engine: with a model that has nothing which our CPUID hides and a saved state would lack."""
+def _new_engine() -> Uc:
+    """Return a new engine. Its CPU model has no feature that our CPUID hides or that a saved state lacks."""
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
     uc.ctl_set_cpu_model(x86_const.UC_CPU_X86_PENRYN)
-    uc.ctl_exits_enabled(True)  # else it walks the guest's page tables after each run, and sets CR2
+    uc.ctl_exits_enabled(True)  # otherwise it walks the guest's page tables after each run, which sets CR2
     return uc

@@ -1,7 +1,7 @@
-"""Where Unicorn keeps the registers: found out by writing marks through its public interface and looking for them.
+"""Where Unicorn keeps the registers, found by writing marks through its public interface and searching for them.
 
-A saved context of the engine is a copy of QEMU's `CPUX86State`. Its layout is the build's own affair, so nothing is
-taken for granted: what cannot be found by its mark is compared with what a new engine must have there.
+A saved context of the engine is a copy of QEMU's `CPUX86State`, whose layout depends on the build. So this assumes
+nothing: registers that have no mark are compared with the values that a new engine must have.
 """
 
 import ctypes
@@ -46,16 +46,16 @@ _IDTR: Final = (0, 0x0000_0123_4567_9000, 0xFF7, 0)
 
 
 def buffer_of(context: UcContext) -> memoryview:
-    """Return the bytes of a context behind its header, as live memory. Keep the context as long as they are used."""
+    """Return the bytes of a context after its header, as live memory. Keep the context while they are used."""
     address = ctypes.cast(context.context, ctypes.c_void_p).value
     return memoryview((ctypes.c_ubyte * (context.size - HEADER)).from_address((address or 0) + HEADER)).cast("B")
 
 
 def discover(uc: Uc) -> Layout:
-    """Return the layout of a new engine in 64-bit mode, which is spoilt by it.
+    """Return the layout of a new engine in 64-bit mode, which cannot be used for anything else afterwards.
 
     Raises:
-        ConfigError: it is none that chkpt knows how to drive.
+        ConfigError: chkpt does not know how to drive this build.
     """
     marks = [0x1122_3344_5566_0000 + at for at in range(16)]
     for register, mark in zip(_REGISTERS, marks, strict=True):
@@ -68,30 +68,30 @@ def discover(uc: Uc) -> Layout:
     uc.reg_write(x86_const.UC_X86_REG_CR2, _CR2)
     uc.reg_write(x86_const.UC_X86_REG_GDTR, _GDTR)
     uc.reg_write(x86_const.UC_X86_REG_IDTR, _IDTR)
-    context = uc.context_save()  # kept while its bytes are copied: they are freed with it
+    context = uc.context_save()  # a name keeps it alive while its bytes are copied
     whole = bytes(buffer_of(context))
     layout = Layout(
         len(whole),
-        _place(whole, marks, "the general registers"),
-        _place(whole, [lstar], "LSTAR"),
-        _place(whole, debug, "the debug registers"),
+        _find_marks(whole, marks, "the general registers"),
+        _find_marks(whole, [lstar], "LSTAR"),
+        _find_marks(whole, debug, "the debug registers"),
     )
     _verify(layout, whole)
     return layout
 
 
-def _place(whole: bytes, marks: list[int], what: str) -> int:
+def _find_marks(whole: bytes, marks: list[int], what: str) -> int:
     pattern = b"".join(mark.to_bytes(8, "little") for mark in marks)
     at = whole.find(pattern)
     if at < 0 or at % 8 or whole.find(pattern, at + 1) >= 0:
-        raise _unknown(f"{what} are not where they can be found")
+        raise _unknown_build(f"{what} cannot be found")
     return at
 
 
 def _verify(layout: Layout, whole: bytes) -> None:
-    """Compare what has no mark with what a new engine has there."""
+    """Compare the registers without marks with those of a new engine."""
     if layout.regs + 600 > layout.lstar or layout.lstar + 24 > layout.dr or layout.dr + 168 != len(whole):
-        raise _unknown("the registers come in another order")
+        raise _unknown_build("the registers are in another order")
     aligned = (ctypes.c_uint64 * (len(whole) // 8)).from_buffer_copy(whole)
     registers = Registers(memoryview(aligned), layout)
     expected = {
@@ -110,10 +110,10 @@ def _verify(layout: Layout, whole: bytes) -> None:
     }
     for what, (found, wanted) in expected.items():
         if found != wanted:
-            raise _unknown(f"{what} reads {found:#x}, not {wanted:#x}")
+            raise _unknown_build(f"{what} reads {found:#x}, not {wanted:#x}")
 
 
-def _unknown(reason: str) -> ConfigError:
+def _unknown_build(reason: str) -> ConfigError:
     return ConfigError(
         f"chkpt does not know how to drive this build of unicorn: {reason}; it knows pip install '{UNICORN}'"
     )

@@ -24,7 +24,7 @@ def registers_into_state(
     fds: int,
     msrs: tuple[tuple[int, int], ...],
 ) -> CpuState:
-    """Return a state with the registers, and what is not in them."""
+    """Return a state of the registers and of the values that are not in them."""
     gdtr, idtr = registers.segment(8), registers.segment(9)
     values: dict[str, Any] = {name: registers[number] for number, name in enumerate(_GENERAL)}
     values |= {name: SegmentState(*registers.segment(number)) for number, name in enumerate(_SEGMENTS)}
@@ -52,7 +52,7 @@ def registers_into_state(
 
 
 def state_into_registers(state: CpuState, registers: Registers) -> None:
-    """Put a state into the registers, all that is there."""
+    """Put a state into the registers, except for the values that are not in them."""
     for number, name in enumerate(_GENERAL):
         registers[number] = getattr(state, name)
     for number, name in enumerate(_SEGMENTS):

@@ -1,6 +1,6 @@
-"""A bzImage: what its setup header says (Linux, Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header").
+"""The setup header of a bzImage (Linux, Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header").
 
-Offsets are those of that document, in bytes from the begin of the file.
+Offsets are those of that document, in bytes from the start of the file.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from typing import Final
 from chkpt.errors import ConfigError
 
 HEADER: Final = 0x1F1
-"""Where the setup header begins, in the file and in the boot parameters."""
+"""The offset of the setup header, in the file and in the boot parameters."""
 
 HEADER_END: Final = 0x290
-"""Where the boot parameters go on behind the longest setup header."""
+"""The end of the longest setup header; the boot parameters go on there."""
 
 ENTRY_64: Final = 0x200
-"""Where the 64-bit entry lies in the kernel's own code (boot.rst, "64-bit Boot Protocol")."""
+"""The offset of the 64-bit entry in the kernel's own code (boot.rst, "64-bit Boot Protocol")."""
 
 _SECTOR: Final = 512
 _BOOT_FLAG, _MAGIC, _VERSION = 0x1FE, 0x202, 0x206
@@ -27,31 +27,31 @@ _LOADED_HIGH: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class BzImage:
-    """What a boot loader needs of a bzImage. Addresses and sizes are in bytes."""
+    """The parts of a bzImage that a boot loader needs. Sizes are in bytes."""
 
     header: bytes  # from HEADER on
-    code: bytes  # what is behind the real-mode part: it begins with its 32-bit entry
+    code: bytes  # after the real-mode part; it begins with the 32-bit entry
     payload: bytes  # the compressed kernel in it, with its size in the last four bytes
-    pref_address: int  # where the code wants to be
-    init_size: int  # what it needs from there on until it can look for memory by itself
+    pref_address: int  # the preferred address of the code
+    init_size: int  # the memory that it needs there until it finds more by itself
     initrd_max: int  # the last address that an initrd may have
-    cmdline_size: int  # without its end
+    cmdline_size: int  # without the NUL at its end
 
 
-def parse(image: bytes) -> BzImage:
+def parse_bzimage(image: bytes) -> BzImage:
     """Read a bzImage.
 
     Raises:
-        ConfigError: it is none, is cut off, or has no 64-bit entry.
+        ConfigError: it is not a bzImage, is cut off, or has no 64-bit entry.
     """
     if len(image) < HEADER_END or image[_BOOT_FLAG : _BOOT_FLAG + 2] != b"\x55\xaa":
-        raise ConfigError("it is no bzImage: there is no boot sector at its begin")
+        raise ConfigError("it is not a bzImage: it does not begin with a boot sector")
     if image[_MAGIC : _MAGIC + 4] != b"HdrS":
-        raise ConfigError("it is no bzImage: its setup header is missing")
+        raise ConfigError("it is not a bzImage: its setup header is missing")
     version = _u16(image, _VERSION)
     if version < _FIRST_VERSION:
         raise ConfigError(
-            f"it speaks boot protocol {version >> 8}.{version & 0xFF:02}; 2.12 is the first with a 64-bit entry"
+            f"it has boot protocol {version >> 8}.{version & 0xFF:02}, but 2.12 is the first with a 64-bit entry"
         )
     if not _u16(image, 0x236) & _XLF_KERNEL_64:
         raise ConfigError("it is a 32-bit kernel: it has no 64-bit entry")

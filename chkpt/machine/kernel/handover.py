@@ -1,6 +1,6 @@
-"""What a kernel finds when it begins (Linux, Documentation/arch/x86/boot.rst, "64-bit Boot Protocol"; zero-page.rst).
+"""The machine at the entry of a kernel (Linux, Documentation/arch/x86/boot.rst, "64-bit Boot Protocol"; zero-page.rst).
 
-Below 1 MiB lie a descriptor table, the boot parameters, page tables and the command line; the kernel copies what it
+Below 1 MiB are a descriptor table, the boot parameters, page tables and the command line. The kernel copies what it
 needs before it uses this memory for other things.
 """
 
@@ -21,11 +21,11 @@ CMDLINE_AT: Final = 0x2_0000
 CMDLINE_MAX: Final = 0xFFFF
 
 _PAGE: Final = 4096
-_STACK: Final = 0x2_0000  # nothing is on it yet
-_BASE_END: Final = 0x9_FC00  # where a BIOS keeps its extended data area
+_STACK: Final = 0x2_0000  # empty
+_BASE_END: Final = 0x9_FC00  # here a BIOS has its extended data area
 _RAM, _RESERVED = 1, 2  # types of a range in the memory map (ACPI 6.5, 15.1)
 _UNKNOWN_LOADER: Final = 0xFF
-_WHOLE_GIBS: Final = 4  # of addresses that the page tables have
+_WHOLE_GIBS: Final = 4  # that the page tables map
 
 _CODE: Final = SegmentState(0x10, 0, 0xFFFF_FFFF, 0xA0_9B00)
 _DATA: Final = SegmentState(0x18, 0, 0xFFFF_FFFF, 0xC0_9300)
@@ -36,10 +36,10 @@ def parameters(image: BzImage, memory: int, initrd: tuple[int, int], cmdline_siz
     """Return the boot parameters, the "zero page".
 
     Args:
-        image: whose setup header is part of it.
-        memory: bytes of RAM, 1 MiB at least.
-        initrd: its address and size; 0, 0 where there is none.
-        cmdline_size: of the command line, without its end.
+        image: its setup header becomes part of the page.
+        memory: bytes of RAM, at least 1 MiB.
+        initrd: its address and size; 0, 0 if there is none.
+        cmdline_size: of the command line, without the NUL at its end.
     """
     page = bytearray(_PAGE)
     page[HEADER : HEADER + len(image.header)] = image.header
@@ -57,7 +57,7 @@ def parameters(image: BzImage, memory: int, initrd: tuple[int, int], cmdline_siz
 
 
 def low_memory() -> dict[int, bytes]:
-    """Return the descriptor table and the page tables, by their addresses: the first 4 GiB lie where they are."""
+    """Return the descriptor table and the page tables by address. They map the first 4 GiB to themselves."""
     pointers = [TABLES_AT + (2 + at) * _PAGE | 3 for at in range(_WHOLE_GIBS)]
     tables = pack("<Q", TABLES_AT + _PAGE | 3).ljust(_PAGE, b"\0")
     tables += pack(f"<{_WHOLE_GIBS}Q", *pointers).ljust(_PAGE, b"\0")

@@ -1,7 +1,7 @@
-"""The compressed kernel in a bzImage: told by its first bytes, unpacked by the library of its kind, up to a limit.
+"""The compressed kernel in a bzImage: its first bytes show the kind, a library of that kind unpacks it, up to a limit.
 
-Behind the compressed data are four bytes with the size of what comes of it (Linux, scripts/Makefile.lib, `size_append`;
-gzip has the same of its own), which are held against what has come.
+The last four bytes of a payload are the size of the unpacked kernel (Linux, scripts/Makefile.lib, `size_append`; gzip's
+own format has the same). It is compared with the result.
 """
 
 import bz2
@@ -17,19 +17,19 @@ from chkpt.snapshot.codec import foreign_content
 
 _SIZE: Final = 4
 _MEMORY: Final = 512 << 20
-"""What xz and lzma may take for their dictionaries: the kernel's own build takes up to 128 MiB."""
+"""Bytes that xz and lzma may use for their dictionaries: the kernel's build uses up to 128 MiB."""
 
 _WINDOW: Final = 1 << 27
-"""zstd's window: 128 MiB, as `zstd --ultra -22` has it."""
+"""The largest window of zstd: 128 MiB, as of `zstd --ultra -22`."""
 
 _LZ4_BLOCK: Final = 8 << 20
-"""What a block of LZ4's legacy format may grow to (lz4_Frame_format.md, "Legacy frame")."""
+"""The most bytes of an unpacked block of LZ4's legacy format (lz4_Frame_format.md, "Legacy frame")."""
 
 _LZ4_MAGIC: Final = bytes.fromhex("02214c18")
 _ELF: Final = b"\x7fELF"
 
-Unpack = Callable[[bytes, int], bytes]
-"""Takes what is packed and how many bytes are wanted; gives as many, or one more where there are more."""
+Unpacker = Callable[[bytes, int], bytes]
+"""Takes packed data and the expected number of bytes; returns the content, cut off one byte beyond that number."""
 
 
 class _Decompressor(Protocol):
@@ -42,16 +42,16 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
 
 
-def unpacked(payload: bytes, limit: int) -> bytes:
+def unpack_kernel(payload: bytes, limit: int) -> bytes:
     """Return the kernel in a payload.
 
     Args:
-        payload: as it lies in the bzImage.
-        limit: the most bytes that may come of it.
+        payload: the one of a bzImage.
+        limit: the most bytes that the kernel may have.
 
     Raises:
-        ConfigError: it is of no known kind, damaged, not of the size that it tells, or beyond the limit; or the library
-            of its kind is not installed.
+        ConfigError: its kind is not known, it is damaged, its size is wrong or beyond the limit; or the library of its
+            kind is not installed.
     """
     if payload.startswith(_ELF):
         return payload
@@ -65,23 +65,23 @@ def unpacked(payload: bytes, limit: int) -> bytes:
         raise ConfigError(f"its {name} payload is damaged: {exc}") from exc
     if len(content) != size:
         more = "more than" if len(content) > size else f"{len(content)} bytes of"
-        raise ConfigError(f"its {name} payload is damaged: it unpacks to {more} the {size} bytes that it tells")
+        raise ConfigError(f"its {name} payload is damaged: it unpacks to {more} the {size} bytes that it declares")
     return content
 
 
 class _BrokenError(Exception):
-    """Packed data that cannot be unpacked."""
+    """Signals packed data that cannot be unpacked."""
 
 
-def _kind(payload: bytes) -> tuple[str, Unpack]:
+def _kind(payload: bytes) -> tuple[str, Unpacker]:
     for magic, name, unpack in _KINDS:
         if payload.startswith(magic):
             if unpack is None:
                 break
             return name, unpack
     raise ConfigError(
-        f"its payload is of no kind that can be unpacked here: it begins with {payload[:6].hex()}; "
-        'let it unpack itself with unpack = "guest"'
+        f"its payload is of a kind that cannot be unpacked here: it begins with {payload[:6].hex()}; "
+        'let the guest unpack it with unpack = "guest"'
     )
 
 
@@ -90,18 +90,18 @@ def _gzip(packed: bytes, size: int) -> bytes:
 
 
 def _xz(packed: bytes, size: int) -> bytes:
-    return _stepwise(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY), packed, size)
+    return _decompress(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY), packed, size)
 
 
 def _lzma(packed: bytes, size: int) -> bytes:
-    return _stepwise(lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MEMORY), packed[:-_SIZE], size)
+    return _decompress(lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MEMORY), packed[:-_SIZE], size)
 
 
 def _bzip2(packed: bytes, size: int) -> bytes:
-    return _stepwise(bz2.BZ2Decompressor(), packed, size)
+    return _decompress(bz2.BZ2Decompressor(), packed, size)
 
 
-def _stepwise(decompressor: _Decompressor, packed: bytes, size: int) -> bytes:
+def _decompress(decompressor: _Decompressor, packed: bytes, size: int) -> bytes:
     content = decompressor.decompress(packed, max_length=size + 1)
     while len(content) <= size and not decompressor.eof and not decompressor.needs_input:
         more = decompressor.decompress(b"", max_length=size + 1 - len(content))
@@ -119,7 +119,7 @@ def _zstd(packed: bytes, size: int) -> bytes:
 
 
 def _lz4(packed: bytes, size: int) -> bytes:
-    """Unpack LZ4's legacy format: blocks, each behind its packed size; the magic number may come again."""
+    """Unpack LZ4's legacy format: blocks, each after its packed size; the magic number may be repeated."""
     try:
         decompress: Callable[..., bytes] = import_module("lz4.block").decompress
     except ImportError as exc:
@@ -136,7 +136,7 @@ def _lz4(packed: bytes, size: int) -> bytes:
             continue
         length = int.from_bytes(head, "little")
         if not length or at + length > end:
-            raise _BrokenError(f"a block of {length} bytes at {at:#x} is not within it")
+            raise _BrokenError(f"a block of {length} bytes at {at:#x} is incomplete")
         part = decompress(packed[at : at + length], uncompressed_size=min(_LZ4_BLOCK, room))
         parts.append(part)
         at += length
@@ -144,7 +144,7 @@ def _lz4(packed: bytes, size: int) -> bytes:
     return b"".join(parts)
 
 
-_KINDS: Final[tuple[tuple[bytes, str, Unpack | None], ...]] = (
+_KINDS: Final[tuple[tuple[bytes, str, Unpacker | None], ...]] = (
     (b"\x1f\x8b", "gzip", _gzip),
     (b"\xfd7zXZ\0", "xz", _xz),
     (b"BZh", "bzip2", _bzip2),
@@ -152,4 +152,4 @@ _KINDS: Final[tuple[tuple[bytes, str, Unpack | None], ...]] = (
     (b"\x28\xb5\x2f\xfd", "zstd", _zstd),
     (_LZ4_MAGIC, "lz4", _lz4),
 )
-"""By their first bytes. There is no well-kept library for lzo, the one other kind that a kernel may have."""
+"""The kinds by their first bytes. lzo, the only other one, has no well-maintained library."""

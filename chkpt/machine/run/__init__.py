@@ -1,1 +1,1 @@
-"""A machine that runs by itself: the run loop, its pace, and where it ends."""
+"""The run loop of a machine, its pace, and the goals that end a run."""

@@ -1,7 +1,7 @@
-"""The run loop: one thread that owns a machine, moves its clock, its backends and its clients.
+"""The run loop: one thread that owns a machine, and serves its clock, its backends and its clients.
 
-Nothing else touches the machine. Whoever wants to, from another thread, hands the loop a function with `submit`; it
-runs between two rounds, so it always finds the machine at rest: between two qtest commands, between two timers.
+Nothing else touches the machine. Another thread hands the loop a function with `submit`. The loop calls it between two
+rounds, so it always finds the machine at rest: between two qtest commands, between two timers.
 """
 
 import logging
@@ -28,23 +28,23 @@ log = logging.getLogger("chkpt.machine")
 T = TypeVar("T")
 
 TURN = 5_000_000
-"""Nanoseconds of the host for which a processor or timers run before backends and clients get their turn."""
+"""Host nanoseconds for which a processor or timers run before backends and clients get their turn."""
 
 DRAIN = 1_000_000_000
-"""Nanoseconds for which the devices go on after a processor that has come to its end: a serial port still sends."""
+"""Nanoseconds for which the devices go on after the processor has stopped for good: a serial port still sends."""
 
 
 class Pollable(Protocol):
-    """What the loop waits for: a character backend, a qtest client, a listening socket."""
+    """Something that the loop waits for: a character backend, a qtest client, a listening socket."""
 
     def fileno(self) -> int | None:
-        """Return the descriptor to wait for, or None when there is none now. It is asked anew each round."""
+        """Return the descriptor to wait for, or None if there is none now. The loop calls this each round."""
 
     def wants_write(self) -> bool:
-        """Whether to wait for room to write, too."""
+        """Whether the loop also waits for room to write."""
 
     def poll(self) -> None:
-        """Move what can be moved without waiting."""
+        """Read and write as much as is possible without waiting."""
 
 
 class RunLoop:
@@ -54,7 +54,7 @@ class RunLoop:
         """Take the machine over.
 
         Args:
-            machine: nobody else may touch it from now on, but through `submit`.
+            machine: from now on others may touch it only through `submit`.
             wall_clock: the virtual clock follows the host's; otherwise only a client, such as qtest, moves it.
             pace: when a processor waits for the host's clock.
         """
@@ -69,21 +69,21 @@ class RunLoop:
         self._ended = False
         self.pace = pace
         self._goals: list[Goal] = []
-        self._step: Goal | None = None  # the one of the goals that a paused machine runs to
+        self._step: Goal | None = None  # the goal that a paused machine runs to
         self._runs = machine.execution is not None  # the processor may have more to do
-        self._lock = RLock()  # around the end and what must not follow it; a signal handler may call `stop` anywhere
+        self._lock = RLock()  # guards the end of the loop; re-entrant, as a signal handler may call `stop` anywhere
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # a processor may be slower than the host's clock for as long as the guest has work for it
+        # a processor is slower than the host's clock while the guest has much work for it
         self._host = HostTime(machine.clock, quiet=machine.execution is not None)
         self.rebase = self._host.rebase
 
     # -- from any thread ----------------------------------------------------------------------------------------------
 
     def submit(self, call: Callable[[], T], *, changes: bool = True) -> "Future[T]":
-        """Run `call` in the loop's thread, between two rounds; the future has its result or exception.
+        """Run `call` in the loop's thread, between two rounds; the future gets its result or exception.
 
-        After the loop has ended, that is NoMachineError. While the machine is held, see `hold`, it is ConflictError,
-        unless `changes` is False: `call` changes nothing in the machine.
+        After the loop has ended, that is NoMachineError. While the machine is held, see `hold`, it is ConflictError;
+        with `changes` False, for a `call` that changes nothing in the machine, it is not.
         """
         future: Future[T] = Future()
 
@@ -93,12 +93,12 @@ class RunLoop:
             if self.held and changes:
                 name = self.machine.name
                 future.set_exception(
-                    ConflictError(f"machine {name} is saved where its run ends: nothing changes it now")
+                    ConflictError(f"machine {name} is being saved at the end of its run, so it cannot be changed now")
                 )
                 return
             try:
                 future.set_result(call())
-            except BaseException as exc:  # noqa: BLE001  it belongs to whoever waits for the future
+            except BaseException as exc:  # noqa: BLE001  the caller gets it from the future
                 future.set_exception(exc)
 
         with self._lock:
@@ -118,67 +118,67 @@ class RunLoop:
                 self._wake()
 
     @property
-    def called(self) -> bool:
-        """Whether somebody waits for the loop: a client in a burst should let it go on."""
+    def has_calls(self) -> bool:
+        """Whether the loop has calls or a stop to serve; then a busy client should return to it."""
         return bool(self._calls) or self._stopped
 
     # -- in the loop's thread -----------------------------------------------------------------------------------------
 
     def add(self, channel: Pollable) -> None:
-        """Wait for `channel`, too. Before `run`, or by `submit`."""
+        """Wait for `channel`, too. Call it before `run`, or by `submit`."""
         self._channels.append(channel)
 
     def remove(self, channel: Pollable) -> None:
-        """Wait for `channel` no more."""
+        """No longer wait for `channel`."""
         self._channels.remove(channel)
 
     def aim(self, goal: Goal) -> None:
-        """Run to `goal` and notify it. Without a processor only `step` can. Before `run`, or by `submit`."""
+        """Run to `goal` and notify it; needs a processor. Call it before `run`, or by `submit`."""
         self._goals.append(goal)
 
     def pause(self) -> None:
-        """Stop the clock and the input from backends. Clients that move the clock themselves still can."""
+        """Stop the clock and the input from backends. A client such as qtest can still move the clock."""
         self.paused = True
         self.end_step()
 
     def hold(self) -> None:
-        """Let the machine stand still until the loop ends, exactly as it is: `submit` lets nothing change it."""
+        """Keep the machine exactly as it is until the loop ends; `submit` refuses calls that change it."""
         self.held = self.paused = True
 
     def resume(self) -> None:
-        """Go on after a pause; drives try once more what waits for a failed backend."""
+        """Go on after a pause; drives repeat the requests that wait for a failed backend."""
         self.end_step()
         self.paused = False
         self.rebase()
         self.machine.retry()
 
     def step(self, goal: Goal) -> None:
-        """Run a paused machine to `goal`, with nothing from its backends, then let it be paused again.
+        """Run a paused machine to `goal`, without input from its backends, then pause it again.
 
         Raises:
-            UsageError: it is not paused, or makes a step already.
+            UsageError: it is not paused, or is making a step already, or qtest drives its time.
             ConfigError: it has no CPU, and the goal is not a time.
         """
         if goal.until is None:
             self.machine.processor()
         name = self.machine.name
         if not self._wall_clock:
-            raise UsageError(f"machine {name} is driven over qtest, which alone lets its time pass")
+            raise UsageError(f"machine {name} is driven over qtest, and only qtest moves its clock")
         if not self.paused:
-            raise UsageError(f"machine {name} runs; pause it before a step")
+            raise UsageError(f"machine {name} is running; pause it before a step")
         if self._step is not None:
-            raise UsageError(f"machine {name} makes a step already; pause ends it")
+            raise UsageError(f"machine {name} is making a step already; wait for it, or end it with pause")
         self._step = goal
         self._runs = True
         self.aim(goal)
 
     def end_step(self) -> None:
-        """End a step before its goal, if there is one."""
+        """End the present step, if there is one, before its goal."""
         if self._step is not None:
             self._drop_goals([self._step], None)
 
     def run(self) -> None:
-        """Run until `stop`, or until the guest ends the machine. What else ends it is kept in `error`, and logged."""
+        """Run until `stop`, or until the guest ends the machine. An exception also ends it; see `error` and the log."""
         try:
             while not self._stopped:
                 self._round()
@@ -200,13 +200,13 @@ class RunLoop:
         self._follow()
         if self.held:
             self.end_step()
-        if self._calls or ready:  # whatever comes may wake a processor: a load, a reset, a key
+        if self._calls or ready:  # a call or input may wake a processor: a load, a reset, a key
             self._runs = self.machine.execution is not None or self._step is not None
-        for _ in range(len(self._calls)):  # who calls again has a turn of the guest in between, and sees it run
+        for _ in range(len(self._calls)):  # not those that come meanwhile: the guest gets a turn in between
             self._calls.popleft()()
             if self.machine.half_loaded:
-                raise HalfLoadedError("a load has failed, and could not be undone; its caller was told more")
-        still = self._pollables()  # a call or a goal may have paused the machine, or taken a channel away
+                raise HalfLoadedError("a load has failed and could not be undone; its caller has the details")
+        still = self._pollables()  # a call or a goal may have paused the machine, or removed a channel
         for channel in ready:
             if channel in still:
                 self._poll(channel)
@@ -216,7 +216,7 @@ class RunLoop:
             self._stopped = True
 
     def _wait(self, timeout: float | None) -> list[Pollable]:
-        """Sleep until something is ready, somebody calls, or `timeout` milliseconds are over; return what is ready."""
+        """Sleep until a channel is ready or a call comes, `timeout` milliseconds at most; return the ready channels."""
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
         channels: dict[int, Pollable] = {}
@@ -242,7 +242,7 @@ class RunLoop:
             log.warning("machine %s: %s", self.machine.name, exc)
 
     def _timeout(self) -> float | None:
-        """Return the milliseconds to the next deadline, or None for no end."""
+        """Return the milliseconds to the next deadline, or None if there is none."""
         if self._runs:
             return 0.0
         if not self._wall_clock or self.paused:
@@ -251,14 +251,14 @@ class RunLoop:
         return None if due is None else max(0.0, (due - self._host.now()) / 1e6)
 
     def _due(self) -> int | None:
-        """Return the time of the machine's clock at which something will happen; None where nothing will."""
+        """Return the time of the machine's clock at which something will happen, or None if nothing will."""
         clock, execution = self.machine.clock, self.machine.execution
         if execution is not None and execution.cpu.activity is Activity.ACTIVE:
             return clock.now
         return nearest([clock.next_deadline, *(goal.until for goal in self._goals)])
 
     def _follow(self) -> None:
-        """Let the processor run for a while; without one, or where it stands still, the clock follows the host's."""
+        """Let the processor run for a turn; if there is none, or it stands still, the clock follows the host's."""
         if not self._wall_clock or self.held or (self.paused and self._step is None):
             self._runs = False
             return
@@ -273,21 +273,21 @@ class RunLoop:
             self._drop_goals([self._step], Outcome.ENOUGH)
 
     def _advance(self, until: int) -> bool:
-        """Let the clock go on for one turn, `until` a time of it at most; return whether it got there.
+        """Let the clock go on for one turn, at most to the time `until`; return whether it got there.
 
-        What is due and does not fit into the turn is due in the next one, so a cut changes nothing for the guest.
+        Timers that do not fit into the turn fire in the next one, so a cut changes nothing for the guest.
         """
         end = time.monotonic_ns() + TURN
         return self.machine.clock.advance_to(until, lambda: time.monotonic_ns() >= end)
 
     def _run_cpu(self, execution: Execution) -> bool:
-        """Let the processor run for one turn; return whether the clock was its affair."""
+        """Let the processor run for one turn; return False if it has stopped for good and does not move the clock."""
         pace = Pace.FREE if self._step is not None else self.pace
         rest = None if pace is Pace.FREE else self._host.bound(self._due())
         outcome = self._turn(execution, rest, None if rest is None or pace is not Pace.WALL else rest + AHEAD)
         self._runs = outcome is Outcome.ENOUGH and (pace is not Pace.WALL or not self._host.is_behind())
         if self._goals:
-            self._tell_goals(execution, outcome)
+            self._end_goals(execution, outcome)
         if outcome in {Outcome.DEAD, Outcome.SHUTDOWN}:
             return False
         if pace is Pace.FREE or (pace is Pace.IDLE and self._host.is_behind()):
@@ -295,7 +295,7 @@ class RunLoop:
         return True
 
     def _turn(self, execution: Execution, rest: int | None, until: int | None) -> Outcome:
-        """Run on for `TURN` at most: to the nearest goal, and block by block where the goal is so many of them."""
+        """Run on for `TURN` at most, to the nearest goal; if that is a number of blocks, block by block."""
         end = time.monotonic_ns() + TURN
         ticks = nearest(goal.ticks for goal in self._goals)
         until = nearest([until, *(goal.until for goal in self._goals)])
@@ -315,11 +315,13 @@ class RunLoop:
                 return outcome
 
     def _has_news(self) -> bool:
-        """Whether there is something that must not wait for the end of the turn."""
-        return self.called or self.machine.requests.exit_status is not None or any(goal.reached for goal in self._goals)
+        """Whether the loop has work that must not wait for the end of the turn."""
+        return (
+            self.has_calls or self.machine.requests.exit_status is not None or any(goal.reached for goal in self._goals)
+        )
 
-    def _tell_goals(self, execution: Execution, outcome: Outcome) -> None:
-        """Tell the goals that are met, and all of them where the processor will never go on."""
+    def _end_goals(self, execution: Execution, outcome: Outcome) -> None:
+        """End the goals that are met, or all of them if the processor will never go on."""
         clock, exits = self.machine.clock, self.machine.requests.exit_status is not None
         ended = outcome in {Outcome.DEAD, Outcome.SHUTDOWN}
         met = [goal for goal in self._goals if goal.is_met(execution.cpu.ticks, clock.now)]

@@ -1,7 +1,7 @@
-"""How a machine's clock keeps to the host's.
+"""How a machine's clock follows the host's.
 
-The host's time never gets into the machine: it only decides how long the run loop waits before the machine may go on.
-A run that nobody types into is the same at every pace.
+The host's time never gets into the machine. It only decides how long the run loop waits before the machine may go on.
+Without input, a run is the same at every pace.
 """
 
 import logging
@@ -13,38 +13,38 @@ from chkpt.machine.board.clock import MachineClock
 log = logging.getLogger("chkpt.machine")
 
 MAX_LAG: Final = 1_000_000_000
-"""Nanoseconds by which the clock may be late; a machine whose process was stopped for longer loses the rest."""
+"""The most nanoseconds that the clock catches up; a machine whose process was stopped for longer loses the rest."""
 
 AHEAD: Final = 5_000_000
-"""Nanoseconds by which the clock may be ahead at the pace of the wall clock; it works in turns of that length."""
+"""Nanoseconds by which the clock may be ahead at the pace `wall`; it runs in turns of that length."""
 
 
 class HostTime:
-    """The host's clock, put to the machine's."""
+    """The host's clock, offset to the machine's."""
 
     __slots__ = ("_clock", "_dropped", "_epoch", "_logged", "_quiet")
 
     def __init__(self, clock: MachineClock, *, quiet: bool = False) -> None:
-        """Put it to `clock` as that is now; `quiet` where it is no news that the machine is slower than the host."""
+        """Set it to the present time of `clock`; if `quiet`, it does not log that the machine is too slow."""
         self._clock = clock
         self._quiet = quiet
         self._epoch = 0
-        self._dropped = 0  # nanoseconds that the log has not been given yet
-        self._logged = -MAX_LAG  # when it was given the last, by the host's clock
+        self._dropped = 0  # nanoseconds that are not logged yet
+        self._logged = -MAX_LAG  # the time of the last log line, by the host's clock
         self.rebase()
 
     def rebase(self) -> None:
-        """Let the machine's clock go on from where it is."""
+        """Set it to the present time of the machine's clock."""
         self._epoch = time.monotonic_ns() - self._clock.now
 
     def now(self) -> int:
-        """Return what the machine's clock would be if it had followed since."""
+        """Return the time that the machine's clock would have if it had followed the host's since `rebase`."""
         return time.monotonic_ns() - self._epoch
 
     def bound(self, due: int | None) -> int:
-        """Return how far the machine's clock may go, where the next thing in the machine is due at `due`.
+        """Return how far the machine's clock may go if the next event in the machine is due at `due`.
 
-        What that is late by more than `MAX_LAG` is dropped: no guest makes up for a minute at once.
+        This drops the time by which the event is late beyond `MAX_LAG`: no guest catches up a minute at once.
         """
         now = self.now()
         lag = 0 if due is None else now - due
@@ -56,7 +56,7 @@ class HostTime:
         return now - (lag - MAX_LAG)
 
     def _log(self, dropped: int) -> None:
-        """Log what is dropped, once a second at most: a machine that is always too slow drops some in each turn."""
+        """Log dropped time, once a second at most: a machine that is always too slow drops some in each turn."""
         self._dropped += dropped
         now = time.monotonic_ns()
         if now - self._logged >= MAX_LAG:
@@ -64,5 +64,5 @@ class HostTime:
             self._dropped, self._logged = 0, now
 
     def is_behind(self) -> bool:
-        """Whether the machine's clock is ahead of it."""
+        """Whether the host's clock is behind the machine's."""
         return self._clock.now > self.now()

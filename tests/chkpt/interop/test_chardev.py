@@ -106,7 +106,7 @@ class Rig:
 
     def open(self, text: str) -> QtestChannel:
         self.channel = QtestChannel(
-            self.board, parse_chardev(text), called=lambda: self.loop.called, ended=self.ended.set
+            self.board, parse_chardev(text), called=lambda: self.loop.has_calls, ended=self.ended.set
         )
         self.loop.add(self.channel)
         return self.channel

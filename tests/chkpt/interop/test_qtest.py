@@ -487,7 +487,7 @@ def test_a_load_tells_what_has_changed_since(board: Machine) -> None:
     told: list[bytes] = []
     session = QtestSession(board, told.append)
     session.feed(b"irq_intercept_in pic0\nset_irq_in pic0 unnamed-gpio-in 4 1\n")
-    with board.irq.frozen():
+    with board.irq.freeze():
         board.irq.outside = 1 << 6 | 1 << 12
     assert told == [b"IRQ lower 4\n", b"IRQ raise 6\n"]
 

@@ -117,7 +117,7 @@ def test_nothing_changes_the_machine_at_its_goal(run: Callable[..., Run], gate: 
             lambda: machine.change_medium(CD, tmp_path / "plain.img", raw=True),
         ]
         for change in changes:
-            with pytest.raises(ConflictError, match=r"^machine m is saved where its run ends: nothing"):
+            with pytest.raises(ConflictError, match=r"^machine m is being saved"):
                 change()
         gate.opened.set()
         begun.end()

@@ -157,7 +157,7 @@ def test_a_command_without_data_byte_gives_up_the_one_that_waited(other: int) ->
 
 def test_a_reset_that_is_held_back_leaves_the_reset_line_high() -> None:
     desk = Desk()
-    with desk.machine.requests.held():
+    with desk.machine.requests.hold():
         desk.command(0xD1, 0xDE)
         assert desk.ask(0xD0) & 0x01
 

@@ -836,7 +836,7 @@ def test_a_pair_loaded_anywhere_goes_on_as_the_saved_one(before: list[Step], aft
         do(first, step)
     saved = first.pic.save()
     assert first.pic.save() == saved
-    with second.machine.irq.frozen():
+    with second.machine.irq.freeze():
         second.machine.irq.outside = first.machine.irq.outside
         second.pic.load(saved)
     assert second.pic.save() == saved

@@ -70,8 +70,8 @@ def test_a_frozen_gate_tells_its_level_once_at_the_outermost_end(gate: A20Gate) 
     driver.set(True)
     told: list[bool] = []
     gate.watch(told.append)
-    with gate.frozen():
-        with gate.frozen():
+    with gate.freeze():
+        with gate.freeze():
             driver.set(False)
             driver.set(True)
         assert told == []

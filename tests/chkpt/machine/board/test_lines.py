@@ -200,7 +200,7 @@ def test_frozen_lines_are_told_at_the_end_with_every_level_once(lines: IrqLines,
     lines.force(1, True)
     told.clear()
     watched.clear()
-    with lines.frozen():
+    with lines.freeze():
         lines.force(1, False)
         lines.force(1, True)
         lines.force(2, True)
@@ -211,8 +211,8 @@ def test_frozen_lines_are_told_at_the_end_with_every_level_once(lines: IrqLines,
 
 
 def test_freezes_nest_and_only_the_outermost_tells(lines: IrqLines, told: Told) -> None:
-    with lines.frozen():
-        with lines.frozen():
+    with lines.freeze():
+        with lines.freeze():
             lines.force(2, True)
         assert told == []
     assert len(told) == LINES
@@ -220,7 +220,7 @@ def test_freezes_nest_and_only_the_outermost_tells(lines: IrqLines, told: Told) 
 
 def test_a_freeze_that_ends_by_an_error_tells_the_levels_all_the_same(lines: IrqLines, told: Told) -> None:
     def fail() -> None:
-        with lines.frozen():
+        with lines.freeze():
             lines.force(2, True)
             raise ValueError("no")
 
@@ -235,7 +235,7 @@ def test_a_freeze_that_ends_by_an_error_tells_the_levels_all_the_same(lines: Irq
 def test_a_controller_may_drive_lines_while_it_is_told(lines: IrqLines) -> None:
     pin, _ = lines.drive(INTR)
     lines.receive("pic", lambda number, level: pin.set(lines.level(5)), lambda: 0)
-    with lines.frozen():
+    with lines.freeze():
         lines.force(5, True)
     assert lines.intr
 

@@ -73,7 +73,7 @@ def test_a_rom_keeps_its_content_and_is_no_ram(memory: Memory) -> None:
 
 @pytest.mark.parametrize(("first", "size"), [(4096, 100), (100, 4096)])
 def test_a_rom_is_of_whole_pages(memory: Memory, first: int, size: int) -> None:
-    with pytest.raises(ValueError, match="not one of whole pages"):
+    with pytest.raises(ValueError, match="whole pages"):
         memory.map_rom(first, bytes(size))
 
 

@@ -98,8 +98,8 @@ def test_without_a_request_nothing_is_reset() -> None:
 
 def test_who_runs_a_slice_holds_a_reset_back_until_its_end() -> None:
     machine, button = board()
-    with machine.requests.held():
-        with machine.requests.held():
+    with machine.requests.hold():
+        with machine.requests.hold():
             machine.ports.outb(0x100, 1)
         machine.ports.outb(0x100, 1)
         assert button.log == ["over", "over"]
@@ -136,7 +136,7 @@ def test_a_reset_does_not_take_an_exit_back() -> None:
 def test_a_whole_load_forgets_the_requests_of_the_machine_that_was() -> None:
     machine, button = board()
     checkpoint = saved(machine)
-    with machine.requests.held():
+    with machine.requests.hold():
         machine.ports.outb(0x100, 1)
         button.exit(5)
         machine.load(checkpoint, strict=True)

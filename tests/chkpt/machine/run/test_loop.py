@@ -201,13 +201,13 @@ def test_a_call_may_stop_the_loop(make: Make) -> None:
 
 def test_called_tells_a_client_in_a_burst_that_somebody_waits(make: Make) -> None:
     loop = make(machine(), wall_clock=False)
-    called = [loop.called]
+    called = [loop.has_calls]
     loop.submit(lambda: None)
-    called.append(loop.called)
+    called.append(loop.has_calls)
     rounds(loop)
-    called.append(loop.called)
+    called.append(loop.has_calls)
     loop.stop()
-    called.append(loop.called)
+    called.append(loop.has_calls)
     assert called == [False, True, False, True]
 
 
@@ -429,7 +429,7 @@ def test_a_held_machine_is_looked_at_and_not_changed(make: Make) -> None:
     rounds(loop)
     assert loop.held
     assert look.result(0) == guest.clock.now
-    with pytest.raises(ConflictError, match=f"machine {guest.name} is saved where its run ends"):
+    with pytest.raises(ConflictError, match=f"machine {guest.name} is being saved"):
         change.result(0)
     later = loop.submit(loop.resume)
     loop.stop()

@@ -1,6 +1,6 @@
 """Port 0xcf9, the reset control register of Intel's chip sets: how firmware resets a machine when all else fails.
 
-Source: Intel 82371SB PIIX3 (290550), "RC - Reset Control Register". Bit 2, RCPU, begins a reset where it rises; bit 1,
+Source: Intel 82371SB PIIX3 (290550), "RC - Reset Control Register". Bit 2, RCPU, begins a reset when it rises; bit 1,
 SRST, chooses between a hard reset and a soft one, which here are the same. The other bits are reserved and read 0.
 The register answers to bytes: a dword at 0xcf8 is an address of PCI's configuration space, and goes to the host bridge.
 """

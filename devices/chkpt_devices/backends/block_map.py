@@ -1,4 +1,4 @@
-"""Which blocks of a disk have changed: one bit a block, in pieces that are only there where something has.
+"""Which blocks of a disk have changed: one bit a block, in pieces that exist only if a block in them has changed.
 
 As a blob it costs a snapshot what has changed, however large the disk is: a disk of 4 TiB has 128 MiB of bits.
 """

@@ -88,7 +88,7 @@ def _whole(size: int, read: Read, extents: Extents, check: Callable[[], object])
 
 
 def extents_of(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the runs of a file that are not holes; the whole file where it cannot say (lseek(2), SEEK_DATA)."""
+    """Yield the runs of a file that are not holes; the whole file if it cannot say (lseek(2), SEEK_DATA)."""
     at = 0
     while at < size:
         try:

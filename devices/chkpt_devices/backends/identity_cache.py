@@ -50,7 +50,7 @@ def stamp_of(file: int) -> Stamp:
 
 
 def remembered(stamp: Stamp) -> dict[int, bytes]:
-    """Return the identities of a file with this stamp, by their kinds; none where none is remembered."""
+    """Return the identities of a file with this stamp, by their kinds; none if none is remembered."""
     directory = _directory()
     if directory is None:
         return {}

@@ -80,7 +80,7 @@ class Calendar:
         return True
 
     def _date(self, modes: Modes) -> datetime | None:
-        """Return the date that is shown, of the years 2000 to 2099; None if the bytes are none."""
+        """Return the date that is shown, of the years 2000 to 2099; None if the bytes are not a date."""
         values = [modes.decode(byte) for byte in self.bytes]
         if not modes.hours_24:
             pm, hours = self.bytes[HOURS] & PM, modes.decode(self.bytes[HOURS] & ~PM)
@@ -124,7 +124,7 @@ class Calendar:
         return False
 
     def _days(self, modes: Modes) -> int:
-        """Return how many days this month has. Every fourth year is a leap year; a month that is none has 31."""
+        """Return how many days this month has; 31 if the byte is not a month. Every fourth year is a leap year."""
         month = modes.decode(self.bytes[MONTH])
         if month == 2 and modes.decode(self.bytes[YEAR]) % 4 == 0:
             return 29

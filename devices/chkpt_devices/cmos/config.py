@@ -29,8 +29,8 @@ class CmosConfig:
     """Where the clock answers, its interrupt line, the date when the machine's clock is 0, and what its RAM holds.
 
     `memory` is the bytes of RAM below 4 GiB, `high_memory` of that from there on, `disks` the sectors of the hard
-    disks: the machine's own where left out. `boot` is the order in which a BIOS tries to boot. `bytes` are bytes of the
-    RAM that are to be otherwise, such as [[0x3d, 0x02]]. `base` is in the form of ISO 8601.
+    disks: the machine's own if left out. `boot` is the order in which a BIOS tries to boot. `bytes` are bytes of the
+    RAM with another value, such as [[0x3d, 0x02]]. `base` is in the form of ISO 8601.
     """
 
     port: Annotated[int, Range(0, 0xFFFE)] = 0x70

@@ -260,7 +260,7 @@ class I8042:
     # -- the output buffer --------------------------------------------------------------------------------------------
 
     def _answer(self, value: int, source: Source = Source.KBD) -> None:
-        """Give the system a byte of the controller's own; one that still waits for the buffer is lost by it."""
+        """Give the system a byte of the controller's own; one that still waits for the buffer is lost."""
         self._answer_waiting = value
         self._answer_source = source
         self._fill()
@@ -283,7 +283,7 @@ class I8042:
                 if code == BREAK:
                     self._released = True
                     continue
-                code = translated(code) | (0x80 if self._released else 0)
+                code = translate(code) | (0x80 if self._released else 0)
             self._released = False
             self._output = code
             self._output_source = Source.KBD
@@ -327,7 +327,7 @@ class I8042:
         """Do nothing: nothing waits."""
 
 
-def translated(code: int) -> int:
+def translate(code: int) -> int:
     """Return a byte from the keyboard as the controller turns it from set 2 into set 1."""
     if code < len(SET_1):
         return SET_1[code]

@@ -60,19 +60,19 @@ LONGEST_STROKE: Final = 6  # bytes of set 2: a key within another, each pressed 
 
 
 def stroke(character: int, scan_set: int) -> bytes:
-    """Return the scan codes that type a character; none where no key does."""
+    """Return the scan codes that type a character; none if no key types it."""
     if character not in STROKES:
         return b""
     key, held = STROKES[character]
     make = bytes((key,)) if scan_set == 2 else SET_1[key : key + 1]
-    typed = make + released(make, scan_set)
+    typed = make + break_code(make, scan_set)
     if held is None:
         return typed
     hold = bytes((held,)) if scan_set == 2 else SET_1[held : held + 1]
-    return hold + typed + released(hold, scan_set)
+    return hold + typed + break_code(hold, scan_set)
 
 
-def released(make: bytes, scan_set: int) -> bytes:
+def break_code(make: bytes, scan_set: int) -> bytes:
     """Return what a key sends when it is released, of what it sends when it is pressed."""
     return bytes((BREAK, make[0])) if scan_set == 2 else bytes((make[0] | 0x80,))
 
@@ -98,7 +98,7 @@ class Keyboard:
     # -- from the system ----------------------------------------------------------------------------------------------
 
     def command(self, value: int) -> None:
-        """Take a byte from the system. What was still to be answered is given up."""
+        """Take a byte from the system. An answer that was still to come is dropped."""
         self.answers.clear()
         command, self.parameter_of = self.parameter_of, 0
         if command and value < SET_LEDS:  # a command in place of a parameter is a command

@@ -71,7 +71,7 @@ class Disk:
 
         Args:
             config: its unit, its strings, what it does when the host fails.
-            update_line: called when it wants to interrupt, or wants to no longer.
+            update_line: called when it begins or ends to ask for an interrupt.
             presence_changed: called when it appears or vanishes.
             diagnose: carries out EXECUTE DEVICE DIAGNOSTIC, which is for both drives of the channel.
         """

@@ -462,8 +462,8 @@ class Pic:
     def acknowledge(self) -> int:
         """Run both INTA cycles and return the vector.
 
-        Where the request has gone by now, the vector is that of IR7 and nothing is in service ("default IR7"); when it
-        is the slave's request that has gone, the master has its level in service and the slave gives its IR7. Where
+        If the request has gone by now, the vector is that of IR7 and nothing is in service ("default IR7"); when it
+        is the slave's request that has gone, the master has its level in service and the slave gives its IR7. If
         the master leaves the vector to a slave that is not addressed, the bus floats.
         """
         master, slave = self._master, self._slave

@@ -176,9 +176,9 @@ class Pit:
         """
         now = self._clock.now
         counter = self._counters[0]
-        self._level = counter.programmed and counter.out(now)
+        self._level = counter.is_programmed and counter.out(now)
         self._irq.set(self._level)
-        self._arm(counter.next_edge(now) if counter.programmed else None)
+        self._arm(counter.next_edge(now) if counter.is_programmed else None)
 
     def _arm(self, deadline: int | None) -> None:
         """Look at counter 0's OUT again at `deadline`."""

@@ -141,7 +141,7 @@ class Counter:
         self._load_element(self._clock.now)
 
     @property
-    def programmed(self) -> bool:
+    def is_programmed(self) -> bool:
         """Whether there was a control word since power-on."""
         return self._access != RW_LATCH
 

@@ -163,7 +163,7 @@ class Timer8254:
         self.pulses = [0, 0, 0]  # CLK pulses since then
         self.now = 0
         self.port_b = 0
-        self.programmed = False  # counter 0 has had a control word; its line is low until then
+        self.is_programmed = False  # counter 0 has had a control word; its line is low until then
         self.line = False
         self.edges: list[tuple[int, bool]] = []
 
@@ -187,7 +187,7 @@ class Timer8254:
         self.now = until
 
     def drive(self, time: int) -> None:
-        level = self.programmed and self.counters[0].out
+        level = self.is_programmed and self.counters[0].out
         if level is not self.line:
             self.line = level
             self.edges.append((time, level))
@@ -220,7 +220,7 @@ class Timer8254:
             self.counters[select].latch_count()
         else:
             self.counters[select].control(value)
-            self.programmed = self.programmed or not select
+            self.is_programmed = self.is_programmed or not select
 
     def inb(self, port: int) -> int:
         if port == 0x43:

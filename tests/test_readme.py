@@ -1,4 +1,4 @@
-"""Every command and every example in the README does what it says."""
+"""Every command and every example in the README and in the guide does what it says."""
 
 import os
 import re
@@ -17,15 +17,40 @@ from tests.support.sessions import commands, fits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "GUIDE.md").read_text()
 BIN = Path(sys.executable).parent
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def session() -> list[tuple[str, list[str]]]:
-    return commands(next(block for block in blocks("console") if block.startswith("$")))
+    return commands(next(block for block in blocks(README, "console") if block.startswith("$")))
+
+
+def shape(line: str) -> str:
+    """Return a line of the demo without what may differ from run to run: numbers, times, and which try it was."""
+    line = re.sub(r" --force| \(try \d+: .*?\)", "", line).replace("written,", "read,")
+    return " ".join(re.sub(r"\b[\dA-F][\dA-F.,]*\b", "#", line).split())
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
+    shown = next(block for block in blocks(README, "text") if block.startswith("$ make demo\n")).splitlines()[1:]
+    assert len(shown) == 8
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    (tmp_path / "run").mkdir(mode=0o700)
+    demo = subprocess.run(
+        [BIN / "chkpt", "demo"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert demo.returncode == 0, demo.stderr
+    printed = iter([shape(line) for line in demo.stdout.splitlines()])
+    for line in shown:
+        assert shape(line) in printed, line  # in this order
 
 
 def test_the_session_is_as_shown(tmp_path: Path) -> None:
@@ -58,7 +83,7 @@ def test_the_session_is_as_shown(tmp_path: Path) -> None:
 
 
 def test_the_snapshots_are_signed_and_encrypted_as_shown(tmp_path: Path) -> None:
-    chapter = README[README.index("## Sign and encrypt") : README.index("## Write your own device")]
+    chapter = GUIDE[GUIDE.index("## Sign and encrypt") : GUIDE.index("## Will it load?")]
     commands = [
         shlex.split(line, comments=True)
         for block in re.findall(r"^```console\n(.*?)^```", chapter, re.MULTILINE | re.DOTALL)
@@ -85,14 +110,15 @@ def test_the_snapshots_are_signed_and_encrypted_as_shown(tmp_path: Path) -> None
         machine.communicate()
 
 
-def test_the_python_example_runs() -> None:
-    example = next(block for block in blocks("python") if "import chkpt" in block)
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = next(block for block in blocks(README, "python") if "import chkpt" in block)
     exec(compile(example, "README.md", "exec"), {})
-    assert len([line for line in example.splitlines() if line]) == 10
+    assert len([line for line in example.splitlines() if line]) == 7
 
 
 def test_the_machine_is_one() -> None:
-    table = tomllib.loads(next(block for block in blocks("toml") if "[[device.drive]]" in block))
+    table = tomllib.loads(next(block for block in blocks(GUIDE, "toml") if "[[device.drive]]" in block))
     machine = Machine(parse(table))
     assert [entry.name for entry in machine.devices] == ["pic", "pit", "com1", "ide0"]
     machine.close()
@@ -105,11 +131,6 @@ def test_the_make_targets_exist() -> None:
 
 
 def test_every_command_is_named() -> None:
-    named = re.search(r"Commands: `([a-z ]+)`", README)
+    named = re.search(r"Commands: `([a-z \n]+)`", GUIDE)
     assert named is not None
     assert named[1].split() == list(COMMANDS)
-
-
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_every_link_leads_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()

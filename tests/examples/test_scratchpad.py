@@ -1,4 +1,4 @@
-"""The README's device keeps the contract of every device."""
+"""The guide's device keeps the contract of every device."""
 
 from pathlib import Path
 
@@ -40,8 +40,8 @@ class TestScratchpad(DeviceContract):
         assert twin.irq.level(5)
 
 
-def test_the_readme_shows_the_example_as_it_is() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_guide_shows_the_example_as_it_is() -> None:
+    guide = (ROOT / "docs" / "GUIDE.md").read_text()
     source = (ROOT / "examples" / "scratchpad.py").read_text()
     body = source[source.index("@dataclass") :].strip()
-    assert body in readme
+    assert body in guide

@@ -89,11 +89,11 @@ def test_verify_requires_a_signature(home: Path, capsys: Capture, alice: Pair, m
     assert "no such key file" in refused(chkpt(capsys, "verify", "a"), 3)
 
 
-def test_the_commands_that_ask_for_signatures_are_those_that_the_readme_names() -> None:
+def test_the_commands_that_ask_for_signatures_are_those_that_the_guide_names() -> None:
     commands = {name: getattr(import_module(at), at.rpartition(".")[2]) for name, at in COMMANDS.items()}
     asking = {name for name, command in commands.items() if "require_signature" in signature(command).parameters}
     assert asking == {"run", "load", "verify"}
-    text = " ".join((Path(__file__).parents[4] / "README.md").read_text().split())
+    text = " ".join((Path(__file__).parents[4] / "docs" / "GUIDE.md").read_text().split())
     assert "CHKPT_REQUIRE_SIGNATURE does what that option does, for `run`, `load` and `verify`" in text
 
 

@@ -42,6 +42,18 @@ def shown(ended: Ended[str]) -> list[str]:
     return [line[2:] for line in ended.out.splitlines() if line.startswith(("+ ", "\N{CHECK MARK} "))]
 
 
+def shape(line: str) -> str:
+    """Return a line of the demo without what differs from run to run: numbers, times, and which try it was."""
+    line = re.sub(r" --force| \(try \d+: .*?\)", "", line).replace("written,", "read,")
+    return " ".join(re.sub(r"\b(?=[a-f]*\d)[\da-f][\da-f.,]*\b", "#", line).split())
+
+
+def readme() -> list[str]:
+    """Return the lines of the demo that the README shows."""
+    page = (Path(__file__).parents[4] / "README.md").read_text()
+    return page.partition("```text\n$ make demo\n")[2].partition("```")[0].splitlines()
+
+
 # -- as it should go --------------------------------------------------------------------------------------------------
 
 
@@ -61,6 +73,9 @@ def test_the_guest_goes_on_as_if_it_had_not_been_killed(
     assert re.fullmatch(r"kill -9 \d+", told[3])
     assert re.fullmatch(r"chkpt run --load demo: process \d+, \d+\.\d\d s", told[4])
     assert told[5:] == ["all the same, and chkpt diff finds no difference in any device either"]
+    printed = iter([shape(line) for line in ended.out.splitlines()])
+    assert len(readme()) == 8
+    assert [line for line in readme() if shape(line) not in printed] == []  # in this order
     twin, first, killed, second = (re.findall(r"\b\d\d+\b", told[at])[0] for at in (0, 1, 3, 4))
     assert first == killed
     assert len({twin, first, second}) == 3

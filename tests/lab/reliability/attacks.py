@@ -21,7 +21,7 @@ FIRECRACKER: Final = (
     "measure against accidents (docs/snapshotting/snapshot-support.md)"
 )
 QEMU: Final = (
-    "an incoming migration is untrusted where a guest is virtualised (docs/system/security.rst); state made by "
+    "an incoming migration is untrusted if a guest is virtualised (docs/system/security.rst); state made by "
     "hand has overflowed buffers of device models in 2026 (gitlab issue 3869)"
 )
 RESTIC: Final = "what is changed without the key is detected, what is deleted is not (doc/design.rst, Threat Model)"

@@ -85,10 +85,10 @@ def devices_raise(scratch: Path, *, sample: bool) -> Row:
             tally.attempt(fault, partial(_raise, (here, twin), _ordered(content, order), name, error, late=late))
             tally.attempt(fault, partial(_go_on, here, twin, f"{number}"))
     return tally.row(
-        "Where a device's `load` fails, every device, RAM, the clock, the lines and the processor are as they were",
+        "If a device's `load` fails, every device, RAM, the clock, the lines and the processor are as they were",
         "the load of each device raises, before or after its own work, at each place in the order; snapshots of before"
         " and after compared byte by byte, and with a twin that never loaded",
-        firecracker="the process ends where a load fails (documentation)",
+        firecracker="the process ends if a load fails (documentation)",
         qemu="an assertion may end the process in `loadvm` (7.2, tried with `-M isapc`)",
     )
 
@@ -149,9 +149,9 @@ def parts_raise(scratch: Path, *, sample: bool) -> Row:
                 tally.attempt(fault, partial(_part_raises, here, content, owner, name, error))
                 tally.attempt(fault, partial(_go_on, here, twin, f"{number}{error.__name__}"))
     return tally.row(
-        "The same where RAM, the clock, the interrupt lines or the processor fail, after all devices have been loaded",
+        "The same if RAM, the clock, the interrupt lines or the processor fail, after all devices have been loaded",
         "each of them raises after its own step of a whole load; the same comparison",
-        firecracker="the process ends where a load fails (documentation)",
+        firecracker="the process ends if a load fails (documentation)",
     )
 
 
@@ -189,7 +189,7 @@ def _part_raises(here: Machine, content: bytes, owner: object, name: str, error:
 def no_memory(scratch: Path, *, sample: bool) -> Row:
     """Let every nth allocation of a load fail, alone or with all after it, each in a process of its own."""
     del scratch
-    promise = "Where memory runs out in a load, the machine is as it was, or loaded whole, or gone; never half loaded"
+    promise = "If memory runs out in a load, the machine is as it was, or loaded whole, or gone; never half loaded"
     tried = "the nth allocation by Python of a load fails, alone or with 19 or 199 after it, each in its own process"
     if importlib.util.find_spec("_testcapi") is None:
         return skipped(promise, tried, "this Python has no _testcapi, whose set_nomemory makes allocations fail")

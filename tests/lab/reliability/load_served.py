@@ -105,7 +105,7 @@ def failing(scratch: Path, *, sample: bool) -> Row:
     return tally.row(
         "A load that fails leaves the machine as it was, and says so in one line",
         "each system call of a load on its file, or for memory, fails with EIO, ENOMEM, EINTR (strace)",
-        firecracker="the process ends where a load fails (documentation)",
+        firecracker="the process ends if a load fails (documentation)",
     )
 
 
@@ -256,7 +256,7 @@ def little_memory(scratch: Path, *, sample: bool) -> Row:
         for room in range(0, 3 * RAM, RAM if sample else RAM // 16):
             tally.attempt(f"{room} bytes of address space", partial(_starve, made, room))
     return tally.row(
-        "Where the host has too little memory, the load fails in one line, and the machine is as it was",
+        "If the host has too little memory, the load fails in one line, and the machine is as it was",
         "RLIMIT_AS of the running machine lowered to N bytes above what it has, N from 0 to 3 MiB, RAM of 1 MiB",
     )
 

@@ -48,7 +48,7 @@ def starts(scratch: Path, *, sample: bool) -> Row:
     return tally.row(
         promise,
         tried,
-        firecracker="the process ends where a load fails (documentation)",
+        firecracker="the process ends if a load fails (documentation)",
     )
 
 

@@ -46,7 +46,7 @@ def _mount(*arguments: str) -> str:
 
 def no_room(scratch: Path, *, sample: bool) -> Row:
     """Save where there is less and less room."""
-    promise = "Where there is no room, the save fails with one line and leaves the name as it was; the machine goes on"
+    promise = "If there is no room, the save fails with one line and leaves the name as it was; the machine goes on"
     tried = (
         "a tmpfs with N bytes left, RLIMIT_FSIZE of N bytes (N rising to the snapshot's size), a read-only file system"
     )

@@ -80,7 +80,7 @@ def hanging(scratch: Path, *, sample: bool) -> Row:
     for turn in range(2 if sample else 40):
         tally.attempt(f"turn {turn}", partial(_hang, scratch / f"hang-{turn}", turn, tally))
     return tally.row(
-        "A client that hangs, floods or speaks no HTTP holds neither others nor the machine's end",
+        "A client that hangs, floods or does not speak HTTP delays neither other clients nor the machine's end",
         f"{EACH} of each of {len(HANGING)} kinds of such clients at once, while others save and the machine has to end",
     )
 
@@ -101,13 +101,13 @@ def _hang(path: Path, turn: int, tally: Tally) -> None:
         if machine.machine(timeout=PATIENCE)["paused"]:
             raise BrokenError("the machine is paused")
     for _ in range(EACH * len(HANGING)):
-        tally.count("held nothing")
+        tally.count("delayed nothing")
 
 
 def strangers(scratch: Path, *, sample: bool) -> Row:
     """Connect as another user, with and without the modes that keep it out."""
-    promise = "No other user reaches a machine, whatever the umask, or even where modes have been opened"
-    tried = "connections of another user to each socket under five umasks, before and after `chmod 777` of the way"
+    promise = "No other user reaches a machine, whatever the umask, even if modes have been opened"
+    tried = "connections of another user to each socket under five umasks, before and after `chmod 777` of the path"
     if os.geteuid() != 0:
         return Row(promise, tried, 0, "not tried: only root can become another user", held=True)
     tally = Tally()

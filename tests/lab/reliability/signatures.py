@@ -74,7 +74,7 @@ def _flipped(scratch: Path, trusted: TrustedKeys, *, step: int) -> Row:
         path.write_bytes(changed)
         tally.attempt(f"byte {at}", lambda: _refused(path, trusted))
     return tally.row(
-        "What is signed is taken as it was signed, or refused",
+        "A signed file is read as it was signed, or refused",
         f"one bit flipped, in each of the bytes of a signed file (step {step})",
         firecracker=FIRECRACKER,
         restic=RESTIC,
@@ -99,7 +99,7 @@ def _forged(scratch: Path, trusted: TrustedKeys, *, count: int) -> Row:
         sign_file(other, scratch / "mallory")
         tally.attempt("by another key", lambda other=other: _refused(other, trusted))  # type: ignore[misc]  # the same
     return tally.row(
-        "No snapshot is taken but what a trusted key has signed",
+        "Only a snapshot that a trusted key has signed is opened",
         "signatures stripped, moved from another snapshot, made with another key",
         firecracker=FIRECRACKER,
     )
@@ -121,7 +121,7 @@ def _sealed(scratch: Path, recipient: str, *, step: int) -> Row:
     generate_identity(scratch / "other")
     tally.attempt("another identity", lambda: _refused(path, None, scratch / "other"))
     return tally.row(
-        "What is encrypted is opened whole, by its recipients alone",
+        "An encrypted file is opened whole, and only by its recipients",
         f"one bit flipped (step {step}), cut short between and in chunks, another identity",
         restic=RESTIC,
     )

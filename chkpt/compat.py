@@ -1,11 +1,11 @@
-"""Whether a snapshot can be loaded: held against the installed types, or against the machine in another snapshot.
+"""Whether a snapshot can be loaded: by the installed types, or by the machine in another snapshot.
 
-Fields are compared as `chkpt.state.declarations` describes them, and with the values that the snapshot holds. A state
-has no defaults: what it lacks of a version's fields is an error, and only an upgrade brings an older version up. What a
-load demands of the machine itself (which drives, which disks, how much RAM) is what the states declare as FIXED.
+The comparison uses the fields as `chkpt.state.declarations` describes them, and the values in the snapshot. A state has
+no defaults: a missing field is an error, and only an upgrade turns an older version into a newer one. A load also
+demands that the machine has the same drives, disks and RAM: the states declare these fields as FIXED.
 
-Two questions are left to the machine that loads: whether the values of a device go together, which those of a saved
-state do, and whether every byte of the file is as it was, which `chkpt verify` answers.
+Two questions remain. Only the load finds out whether the values of a device contradict each other; those of a saved
+state do not. `chkpt verify` finds out whether every byte of the file is as it was.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ from chkpt.state import declared, from_context, printable, unpack_schemas
 Declaration: TypeAlias = Mapping[str, Any]  # JSON, which a snapshot from elsewhere may have filled in as it liked
 
 
-class Outcome(Enum):
-    """What would come of a load."""
+class Effect(Enum):
+    """What a load does with one part of the snapshot or of the machine."""
 
     FAILS = "fails"  # it is refused
     LOST = "lost"  # something of the snapshot is passed over
@@ -41,25 +41,25 @@ class Outcome(Enum):
     UNKNOWN = "unknown"  # there is nothing to compare with
 
 
-STRICT = frozenset((Outcome.FAILS, Outcome.LOST, Outcome.MISSING))
+STRICT = frozenset((Effect.FAILS, Effect.LOST, Effect.MISSING))
 """What a strict load refuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a load would do otherwise than take what is there."""
+    """One place where a load would not simply take the value from the snapshot."""
 
-    outcome: Outcome
+    outcome: Effect
     path: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What would load: states by type, and the machine, where it is known, as the contexts of one saved from it.
+    """What would load the snapshot: declared states by type, and the machine as a snapshot of it, if it is known.
 
-    `classes` are those of the states, where they are installed; `known` is what the installed ones declare, also where
-    another chkpt will load; `lacking` names the parts that cannot be made here; `roms` are the ROMs that are here.
+    `classes` are the installed classes of the states. `known` is what the installed classes declare, even if another
+    chkpt will load. `lacking` gives, for each part that cannot be made here, the reason. `roms` are the installed ROMs.
     """
 
     name: str
@@ -71,8 +71,8 @@ class Target:
     roms: Mapping[str, Rom] | None = None
 
 
-def installed() -> Target:
-    """Return the types that are installed. Raises as `installed_device_types` does."""
+def installed_target() -> Target:
+    """Return the installed types as a target. It raises what `installed_device_types` raises."""
     classes = _classes()
     schemas = {name: declared(cls) for name, cls in classes.items()}
     lacking = {"cpu": reason} if (reason := missing_extra()) else {}
@@ -80,12 +80,12 @@ def installed() -> Target:
     return Target("the installed types", schemas, classes, None, schemas, lacking, roms)
 
 
-def machine_of(reader: Reader) -> Target:
-    """Return the machine that a snapshot was saved from.
+def machine_target(reader: Reader) -> Target:
+    """Return the machine that a snapshot was saved from, as a target.
 
     Raises:
-        StateError: its schemas cannot be read.
-        ChkptError: as `installed_device_types` does.
+        StateError: the schemas of the snapshot cannot be read.
+        ChkptError: see `installed_device_types`.
     """
     known = {name: declared(cls) for name, cls in _classes().items()}
     return Target(reader.name, unpack_schemas(reader.header.get("schemas")), {}, reader, known)
@@ -107,7 +107,7 @@ def compare(old: Reader, new: Target) -> list[Finding]:
     try:
         names = device_names({"devices": old.section(("devices",))} if ("devices",) in ours else {})
     except CorruptError as exc:
-        return [Finding(Outcome.FAILS, "devices", str(exc))]
+        return [Finding(Effect.FAILS, "devices", str(exc))]
     theirs = None if new.machine is None else {entry.path: entry for entry in new.machine.sections}
     found: list[Finding] = []
     for entry in old.sections:
@@ -115,64 +115,64 @@ def compare(old: Reader, new: Target) -> list[Finding]:
         if entry.path == ("devices",):
             continue
         if entry.path[0] == "devices" and entry.path[1] not in names:
-            found.append(Finding(Outcome.LOST, path, "is not in the table of names, and is passed over"))
+            found.append(Finding(Effect.LOST, path, "is not in the table of names, and is passed over"))
             continue
         other = _elsewhere(entry, new, theirs)
         if other is not None:
             found.append(Finding(other[0], path, other[1]))
-        if other is None or other[0] is Outcome.UNKNOWN:
+        if other is None or other[0] is Effect.UNKNOWN:
             found += _section(old.section(entry.path), new, schemas.get(entry.type), entry.path)
     for name in names:
         if ("devices", name) not in ours:
             text = "is in the table of names, and its context is missing"
-            found.append(Finding(Outcome.LOST, f"devices/{printable(name)}", text))
+            found.append(Finding(Effect.LOST, f"devices/{printable(name)}", text))
     found += _roms(old, new)
     return [*found, *_find_absent(ours, theirs)]
 
 
 def _elsewhere(
     entry: SectionEntry, new: Target, theirs: Mapping[tuple[str, ...], SectionEntry] | None
-) -> tuple[Outcome, str] | None:
-    """Return what becomes of a context whatever is in it; None if that depends on what is in it."""
+) -> tuple[Effect, str] | None:
+    """Return the effect on a context if its content does not matter; None if it does."""
     if theirs is None:
         return _nowhere(entry, new)
     there = theirs.get(entry.path)
     if there is None:
-        return Outcome.LOST, f"the machine of {new.name} has nothing of that name"
+        return Effect.LOST, f"the machine of {new.name} has nothing of that name"
     if there.type != entry.type:
-        return Outcome.FAILS, f"is of type {printable(entry.type)}, and of type {printable(there.type)} there"
+        return Effect.FAILS, f"is of type {printable(entry.type)}, and of type {printable(there.type)} there"
     if entry.type in new.schemas:
         return None
     if there.version < entry.version:
-        return Outcome.FAILS, f"is version {entry.version}, newer than {there.version}"
-    return Outcome.UNKNOWN, f"{new.name} does not say what a {printable(entry.type)} holds"
+        return Effect.FAILS, f"is version {entry.version}, newer than {there.version}"
+    return Effect.UNKNOWN, f"{new.name} does not say what a {printable(entry.type)} holds"
 
 
-def _nowhere(entry: SectionEntry, new: Target) -> tuple[Outcome, str] | None:
-    """Return why the installed types can do nothing with a context; None if they can."""
+def _nowhere(entry: SectionEntry, new: Target) -> tuple[Effect, str] | None:
+    """Return why the installed types cannot load a context; None if they can."""
     if entry.path[0] != "devices":
         if entry.path[0] not in PARTS:
-            return Outcome.LOST, "no machine has such a part"
+            return Effect.LOST, "no machine has such a part"
         if entry.type != entry.path[0]:
-            return Outcome.FAILS, f"is of type {printable(entry.type)}, not {entry.path[0]}"
+            return Effect.FAILS, f"is of type {printable(entry.type)}, not {entry.path[0]}"
         if entry.type in new.lacking:
-            return Outcome.FAILS, f"cannot be loaded: {new.lacking[entry.type]}"
+            return Effect.FAILS, f"cannot be loaded: {new.lacking[entry.type]}"
     if entry.type not in new.schemas:
-        return Outcome.FAILS, f"there is no type {printable(entry.type)} whose state can be loaded"
+        return Effect.FAILS, f"there is no type {printable(entry.type)} whose state can be loaded"
     return None
 
 
 def _find_absent(ours: Iterable[tuple[str, ...]], theirs: Iterable[tuple[str, ...]] | None) -> Iterator[Finding]:
-    """Yield what the machine has and the snapshot has not. Every machine has a clock, lines and RAM."""
+    """Yield what the machine has and the snapshot does not have. Every machine has a clock, lines and RAM."""
     held = set(ours)
     for path in (("clock",), ("lines",), ("memory",)) if theirs is None else theirs:
         if path not in held:
-            outcome = Outcome.LEFT if path[0] == "devices" else Outcome.MISSING
+            outcome = Effect.LEFT if path[0] == "devices" else Effect.MISSING
             yield Finding(outcome, "/".join(path), "is not in the snapshot, and stays as it is")
 
 
 def _section(context: Context, new: Target, old: Declaration | None, at: tuple[str, ...]) -> list[Finding]:
-    """Return what becomes of a context that the machine has a place for."""
+    """Return the findings for a context that the machine can load."""
     path = "/".join(at)
     found: list[Finding] = []
     if new.machine is not None:
@@ -180,18 +180,20 @@ def _section(context: Context, new: Target, old: Declaration | None, at: tuple[s
         found += _compare(context, new.machine.section(at), [each for each in declarations if each], path)
     if at == ("memory",) and "ram" in context.blobs and context.blobs["ram"].size != context.values.get("size"):
         found.append(
-            Finding(Outcome.FAILS, "memory.ram", f"has {context.blobs['ram'].size} bytes, and memory.size says another")
+            Finding(
+                Effect.FAILS, "memory.ram", f"has {context.blobs['ram'].size} bytes, and memory.size says otherwise"
+            )
         )
     if context.type in new.schemas:
         found += _walk(context, new, old, path)
         cls = new.classes.get(context.type)
-        if cls is not None and not any(each.outcome is Outcome.FAILS for each in found):
+        if cls is not None and not any(each.outcome is Effect.FAILS for each in found):
             found += _try_state(context, cls, path)
     return found
 
 
 def _roms(old: Reader, new: Target) -> Iterator[Finding]:
-    """Yield where the ROM that the machine is made with is not installed, or is another one."""
+    """Yield a finding if the machine's ROM is not installed, or the installed one differs."""
     config = old.header.get("config")
     firmware = config.get("firmware") if isinstance(config, Mapping) else None
     name = firmware.get("rom") if isinstance(firmware, Mapping) else None
@@ -200,12 +202,12 @@ def _roms(old: Reader, new: Target) -> Iterator[Finding]:
     rom = new.roms.get(name)
     if rom is None:
         known = ", ".join(new.roms) or "none"
-        yield Finding(Outcome.FAILS, "firmware", f"there is no ROM {printable(name)}; there are: {known}")
+        yield Finding(Effect.FAILS, "firmware", f"there is no ROM {printable(name)}; there are: {known}")
     elif any(entry.path == ("firmware",) and entry.type == "firmware" for entry in old.sections):
         there, values = firmware_state(rom.image), old.section(("firmware",)).values
         if (values.get("size"), values.get("digest")) != (there.size, there.digest):
             yield Finding(
-                Outcome.FAILS, "firmware.digest", f"is not that of the ROM {printable(name)} here: another one"
+                Effect.FAILS, "firmware.digest", f"is not that of the ROM {printable(name)} here: another one"
             )
 
 
@@ -225,17 +227,17 @@ def _foreign_schemas(path: str) -> Iterator[None]:
 
 
 def _try_state(context: Context, cls: type, path: str) -> Iterator[Finding]:
-    """Yield what the state itself says of the context: what no declaration shows, such as an upgrade that fails."""
+    """Read the context as its state, and yield the error. It finds what no declaration shows: a failing upgrade."""
     try:
         state: object = from_context(context, cls, path)
         if isinstance(state, CpuState):
             check_state(state)
     except ChkptError as exc:
-        yield Finding(Outcome.FAILS, path, str(exc))
+        yield Finding(Effect.FAILS, path, str(exc))
 
 
 def _compare(old: Context, new: Context, declarations: Sequence[Declaration], path: str) -> list[Finding]:
-    """Return where the machine is another one: what the declarations call fixed, and a load compares."""
+    """Return how the machine differs in the fields that are declared as fixed, which a load compares."""
     with _foreign_schemas(path):
         return list(_compare_fixed(old, new, [(each, each.get("contexts", {})) for each in declarations], path))
 
@@ -245,12 +247,12 @@ def _compare_fixed(
 ) -> Iterator[Finding]:
     for name in dict.fromkeys(name for declaration, _ in declarations for name in declaration.get("fixed", ())):
         if name in old.contexts and name in new.values:
-            yield Finding(Outcome.FAILS, f"{path}/{name}", "is in the snapshot, and that machine has none")
+            yield Finding(Effect.FAILS, f"{path}/{name}", "is in the snapshot, and that machine has none")
         elif name in old.values and name in new.contexts:
-            yield Finding(Outcome.FAILS, f"{path}/{name}", "is not in the snapshot, and that machine has one")
+            yield Finding(Effect.FAILS, f"{path}/{name}", "is not in the snapshot, and that machine has one")
         elif name in old.values and name in new.values and old.values[name] != new.values[name]:
             shown = [_short(each.values[name]) for each in (old, new)]
-            yield Finding(Outcome.FAILS, f"{path}.{name}", f"is {shown[0]}, and {shown[1]} there: another one")
+            yield Finding(Effect.FAILS, f"{path}.{name}", f"is {shown[0]}, and {shown[1]} there: another one")
     for name, child in old.contexts.items():
         if name not in new.contexts:
             continue
@@ -282,16 +284,16 @@ class _Walk:
         self._old: Mapping[str, Declaration] = {} if old is None else old.get("contexts", {})
 
     def context(self, context: Context, new: Declaration, old: Declaration | None, path: str) -> Iterator[Finding]:
-        """Yield what becomes of a context."""
+        """Yield the findings for a context."""
         version = int(new.get("version", 0))
         if context.version > version:
-            yield Finding(Outcome.FAILS, path, f"is version {context.version}, newer than {version}")
+            yield Finding(Effect.FAILS, path, f"is version {context.version}, newer than {version}")
             return
         if context.version < version:
             steps = set(range(context.version, version)) - set(new.get("upgrades", ()))
             if steps:
                 yield Finding(
-                    Outcome.FAILS, path, f"is version {context.version}, from which no upgrade leads to {version}"
+                    Effect.FAILS, path, f"is version {context.version}, from which no upgrade leads to {version}"
                 )
             return  # only the class knows what an upgrade makes of it
         fields: Mapping[str, Sequence[Any]] = new["fields"]
@@ -300,9 +302,7 @@ class _Walk:
             yield from self._field(context, name, shape, before.get(name), path)
         for name in (*context.values, *context.blobs, *context.contexts):
             if name not in fields:
-                yield Finding(
-                    Outcome.LOST, f"{path}.{printable(name)}", "there is no such field, and it is passed over"
-                )
+                yield Finding(Effect.LOST, f"{path}.{printable(name)}", "there is no such field, and it is passed over")
 
     def _field(
         self, context: Context, name: str, new: Sequence[Any], old: Sequence[Any] | None, path: str
@@ -310,17 +310,17 @@ class _Walk:
         where = f"{path}.{name}"
         if name in context.values:
             if problem := _unfit(context.values[name], new):
-                yield Finding(Outcome.FAILS, where, problem)
+                yield Finding(Effect.FAILS, where, problem)
             elif old is not None and (narrower := _narrower(old, new)):
-                yield Finding(Outcome.MAY_FAIL, where, narrower)
+                yield Finding(Effect.MAY_FAIL, where, narrower)
             return
         inner = new[1] if new[0] == "or nil" else new
         before = None if old is None else old[1] if old[0] == "or nil" else old
         if name in context.blobs:
             if inner[0] != "blob":
-                yield Finding(Outcome.FAILS, where, "is a blob, and not one there")
+                yield Finding(Effect.FAILS, where, "is a blob, and not one there")
         elif name not in context.contexts:
-            yield Finding(Outcome.FAILS, where, "is missing, and a state has no defaults")
+            yield Finding(Effect.FAILS, where, "is missing, and a state has no defaults")
         elif inner[0] == "context":
             known = None if before is None else self._old.get(str(before[-1]))
             yield from self.context(context.contexts[name], self._new[inner[1]], known, f"{path}/{name}")
@@ -328,16 +328,16 @@ class _Walk:
             children = context.contexts[name].contexts
             known = None if before is None else self._old.get(str(before[-1]))
             if not inner[1] <= len(children) <= inner[2]:
-                yield Finding(Outcome.FAILS, where, f"has {len(children)} contexts, not {inner[1]} to {inner[2]}")
+                yield Finding(Effect.FAILS, where, f"has {len(children)} contexts, not {inner[1]} to {inner[2]}")
             for child_name, child in children.items():
                 child_path = f"{path}/{name}/{printable(child_name)}"
                 yield from self.context(child, self._new[inner[3]], known, child_path)
         else:
-            yield Finding(Outcome.FAILS, where, f"is a context, and {inner[0]} there")
+            yield Finding(Effect.FAILS, where, f"is a context, and {inner[0]} there")
 
 
 def _unfit(value: object, shape: Sequence[Any]) -> str:  # noqa: PLR0911  one for each kind
-    """Return why a value does not fit a field, as a phrase after its name; empty if it does."""
+    """Return why a value does not fit a field, as a phrase that follows the field's name; empty if it fits."""
     kind = shape[0]
     if kind == "or nil":
         return "" if value is None else _unfit(value, shape[1])
@@ -367,7 +367,7 @@ def _unfit(value: object, shape: Sequence[Any]) -> str:  # noqa: PLR0911  one fo
 
 
 def _narrower(old: Sequence[Any], new: Sequence[Any]) -> str:
-    """Return how the new field takes less than the old one could hold; empty if it does not."""
+    """Return how the new field allows less than the old field; empty if it does not."""
     if old[0] == "or nil" and new[0] != "or nil":
         return "could be nil, and cannot there"
     old, new = (each[1] if each[0] == "or nil" else each for each in (old, new))

@@ -1,7 +1,7 @@
-"""What a snapshot is made of: named, nested contexts of tagged values and blobs.
+"""What a snapshot consists of: named, nested contexts of tagged values and blobs.
 
-Palacios' checkpoint store knows contexts with tags (`vmm_checkpoint.c`); these nest. A context is plain data:
-it knows no device, no file and no encoding, so that it can be looked at when the device's class is gone.
+Palacios' checkpoint store has contexts with tags (`vmm_checkpoint.c`). Ours may also contain other contexts. A context
+is plain data. It knows no device, file or encoding, so it can be read even if the device's class no longer exists.
 """
 
 import unicodedata
@@ -24,7 +24,7 @@ _ALIKE: Final = ("LATIN ", "GREEK ", "CYRILLIC ")
 
 
 class Blob(Protocol):
-    """A long run of bytes, held in pieces; a piece that is all zero is not held at all."""
+    """A long run of bytes in pieces. A piece that is all zero is not held."""
 
     @property
     def size(self) -> int:
@@ -37,8 +37,8 @@ class Blob(Protocol):
     def pieces(self) -> Iterable[tuple[int, bytes | memoryview]]:
         """Yield `(index, content)` of the pieces that are not all zero, in rising order of index.
 
-        The content is full length (the last piece may be shorter). It may be a view of live memory: use it
-        before the machine runs on.
+        Each content has `piece_size` bytes; only the last piece may be shorter. It may be a view of live memory: use it
+        before the machine goes on.
 
         Raises:
             CorruptError: a piece read from a file is not the one that was written.
@@ -60,7 +60,7 @@ class SparseBlob:
 
 
 def blob_bytes(blob: Blob) -> bytes:
-    """Return the whole content of a blob, zeros filled in."""
+    """Return the whole content of a blob, with the zeros."""
     content = bytearray(blob.size)
     for index, piece in blob.pieces():
         start = index * blob.piece_size
@@ -134,9 +134,9 @@ def owned_context(context: Context) -> Context:
 
 
 def name_problem(name: object) -> str | None:
-    """Return why `name` cannot be a context's: a phrase that follows the name; None if it can.
+    """Return why `name` cannot be a context's name, as a phrase that follows the name; None if it can.
 
-    Names are compared code point by code point, so each must have one spelling and show what it is
+    Names are compared code point by code point. So each must have only one spelling and look like no other
     (docs/decisions/0019-names-in-a-hostile-file.md).
     """
     if not isinstance(name, str):
@@ -151,7 +151,7 @@ def name_problem(name: object) -> str | None:
 
 
 def _likeness(name: str) -> str | None:
-    """Return in which way a name could be taken for another one."""
+    """Return why a reader could mistake the name for another one."""
     if unicodedata.normalize("NFKC", name) != name:
         return "has another spelling that looks the same (NFKC)"
     scripts = {script for char in name for script in _ALIKE if unicodedata.name(char, "").startswith(script)}

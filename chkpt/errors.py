@@ -5,25 +5,25 @@
     │   ├── ConfigError                a machine's TOML, or a configuration in a snapshot
     │   └── KeyFileError               a key, a recipient or an identity that cannot be used
     ├── NotFoundError               3  no such snapshot, context, device or frontend
-    ├── RefusedError                4  the snapshot is not taken
-    │   ├── CorruptError               bytes that are not what was written
-    │   ├── VersionError               written by something newer than this
-    │   ├── LimitError                 more than a reader is willing to hold
-    │   ├── StateError                 a value no such device can have
-    │   ├── SignatureError             not signed by whom the caller trusts
-    │   ├── SealedError                encrypted, and not for the identity that is given
-    │   └── StrictError                something would be skipped, and `strict` was asked for
+    ├── RefusedError                4  the snapshot is refused
+    │   ├── CorruptError               the bytes are not those that were written
+    │   ├── VersionError               a newer chkpt has written it
+    │   ├── LimitError                 more than a reader accepts
+    │   ├── StateError                 a value that the device cannot have
+    │   ├── SignatureError             not signed by a key that the caller trusts
+    │   ├── SealedError                encrypted, and not for the given identity
+    │   └── StrictError                something would be skipped, and `strict` is set
     ├── NoMachineError              5  no such running machine, or more than one
     ├── ExistsError                 1  the name is taken
     ├── DeviceError                 1  a device failed
     │   ├── ConflictError              two owners of one port, MSR, address or line
     │   ├── SaveError                  a device's `save` raised
     │   └── LoadError                  a load failed; the machine is as it was
-    │       └── HalfLoadedError            and could not be taken back; a served machine ends
+    │       └── HalfLoadedError            a load failed and could not be undone; a served machine ends
     └── StorageError                1  the operating system refused a read or a write
 
-A message names the file, the path of the context and the offset where it knows them, and says what to do. The place
-alone, without the text, is the error's `where`. Only this module puts the two together.
+A message names the file, the path of the context and the offset, if they are known, and says what to do. The error's
+`where` is the place without the text. Only this module joins the two.
 """
 
 from collections.abc import Iterator
@@ -32,20 +32,20 @@ from typing import ClassVar, Self
 
 
 class ChkptError(Exception):
-    """Root of the tree: everything the caller can cause and may want to catch."""
+    """Root of the tree: every error that the caller can cause and may want to catch."""
 
     exit_status: ClassVar[int] = 1
 
     where: str
-    """The place the error is about: a file, a path in a snapshot, or `FILE: PATH`; empty when it is not known."""
+    """The place of the error: a file, a path in a snapshot, or `FILE: PATH`; empty if it is not known."""
 
     def __init__(self, text: str = "", /, *, where: str = "", subject: str = "") -> None:
-        """Put the message together.
+        """Join the place and the text to the message.
 
         Args:
             text: what is wrong.
-            where: the place, which stands before the text: `a.toml: not TOML`.
-            subject: the place, if the text is a sentence about it: `devices/pit.count is missing`.
+            where: the place, which the message begins with: `a.toml: not TOML`.
+            subject: the place, if it is the subject of the text: `devices/pit.count is missing`.
         """
         sentence = f"{subject} {text}" if subject else text
         super().__init__(f"{where}: {sentence}" if where else sentence)
@@ -69,7 +69,7 @@ class ChkptError(Exception):
 
 @contextmanager
 def naming(place: str, *kinds: type[ChkptError], advice: str = "") -> Iterator[None]:
-    """Name `place` in the errors of these kinds that leave the block; see `ChkptError.within`."""
+    """Add `place` to the errors of these kinds that leave the block; see `ChkptError.within`."""
     try:
         yield
     except kinds as exc:
@@ -77,7 +77,7 @@ def naming(place: str, *kinds: type[ChkptError], advice: str = "") -> Iterator[N
 
 
 class UsageError(ChkptError):
-    """The request itself is wrong: an option, a name or a value that cannot be."""
+    """The request itself is wrong: an option, a name or a value is not allowed."""
 
     exit_status = 2
 
@@ -87,7 +87,7 @@ class ConfigError(UsageError):
 
 
 class KeyFileError(UsageError):
-    """A key, a recipient or an identity cannot be used: not one, not of a kind known here, or not kept secret."""
+    """A key, a recipient or an identity cannot be used: it is not one, of an unknown kind, or not kept secret."""
 
 
 class NotFoundError(ChkptError):
@@ -97,7 +97,7 @@ class NotFoundError(ChkptError):
 
 
 class RefusedError(ChkptError):
-    """The snapshot cannot be taken as it is; nothing has been changed."""
+    """The snapshot is refused. Nothing has changed."""
 
     exit_status = 4
 
@@ -107,11 +107,11 @@ class CorruptError(RefusedError):
 
 
 class VersionError(RefusedError):
-    """The file, or one device's state in it, is newer than this chkpt understands."""
+    """The file, or a device's state in it, is of a newer version than this chkpt can read."""
 
 
 class LimitError(RefusedError):
-    """The file asks for more memory, depth or items than a reader will give."""
+    """The file needs more memory, depth or items than a reader allows."""
 
 
 class StateError(RefusedError):
@@ -119,19 +119,19 @@ class StateError(RefusedError):
 
 
 class SignatureError(RefusedError):
-    """No key that the caller trusts has signed the snapshot, or a signature said to be of one is not."""
+    """No key that the caller trusts has signed the snapshot, or the signature of such a key is wrong."""
 
 
 class SealedError(RefusedError):
-    """The snapshot is encrypted, and cannot be opened with what was given."""
+    """The snapshot is encrypted, and the given identity cannot open it."""
 
 
 class StrictError(RefusedError):
-    """Something would have been skipped, and the caller asked that nothing be."""
+    """The load would skip something, and the caller asked for `strict`."""
 
 
 class NoMachineError(ChkptError):
-    """There is no such running machine, or several and none was named."""
+    """There is no such running machine, or there are several and the request names none."""
 
     exit_status = 5
 
@@ -145,7 +145,7 @@ class DeviceError(ChkptError):
 
 
 class ConflictError(DeviceError):
-    """Two owners claim the same port, MSR, address or line; or a machine does not take a change now."""
+    """Two owners claim the same port, MSR, address or line; or a machine does not accept a change now."""
 
 
 class SaveError(DeviceError):
@@ -157,7 +157,7 @@ class LoadError(DeviceError):
 
 
 class HalfLoadedError(LoadError):
-    """A load failed, and what it had done could not be undone: the machine is neither, and must not run on."""
+    """A load failed and could not be undone: the machine is half loaded, and must not run."""
 
 
 class StorageError(ChkptError):

@@ -1,15 +1,15 @@
-"""Conversations with a device: the steps they are made of, and what an author says about meaningful ones.
+"""Conversations with a device: their steps, and the grammars by which device authors describe meaningful ones.
 
 A step is what a guest or the host can do to a machine from outside. A phrase is a run of steps that belong together, as
-a driver would do them: a control word and the bytes of its count, a command and its data. It is a generator that is
-told the answer of each step, and may be cut short or interleaved with another at any step:
+a driver does them: a control word and the bytes of its count, a command and its data. It is a generator; each `yield`
+gives it the answer of the step. It may be cut short, or interleaved with another phrase, at any step:
 
     def receive(choose: Random) -> Phrase:
         yield Receive(name, b"abc")
         while (yield In(port + 5)) or 0 & 1:  # LSR.DR
             yield In(port)
 
-`chkpt prove` makes conversations of the phrases in a device type's grammar, and of noise on everything it claims.
+`chkpt prove` makes conversations from the phrases in a device type's grammar, and from random accesses to its claims.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -88,7 +88,7 @@ class Wrmsr:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Let `ns` nanoseconds pass, or the time to the next deadline of a timer where it is None."""
+    """Let `ns` nanoseconds pass. If it is None, let the time to the next deadline of a timer pass."""
 
     ns: int | None = None
 
@@ -108,9 +108,9 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Let characters arrive at the character frontend `frontend`, as many as it has room for or as overrun it.
+    """Let characters arrive at a character frontend. They may be more than it has room for.
 
-    `errors` are the bits of a `LineError`, the same for all of them.
+    `errors` are the bits of a `LineError`. All characters have the same errors.
     """
 
     frontend: str
@@ -128,7 +128,7 @@ class Modem:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Let the line behind a character frontend take `count` more bytes and then no more; None: as many as come."""
+    """Let the line behind a character frontend take `count` more bytes, or any number if it is None."""
 
     frontend: str
     count: int | None = None
@@ -144,7 +144,7 @@ class Medium:
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """Connect what is behind a frontend (a disk, a line, a network, a screen), or disconnect it."""
+    """Connect the backend of a frontend (a disk, a line, a network, a screen), or disconnect it."""
 
     frontend: str
     plugged: bool
@@ -152,12 +152,12 @@ class Plug:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Let every drive try again what waits for a failed medium, as resuming the machine does."""
+    """Let every drive try again what waits for a failed medium, as `resume` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Let an Ethernet frame arrive at a network frontend; the answer is 1 where it was taken."""
+    """Let an Ethernet frame arrive at a network frontend; the answer is 1 if it was taken."""
 
     frontend: str
     data: bytes
@@ -192,11 +192,11 @@ Step: TypeAlias = (
 """One thing done to a machine from outside."""
 
 Phrase: TypeAlias = Generator[Step, int, None]
-"""Steps that belong together. Each `yield` gives the step's answer: the value read, 0 if there is none."""
+"""Steps that belong together. Each `yield` gives the step's answer: the value read, or 0 if the step reads nothing."""
 
 
 def cut_short(phrase: Phrase, steps: int) -> Phrase:
-    """Say no more of a phrase than its first `steps` steps."""
+    """Yield only the first `steps` steps of a phrase."""
     answer: int | None = None
     for _ in range(steps):
         try:
@@ -211,13 +211,13 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class Grammar(Generic[C]):
-    """What meaningful conversations with a device of one type are made of.
+    """The phrases of meaningful conversations with devices of one type.
 
-    `phrases(name, config)` gives what begins a phrase, for the device of this name and configuration; one that is
-    listed twice comes twice as often. Everything random is taken from the `Random` that it is given.
-    `tables` are the device's tables of a machine's TOML, without `type` and `name`, that are worth to be proved.
-    `caches` are attributes of the device that may differ after a load and not be noticed: what they hold follows from
-    others, or means nothing between two accesses. `_chips[]._count` is one of each item of a sequence.
+    `phrases(name, config)` returns functions that begin a phrase, for the device of this name and configuration. A
+    function that is listed twice is used twice as often. It takes everything random from its argument.
+    `tables` are the tables, without `type` and `name`, by which the prover configures the device, one after the other.
+    `caches` are attributes of the device that may differ after a load without effect: their values follow from other
+    attributes, or mean nothing between two accesses. `_chips[]._count` is an attribute of each item of a sequence.
     """
 
     phrases: Callable[[str, C], Sequence[Callable[[Random], Phrase]]]

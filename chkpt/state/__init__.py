@@ -1,7 +1,7 @@
-"""From a state's dataclass to a context and back: kinds of field, ranges, versions, upgrades, schema.
+"""Turn a state's dataclass into a context and back: kinds of field, ranges, versions, upgrades, schema.
 
-A dataclass is read once into a list of its fields; after that, saving is a few dictionary operations and loading one
-check per field. The same rules read a configuration table, where fields may be left out.
+A dataclass is read once into a list of its fields. After that a save is a few dictionary operations, and a load is one
+check per field. The same rules read a configuration table, which need not have all fields.
 
 | field | in the context |
 |---|---|

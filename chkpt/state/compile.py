@@ -1,6 +1,6 @@
-"""The two ways between a state and its context, as functions made for one dataclass (docs/decisions/0008).
+"""The functions that turn a state into its context and back, made for one dataclass (docs/decisions/0008).
 
-Each is a few lines of Python source, written from the dataclass's layout and executed once. For
+Each is a few lines of Python source, made from the dataclass's layout and executed once. For
 
     class Chip:
         VERSION = 1
@@ -8,7 +8,7 @@ Each is a few lines of Python source, written from the dataclass's layout and ex
         mode: Mode                  # an enum
         timer: TimerState | None    # another dataclass
 
-it is
+the source is
 
     def read(context):
         values, blobs, contexts = context.values, context.blobs, context.contexts
@@ -35,7 +35,7 @@ it is
             contexts['timer'] = write_timer(timer_)
         return Context(type_name, 1, values, blobs, contexts)
 
-Locals that stand for a field end in an underscore, so that no field's name meets one of these.
+The name of a field's local variable ends in an underscore, so that no field's name equals another local.
 """
 
 import dataclasses
@@ -65,7 +65,7 @@ def draft_of(cls: type) -> type | None:
     """Return the draft of a dataclass: a class with the same slots, whose instances may become instances of `cls`.
 
     A frozen dataclass assigns each of its fields through a call of `object.__setattr__`. While a state is read, the
-    instance is of its draft, which is not frozen: plain assignments do.
+    instance is of the draft, which is not frozen, so plain assignments are enough.
 
     Return None if there is more to making an instance than to assign the fields, or the slots are not just those.
     """
@@ -74,11 +74,11 @@ def draft_of(cls: type) -> type | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Functions:
-    """What is made for one dataclass.
+    """The two functions made for one dataclass.
 
-    `read` returns the state in a context that is of the present version, has each field and nothing else, and holds
-    only what is allowed. For any other it raises KeyError or StateError without a reason: the caller looks closer then.
-    `write` returns the context of a state, under the name of a device's type.
+    `read` returns the state in a context of the present version that has every field, nothing else, and only allowed
+    values. For any other context it raises KeyError or StateError without a reason, and the caller looks closer.
+    `write` returns the context of a state, with the name of a device's type.
     """
 
     read: Callable[[Context], Any]
@@ -86,7 +86,7 @@ class Functions:
 
 
 def _compile(cls: type, made: dict[type, dict[str, Any]]) -> dict[str, Any]:
-    """Return the globals of a dataclass's two functions, and put them into `made`, those of its parts too."""
+    """Return the globals of a dataclass's two functions. Put them, and those of its parts, into `made`."""
     layout = layout_of(cls)
     draft = draft_of(cls)
     source = "\n".join([*_reader(layout, drafted=draft is not None), *_writer(layout)])
@@ -113,7 +113,7 @@ functions_of = cast("Callable[[type], Functions]", _functions)  # the cache's ow
 
 
 def _none(value: Value) -> None:
-    """Take the nil that stands for a part that is not there."""
+    """Accept only the nil that stands for an absent part."""
     if value is not None:
         raise StateError
 

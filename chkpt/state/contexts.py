@@ -1,4 +1,4 @@
-"""State to context and back: ranges, versions, upgrades, unknown tags, times."""
+"""Turn states into contexts and back: ranges, versions, upgrades, unknown tags, times."""
 
 import dataclasses
 import typing
@@ -15,14 +15,14 @@ from chkpt.state.layout import layout_of
 S = TypeVar("S")
 
 _PRESENT = -1
-"""The version of a context that an upgrade has made: whatever its class has now."""
+"""The version of a context that an upgrade has made: the present version of its class."""
 
 
 # -- state to context -------------------------------------------------------------------------------------------------
 
 
 def to_context(state: object, type_name: str = "") -> Context:
-    """Return the context that holds `state`, a dataclass that follows the rules of `chkpt.device.State`."""
+    """Return the context of `state`, a dataclass that follows the rules of `chkpt.device.State`."""
     return functions_of(type(state)).write(state, type_name)
 
 
@@ -30,28 +30,28 @@ def to_context(state: object, type_name: str = "") -> Context:
 
 
 def from_context(context: Context, cls: type[S], path: str, unknown: list[str] | None = None) -> S:
-    """Return the state that `context` holds, every field checked.
+    """Check every field of a context and return its state.
 
     Args:
-        context: as `to_context` made it, by this or an earlier version of `cls`.
+        context: a context that `to_context` has made from this or an earlier version of `cls`.
         cls: the dataclass to make.
-        path: where the context is, for messages: `devices/pit`.
-        unknown: takes the paths of the tags, blobs and contexts that are passed over, as `cls` has no field for them.
+        path: the path of the context, for messages: `devices/pit`.
+        unknown: receives the paths of the tags, blobs and contexts for which `cls` has no field. They are passed over.
 
     Raises:
         StateError: a field is missing, of the wrong kind, or out of range; the message gives `path.field`.
-        VersionError: the context is of a newer version than `cls`, or of one that `cls` cannot upgrade.
+        VersionError: the context is of a newer version than `cls`, or of a version that `cls` cannot upgrade.
     """
     read: Callable[[Context], S] = functions_of(cls).read
     try:
         return read(context)
     except (KeyError, StateError):
-        pass  # upgraded, with a tag to pass over, or refused with its path
-    return _looked_at(context, cls, path, unknown)
+        pass  # it needs an upgrade, has an unknown tag, or is refused with the path of the field
+    return _check_context(context, cls, path, unknown)
 
 
-def _looked_at(context: Context, cls: type[S], path: str, unknown: list[str] | None) -> S:
-    """Do what `from_context` does, field by field."""
+def _check_context(context: Context, cls: type[S], path: str, unknown: list[str] | None) -> S:
+    """Read a context field by field, so that an error has the path of the field."""
     layout = layout_of(cls)
     if context.version != layout.version:
         context = _upgrade(context, cls, layout.version, path)
@@ -68,13 +68,13 @@ def _looked_at(context: Context, cls: type[S], path: str, unknown: list[str] | N
             raise StateError(str(exc), subject=f"{path}.{name}") from None
     for name, kind in layout.kinds.items():
         if kind.is_branch:
-            fields[name] = _branch(context, name, kind, path, unknown)
+            fields[name] = _read_branch(context, name, kind, path, unknown)
     if unknown is not None and len(values) + len(context.blobs) + len(context.contexts) > len(layout.kinds):
-        unknown += _strangers(context, layout.kinds, path)
+        unknown += _unknown_paths(context, layout.kinds, path)
     return cls(*(fields[name] for name in layout.kinds))
 
 
-def _strangers(context: Context, kinds: Mapping[str, Kind], path: str) -> Iterator[str]:
+def _unknown_paths(context: Context, kinds: Mapping[str, Kind], path: str) -> Iterator[str]:
     """Yield the paths of what is directly in `context` and is not a field."""
     for tag in (*context.values, *context.blobs):
         if tag not in kinds:
@@ -84,7 +84,7 @@ def _strangers(context: Context, kinds: Mapping[str, Kind], path: str) -> Iterat
             yield f"{path}/{printable(name)}"
 
 
-def _branch(context: Context, name: str, kind: Kind, path: str, unknown: list[str] | None) -> object:
+def _read_branch(context: Context, name: str, kind: Kind, path: str, unknown: list[str] | None) -> object:
     """Return the field that is a context or a blob, not a tagged value."""
     if kind.optional and name in context.values:
         if context.values[name] is None:
@@ -103,7 +103,7 @@ def _read_nested(inner: Context, kind: Kind, path: str, unknown: list[str] | Non
     cls = kind.nested
     assert cls is not None
     if kind.items is None:
-        return _looked_at(inner, cls, path, unknown)
+        return _check_context(inner, cls, path, unknown)
     least, greatest = kind.items
     count = len(inner.contexts)
     if not least <= count <= greatest:
@@ -113,7 +113,7 @@ def _read_nested(inner: Context, kind: Kind, path: str, unknown: list[str] | Non
         raise StateError("is missing", subject=f"{path}/{missing}")
     if unknown is not None and (inner.values or inner.blobs):
         unknown += [f"{path}.{printable(tag)}" for tag in (*inner.values, *inner.blobs)]
-    return tuple(_looked_at(inner.contexts[str(i)], cls, f"{path}/{i}", unknown) for i in range(count))
+    return tuple(_check_context(inner.contexts[str(i)], cls, f"{path}/{i}", unknown) for i in range(count))
 
 
 def _upgrade(context: Context, cls: type, version: int, path: str) -> Context:
@@ -130,7 +130,7 @@ def _upgrade(context: Context, cls: type, version: int, path: str) -> Context:
     for step in range(context.version, version):
         if step not in upgrades:
             raise VersionError(
-                f"is version {context.version} of its state, from which there is no upgrade", subject=path
+                f"is version {context.version} of its state, which this chkpt cannot upgrade", subject=path
             )
         try:
             plain = upgrades[step](plain)
@@ -140,7 +140,7 @@ def _upgrade(context: Context, cls: type, version: int, path: str) -> Context:
 
 
 class _Part(dict[str, "Value | Blob"]):
-    """The plain dict of a context, which remembers the version of what is in it."""
+    """The nested dict of a context, with the context's version."""
 
     __slots__ = ("version",)
 
@@ -196,7 +196,7 @@ def shift_times(state: S, delta: int) -> S:
 
 
 def owned(state: S) -> S:
-    """Return `state` with blobs that no live memory can change; see `chkpt.context.owned_blob`."""
+    """Return `state` with its blobs copied from live memory; see `chkpt.context.owned_blob`."""
     layout = layout_of(type(state))
     changes: dict[str, object] = {}
     for name in layout.branches:

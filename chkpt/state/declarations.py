@@ -1,9 +1,9 @@
-"""What a dataclass declares of its fields, as data that stays readable when the class is gone.
+"""What a dataclass declares about its fields, as data that stays readable when the class no longer exists.
 
-It is `{"version": 1, "upgrades": [], "fields": {...}, "contexts": {...}}` in JSON. `version` is left out if it is 0.
-`upgrades` are the versions that can be brought up by one step, `fixed` the fields in which a load takes nothing but
-what the machine has itself, `contexts` what the dataclasses in this one declare, by their names; each is left out if
-there are none. A field is an array:
+It is `{"version": 1, "upgrades": [], "fields": {...}, "contexts": {...}}` in JSON. `version` is absent if it is 0.
+`upgrades` are the versions that have an upgrade to the next. `fixed` are the fields in which a load accepts only the
+machine's own value. `contexts` are the declarations of the dataclasses in this one, by their names. Each of these is
+absent if it is empty. A field is an array:
 
 | array | what the field holds |
 |---|---|
@@ -11,7 +11,7 @@ there are none. A field is an array:
 | `["bool"]` | true or false |
 | `["bytes", 0, 16]`, `["str", 0, 16]` | so many bytes or characters |
 | `["one of", ["a", "b"]]` | one of these |
-| `["list", 0, 4, [field, ...]]` | so many items, which these fields describe in turn, over and over |
+| `["list", 0, 4, [field, ...]]` | so many items; these fields describe them in turn, again and again |
 | `["blob"]` | a blob |
 | `["context", "Name"]` | a child context as `contexts` says |
 | `["contexts", 0, 4, "Name"]` | a child context with so many children, all alike |
@@ -40,7 +40,7 @@ def declared(cls: type) -> dict[str, object]:
 def pack_schemas(states: Mapping[str, type]) -> bytes:
     """Return what the states of these types declare, as the header of a snapshot has it: JSON, compressed by zlib.
 
-    A machine's types are the same at each save, so this is made once, and costs a save nothing but their bytes.
+    The result is cached, as a machine's types are the same at each save.
     """
     return _pack(tuple(states.items()))
 
@@ -66,7 +66,7 @@ def unpack_schemas(data: object) -> dict[str, dict[str, object]]:
     except (zlib.error, ValueError, TypeError, RecursionError) as exc:
         raise StateError(f"the header's schemas cannot be read ({exc})") from exc
     if not inflate.eof or inflate.unused_data:
-        raise StateError("the header's schemas are longer than any, or cut short")
+        raise StateError(f"the header's schemas are cut short, or longer than {MAX_SCHEMAS} bytes")
     if not isinstance(document, dict) or not all(isinstance(each, dict) for each in document.values()):
         raise StateError("the header's schemas are not declarations by type")
     return document

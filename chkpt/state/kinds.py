@@ -1,4 +1,4 @@
-"""What a field of a state or a configuration may be, read from its type hint."""
+"""The kinds of field of a state or a configuration, read from type hints."""
 
 import dataclasses
 import enum
@@ -15,12 +15,12 @@ from chkpt.device import Length, MachineTime, Range
 from chkpt.errors import StateError
 
 Shape: TypeAlias = "Sequence[str | int | Shape]"
-"""What a field may hold, as JSON has it."""
+"""What a field may hold, in the form of JSON."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """What a field may hold. `check` gives the field's value from a tag's, or raises StateError without a path.
+    """What a field may hold. `check` turns a tag's value into the field's value, or raises StateError without a path.
 
     `test` asks the same as `check` where a value is its own encoding, in the terms of `chkpt.state.compile`.
     """
@@ -43,14 +43,14 @@ class Kind:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: short ones whole, of others their type."""
+    """Return a value as a message shows it: a number, text or None itself, of another value its type."""
     if isinstance(value, int | str | float) or value is None:
         return reprlib.repr(value)
     return f"a {type(value).__name__}"
 
 
 def printable(name: str) -> str:
-    """Return a name from a file as a message may show it: without line ends and terminal controls."""
+    """Return a name from a file in a form that a message may show: without line ends and terminal controls."""
     return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 

@@ -1,4 +1,4 @@
-"""The fields of one dataclass and what each may be, read once."""
+"""The fields of one dataclass and their kinds, read once."""
 
 import dataclasses
 import typing
@@ -11,7 +11,7 @@ from chkpt.state.kinds import Kind, kind_of
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each field of a dataclass goes."""
+    """The fields of a dataclass, and their places in a context."""
 
     version: int
     kinds: Mapping[str, Kind]  # all, in order of declaration

@@ -1,4 +1,4 @@
-"""Configuration dataclasses from TOML tables: the same kinds of field, with defaults."""
+"""Make configuration dataclasses from TOML tables: the same kinds of field, with defaults."""
 
 import dataclasses
 import difflib
@@ -18,16 +18,16 @@ S = TypeVar("S")
 def from_table(
     table: Mapping[str, object], cls: type[S], where: str, also: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> S:
-    """Return the configuration dataclass `cls` from a TOML table; fields left out keep their defaults.
+    """Make the configuration dataclass `cls` from a TOML table. Fields that are not in it keep their defaults.
 
     Args:
         table: the configuration.
         cls: the dataclass to make.
-        where: what the table is called in messages.
-        also: keys that others have taken out of the table (`""`), or out of the tables in a field; for the hint only.
+        where: the name of the table in messages.
+        also: keys that the caller has taken out of the table (`""`), or out of the tables in a field; for hints only.
 
     Raises:
-        ConfigError: an unknown key (the nearest known one is named), a missing one, or a value that cannot be.
+        ConfigError: a key is unknown (the message names the nearest known one) or missing, or a value is not allowed.
     """
     layout = layout_of(cls)
     refuse_unknown(table, (*layout.kinds, *also.get("", ())), where)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 
-from chkpt.compat import Finding, Outcome, Target, compare, installed, machine_of
+from chkpt.compat import Effect, Finding, Target, compare, installed_target, machine_target
 from chkpt.context import Checkpoint, Context, SparseBlob, Value
 from chkpt.device import U4, U8, Length, Upgrade
 from chkpt.errors import StateError
@@ -93,67 +93,67 @@ def test_the_same_is_compatible() -> None:
 @pytest.mark.parametrize(
     ("new", "outcome", "path", "text"),
     [
-        ({"version": 1}, Outcome.FAILS, "devices/c0", "is version 2, newer than 1"),
-        ({"version": 3}, Outcome.FAILS, "devices/c0", "is version 2, from which no upgrade leads to 3"),
-        ({"fields": {"n": ["int", 0, 127]}}, Outcome.FAILS, "devices/c0.n", "is 200, not within 0 to 127"),
+        ({"version": 1}, Effect.FAILS, "devices/c0", "is version 2, newer than 1"),
+        ({"version": 3}, Effect.FAILS, "devices/c0", "is version 2, from which no upgrade leads to 3"),
+        ({"fields": {"n": ["int", 0, 127]}}, Effect.FAILS, "devices/c0.n", "is 200, not within 0 to 127"),
         (
             {"fields": {"n": ["int", 0, 220]}},
-            Outcome.MAY_FAIL,
+            Effect.MAY_FAIL,
             "devices/c0.n",
             "could be from 0 to 255, and is from 0 to 220 there",
         ),
-        ({"fields": {"n": ["bool"]}}, Outcome.FAILS, "devices/c0.n", "is a int, not bool"),
-        ({"fields": {"n": ["one of", [1, 2]]}}, Outcome.FAILS, "devices/c0.n", "is 200, none of [1, 2]"),
-        ({"fields": {"maybe": ["int", 0, 255]}}, Outcome.FAILS, "devices/c0.maybe", "is a NoneType, not int"),
-        ({"fields": {"data": ["bytes", 0, 3]}}, Outcome.FAILS, "devices/c0.data", "has length 4, not within 0 to 3"),
+        ({"fields": {"n": ["bool"]}}, Effect.FAILS, "devices/c0.n", "is a int, not bool"),
+        ({"fields": {"n": ["one of", [1, 2]]}}, Effect.FAILS, "devices/c0.n", "is 200, none of [1, 2]"),
+        ({"fields": {"maybe": ["int", 0, 255]}}, Effect.FAILS, "devices/c0.maybe", "is a NoneType, not int"),
+        ({"fields": {"data": ["bytes", 0, 3]}}, Effect.FAILS, "devices/c0.data", "has length 4, not within 0 to 3"),
         (
             {"fields": {"data": ["bytes", 0, 5]}},
-            Outcome.MAY_FAIL,
+            Effect.MAY_FAIL,
             "devices/c0.data",
             "could be from 0 to 8, and is from 0 to 5 there",
         ),
         (
             {"fields": {"row": ["list", 0, 4, [["int", 0, 1]]]}},
-            Outcome.FAILS,
+            Effect.FAILS,
             "devices/c0.row",
             "item 1 is 2, not within 0 to 1",
         ),
         (
             {"fields": {"row": ["list", 3, 4, [["int", 0, 9]]]}},
-            Outcome.FAILS,
+            Effect.FAILS,
             "devices/c0.row",
             "has 2 items, not 3 to 4",
         ),
         (
             {"fields": {"added": ["int", 0, 9]}},
-            Outcome.FAILS,
+            Effect.FAILS,
             "devices/c0.added",
             "is missing, and a state has no defaults",
         ),
-        ({"fields": {"n": None}}, Outcome.LOST, "devices/c0.n", "there is no such field, and it is passed over"),
-        ({"fields": {"part": None}}, Outcome.LOST, "devices/c0.part", "there is no such field, and it is passed over"),
-        ({"fields": {"part": ["blob"]}}, Outcome.FAILS, "devices/c0.part", "is a context, and blob there"),
+        ({"fields": {"n": None}}, Effect.LOST, "devices/c0.n", "there is no such field, and it is passed over"),
+        ({"fields": {"part": None}}, Effect.LOST, "devices/c0.part", "there is no such field, and it is passed over"),
+        ({"fields": {"part": ["blob"]}}, Effect.FAILS, "devices/c0.part", "is a context, and blob there"),
         (
             {"fields": {"parts": ["contexts", 3, 3, "Part"]}},
-            Outcome.FAILS,
+            Effect.FAILS,
             "devices/c0.parts",
             "has 2 contexts, not 3 to 3",
         ),
         (
             {"contexts": {"Part": {"fields": {"a": ["int", 3, 4]}}}},
-            Outcome.FAILS,
+            Effect.FAILS,
             "devices/c0/parts/1.a",
             "is 5, not within 3 to 4",
         ),
     ],
 )
-def test_each_change_of_a_state_is_told(new: dict[str, Any], outcome: Outcome, path: str, text: str) -> None:
+def test_each_change_of_a_state_is_reported(new: dict[str, Any], outcome: Effect, path: str, text: str) -> None:
     assert Finding(outcome, path, text) in findings(snapshot(), declaration(**new))
 
 
 def test_an_older_version_with_an_upgrade_is_compatible() -> None:
     assert findings(snapshot(), declaration(version=4, upgrades=[2, 3])) == []
-    assert [each.outcome for each in findings(snapshot(), declaration(version=4, upgrades=[3]))] == [Outcome.FAILS]
+    assert [each.outcome for each in findings(snapshot(), declaration(version=4, upgrades=[3]))] == [Effect.FAILS]
 
 
 def test_an_upgrade_that_fails_is_told_by_the_state_itself() -> None:
@@ -165,7 +165,7 @@ def test_an_upgrade_that_fails_is_told_by_the_state_itself() -> None:
         other: U4
 
     found = findings(snapshot(), json.loads(json.dumps(declared(Newer))), {"chip": Newer})
-    assert [(each.outcome, each.path) for each in found] == [(Outcome.FAILS, "devices/c0")]
+    assert [(each.outcome, each.path) for each in found] == [(Effect.FAILS, "devices/c0")]
     assert "is 300, not within 0 to 15" in found[0].text
 
 
@@ -173,22 +173,22 @@ def test_a_missing_type_fails_and_a_missing_part_is_lost() -> None:
     old = snapshot(values=Context(values={"x": 1}))
     found = compare(old, Target("here", DECLARED, {}))
     assert {(each.outcome, each.path) for each in found} == {
-        (Outcome.FAILS, "devices/c0"),
-        (Outcome.LOST, "values"),
+        (Effect.FAILS, "devices/c0"),
+        (Effect.LOST, "values"),
     }
 
 
 def test_devices_of_another_machine() -> None:
     chip = to_context(STATE, "chip")
-    new = machine_of(snapshot(devices={"c1": chip, "c2": Context("other", 1)}))
+    new = machine_target(snapshot(devices={"c1": chip, "c2": Context("other", 1)}))
     old = snapshot(devices={"c0": chip, "c1": chip, "c2": chip})
     assert {(each.outcome, each.path) for each in compare(old, new)} == {
-        (Outcome.LOST, "devices/c0"),
-        (Outcome.FAILS, "devices/c2"),
+        (Effect.LOST, "devices/c0"),
+        (Effect.FAILS, "devices/c2"),
     }
     assert [(each.outcome, each.path) for each in compare(snapshot(devices={}), new)] == [
-        (Outcome.LEFT, "devices/c1"),
-        (Outcome.LEFT, "devices/c2"),
+        (Effect.LEFT, "devices/c1"),
+        (Effect.LEFT, "devices/c2"),
     ]
 
 
@@ -200,15 +200,15 @@ def test_memory_firmware_and_disks_that_are_others() -> None:
         firmware = Context("firmware", 1, {"size": 1, "digest": digest})
         return snapshot(devices={"ide0": ide}, schemas=pack_schemas({}), memory=memory, firmware=firmware)
 
-    found = compare(machine(1, b"a"), machine_of(machine(2, b"b")))
-    assert {each.path for each in found if each.outcome is Outcome.FAILS} == {
+    found = compare(machine(1, b"a"), machine_target(machine(2, b"b")))
+    assert {each.path for each in found if each.outcome is Effect.FAILS} == {
         "memory.size",
         "firmware.digest",
         "devices/ide0/drive0/disk.size",
         "devices/ide0/drive0/disk.identity",
     }
-    same = compare(machine(1, b"a"), machine_of(machine(1, b"a")))
-    assert {each.outcome for each in same} == {Outcome.UNKNOWN}  # such a file says nothing of its states
+    same = compare(machine(1, b"a"), machine_target(machine(1, b"a")))
+    assert {each.outcome for each in same} == {Effect.UNKNOWN}  # such a file says nothing of its states
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_what_is_saved_now_can_be_loaded_now() -> None:
     machine.save(checkpoint)
     machine.close()
     reader = Reader(dumps(checkpoint))
-    assert compare(reader, installed()) == []
-    assert compare(reader, machine_of(reader)) == []
+    assert compare(reader, installed_target()) == []
+    assert compare(reader, machine_target(reader)) == []
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import pytest
 
-from chkpt.compat import STRICT, Finding, Outcome, Target, compare, installed, machine_of
+from chkpt.compat import STRICT, Effect, Finding, Target, compare, installed_target, machine_target
 from chkpt.context import Checkpoint, Context, SparseBlob, Value
 from chkpt.device import U8, Length, Rom
 from chkpt.errors import RefusedError
@@ -86,14 +86,14 @@ def taken(machine: Machine, snapshot: Reader, *, strict: bool) -> bool:
 
 def answers(found: list[Finding]) -> tuple[bool, bool]:
     outcomes = {each.outcome for each in found}
-    return Outcome.FAILS not in outcomes, not outcomes & STRICT
+    return Effect.FAILS not in outcomes, not outcomes & STRICT
 
 
 @pytest.mark.parametrize(
     "new", [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in MACHINES]
 )
 def test_what_is_compatible_is_loaded_and_what_is_not_is_refused(saved: dict[str, Reader], new: str) -> None:
-    machine, target = made(MACHINES[new]), machine_of(saved[new])
+    machine, target = made(MACHINES[new]), machine_target(saved[new])
     for old, snapshot in saved.items():
         found = compare(snapshot, target)
         strictly, loads = (taken(machine, snapshot, strict=strict) for strict in (True, False))
@@ -102,7 +102,7 @@ def test_what_is_compatible_is_loaded_and_what_is_not_is_refused(saved: dict[str
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "reported"),
     [
         ("cdrom", "two disks", {"drive0/ata", "drive0/atapi", "drive0/disk", "drive1"}),
         ("two disks", "cdrom", {"drive0/ata", "drive0/atapi", "drive0/disk", "drive1"}),
@@ -113,9 +113,11 @@ def test_what_is_compatible_is_loaded_and_what_is_not_is_refused(saved: dict[str
         ("disk", "larger disk", {"drive0/disk.size"}),
     ],
 )
-def test_each_drive_that_is_another_is_told(saved: dict[str, Reader], old: str, new: str, told: set[str]) -> None:
-    found = compare(saved[old], machine_of(saved[new]))
-    assert {each.path for each in found if each.outcome is Outcome.FAILS} == {f"devices/ide0/{each}" for each in told}
+def test_each_drive_that_is_another_is_reported(saved: dict[str, Reader], old: str, new: str, paths: set[str]) -> None:
+    found = compare(saved[old], machine_target(saved[new]))
+    assert {each.path for each in found if each.outcome is Effect.FAILS} == {
+        f"devices/ide0/{each}" for each in reported
+    }
 
 
 def test_the_command_says_which_drive(saved: dict[str, Reader], tmp_path: Path, capsys: Capture) -> None:
@@ -207,9 +209,9 @@ def test_what_no_machine_has_saved_is_told_as_a_load_tells_it(
     machine = made(MACHINES["processor"])
     strictly, loads = (taken(machine, changed, strict=strict) for strict in (True, False))
     machine.close()
-    assert answers(compare(changed, installed())) == (loads, strictly)
+    assert answers(compare(changed, installed_target())) == (loads, strictly)
     if change not in {give_msr, raise_priority, enter_long_mode}:  # what the other chkpt's processor can be in
-        assert answers(compare(changed, machine_of(saved["processor"]))) == (loads, strictly)
+        assert answers(compare(changed, machine_target(saved["processor"]))) == (loads, strictly)
 
 
 def test_an_older_file_that_does_not_say_what_is_fixed_is_held_against_what_the_installed_types_say(
@@ -219,9 +221,9 @@ def test_an_older_file_that_does_not_say_what_is_fixed_is_held_against_what_the_
     for each in old:
         forget_schemas(each)
     disk, cdrom = (Reader(dumps(each), "old") for each in old)
-    assert Outcome.FAILS in {each.outcome for each in compare(disk, machine_of(cdrom))}
+    assert Effect.FAILS in {each.outcome for each in compare(disk, machine_target(cdrom))}
     nobody = Target("other", {}, {}, cdrom)
-    assert {each.outcome for each in compare(disk, nobody)} == {Outcome.UNKNOWN}
+    assert {each.outcome for each in compare(disk, nobody)} == {Effect.UNKNOWN}
 
 
 # -- what is not installed --------------------------------------------------------------------------------------------
@@ -243,11 +245,11 @@ def test_without_the_extra_it_says_what_to_install(
 
 
 def test_a_rom_that_is_not_installed_or_another_is_told(saved: dict[str, Reader]) -> None:
-    here = installed()
+    here = installed_target()
     assert compare(saved["rom"], here) == []
     for roms, path in (({}, "firmware"), ({"boot": Rom("boot", bytes(4096))}, "firmware.digest")):
         target = Target(here.name, here.schemas, here.classes, roms=roms)
-        assert [(each.outcome, each.path) for each in compare(saved["rom"], target)] == [(Outcome.FAILS, path)]
+        assert [(each.outcome, each.path) for each in compare(saved["rom"], target)] == [(Effect.FAILS, path)]
 
 
 # -- a type of somebody else's ----------------------------------------------------------------------------------------
@@ -279,14 +281,14 @@ def crate(*slots: Slot, spare: Slot | None = None, chosen: Slot | None = None) -
 
 
 def test_what_a_foreign_type_declares_as_fixed_is_read_from_the_schemas() -> None:
-    there = machine_of(crate(Slot(1, 0), Slot(2, 0)))
+    there = machine_target(crate(Slot(1, 0), Slot(2, 0)))
     assert compare(crate(Slot(1, 9), Slot(2, 9), chosen=Slot(5, 5)), there) == []
     found = compare(crate(Slot(1, 0), Slot(3, 0), spare=Slot(1, 1)), there)
     assert {(each.outcome, each.path) for each in found} == {
-        (Outcome.FAILS, "devices/crate/slots/1.card"),
-        (Outcome.FAILS, "devices/crate/spare"),
+        (Effect.FAILS, "devices/crate/slots/1.card"),
+        (Effect.FAILS, "devices/crate/spare"),
     }
-    found = compare(crate(Slot(1, 0)), machine_of(crate(Slot(1, 0), spare=Slot(1, 1))))
+    found = compare(crate(Slot(1, 0)), machine_target(crate(Slot(1, 0), spare=Slot(1, 1))))
     assert [each.text for each in found] == ["is not in the snapshot, and that machine has one"]
 
 

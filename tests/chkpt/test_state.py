@@ -41,7 +41,7 @@ from chkpt.state import (
     to_context,
 )
 from chkpt.state.compile import functions_of
-from chkpt.state.contexts import _looked_at
+from chkpt.state.contexts import _check_context
 
 
 class Phase(StrEnum):
@@ -502,7 +502,7 @@ def test_a_newer_version_is_refused_and_both_versions_named() -> None:
 
 @pytest.mark.parametrize("version", [0, -7])
 def test_a_version_without_an_upgrade_is_refused(version: int) -> None:
-    with pytest.raises(VersionError, match=f"^x is version {version} of its state, from which there is no upgrade$"):
+    with pytest.raises(VersionError, match=f"^x is version {version} of its state, which this chkpt cannot upgrade$"):
         from_context(old(version, low=5), Port3, "x")
 
 
@@ -868,7 +868,7 @@ def mutated(context: Context) -> st.SearchStrategy[Context]:
 def test_the_function_made_for_a_class_takes_nothing_that_a_closer_look_refuses(context: Context) -> None:
     unknown: list[str] = []
     try:
-        state: object = _looked_at(context, Everything, "x", unknown)
+        state: object = _check_context(context, Everything, "x", unknown)
     except RefusedError:
         state = None
     try:

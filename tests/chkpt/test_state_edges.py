@@ -35,8 +35,8 @@ def test_a_time_in_a_tuple_that_would_leave_its_range_is_refused() -> None:
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (0, r"^x is version 0 of its state, from which there is no upgrade$"),
-        (1, r"^x is version 1 of its state, from which there is no upgrade$"),
+        (0, r"^x is version 0 of its state, which this chkpt cannot upgrade$"),
+        (1, r"^x is version 1 of its state, which this chkpt cannot upgrade$"),
         (3, r"^x is version 3 .* version 2 and older: load it with a newer chkpt or a newer device$"),
     ],
 )

@@ -30,16 +30,16 @@ def compat(
     The exit status is 0 if it could be loaded, 4 if not. Nothing is loaded: signatures are not checked, and the bytes
     of RAM and disks are not read, which chkpt verify does.
     """
-    from chkpt.compat import STRICT, Outcome, compare, installed, machine_of
+    from chkpt.compat import STRICT, Effect, compare, installed_target, machine_target
     from chkpt.seal import open_snapshot
 
     with open_snapshot(saved_path(old, store), identity=identity) as reader:
         if new is None:
-            found = compare(reader, installed())
+            found = compare(reader, installed_target())
         else:
             with open_snapshot(saved_path(new, store), identity=identity) as other:
-                found = compare(reader, machine_of(other))
-    bad = STRICT if strict else {Outcome.FAILS}
+                found = compare(reader, machine_target(other))
+    bad = STRICT if strict else {Effect.FAILS}
     compatible = not any(each.outcome in bad for each in found)
     if as_json:
         rows = [{"outcome": each.outcome.value, "path": each.path, "text": each.text} for each in found]

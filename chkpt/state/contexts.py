@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
 from chkpt.context import Blob, Context, Value, owned_blob
-from chkpt.device import Plain, Upgrade
+from chkpt.device import StateDict, Upgrade
 from chkpt.errors import StateError, VersionError
 from chkpt.state.compile import functions_of
 from chkpt.state.kinds import Kind, printable, shown
@@ -126,7 +126,7 @@ def _upgrade(context: Context, cls: type, version: int, path: str) -> Context:
             subject=path,
         )
     upgrades: Mapping[int, Upgrade] = getattr(cls, "UPGRADES", {})
-    plain: Plain = _plain(context)
+    plain: StateDict = _plain(context)
     for step in range(context.version, version):
         if step not in upgrades:
             raise VersionError(

@@ -102,7 +102,7 @@ def test_what_is_compatible_is_loaded_and_what_is_not_is_refused(saved: dict[str
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "reported"),
+    ("old", "new", "paths"),
     [
         ("cdrom", "two disks", {"drive0/ata", "drive0/atapi", "drive0/disk", "drive1"}),
         ("two disks", "cdrom", {"drive0/ata", "drive0/atapi", "drive0/disk", "drive1"}),
@@ -115,9 +115,7 @@ def test_what_is_compatible_is_loaded_and_what_is_not_is_refused(saved: dict[str
 )
 def test_each_drive_that_is_another_is_reported(saved: dict[str, Reader], old: str, new: str, paths: set[str]) -> None:
     found = compare(saved[old], machine_target(saved[new]))
-    assert {each.path for each in found if each.outcome is Effect.FAILS} == {
-        f"devices/ide0/{each}" for each in reported
-    }
+    assert {each.path for each in found if each.outcome is Effect.FAILS} == {f"devices/ide0/{each}" for each in paths}
 
 
 def test_the_command_says_which_drive(saved: dict[str, Reader], tmp_path: Path, capsys: Capture) -> None:

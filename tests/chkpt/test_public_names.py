@@ -10,7 +10,7 @@ NAMES = """
 Blob Checkpoint ChkptError ConfigError ConflictError Context CorruptError DeviceError DeviceManager DeviceTypes
 ExistsError HalfLoadedError KeyFileError LimitError LoadError LoadReport LocalStore Machine MachineConfig NoMachineError
 NotFoundError Reader RefusedError SaveError SaveReport SealedError SignatureError Skip SparseBlob StateError
-StorageError Store StrictError UsageError VersionError blob_bytes dump dumps loads
+StorageError Store StrictError UsageError VersionError blob_bytes dump dumps load loads
 """
 
 

@@ -24,9 +24,9 @@ from chkpt.device import (
     DiskState,
     Length,
     MachineTime,
-    Plain,
     Range,
     State,
+    StateDict,
     Time,
     Upgrade,
 )
@@ -456,11 +456,11 @@ def test_any_value_in_any_field_is_taken_as_that_field_s_kind_or_refused(field: 
 # -- versions ---------------------------------------------------------------------------------------------------------
 
 
-def from_1(plain: Plain) -> Plain:
+def from_1(plain: StateDict) -> StateDict:
     return {**plain, "both": plain["low"]}
 
 
-def from_2(plain: Plain) -> Plain:
+def from_2(plain: StateDict) -> StateDict:
     return {"value": plain["both"], "port": plain["port"], "rom": plain["rom"]}
 
 
@@ -522,7 +522,7 @@ def test_a_value_out_of_range_after_an_upgrade_is_refused() -> None:
     "fault", [KeyError("low"), TypeError("t"), IndexError("i"), AttributeError("a"), ZeroDivisionError()]
 )
 def test_an_upgrade_that_fails_on_what_the_file_says_refuses_it(fault: Exception) -> None:
-    def fail(plain: Plain) -> Plain:
+    def fail(plain: StateDict) -> StateDict:
         raise fault
 
     @dataclass(frozen=True, slots=True)
@@ -543,7 +543,7 @@ class Inner2:
     now: U8
 
 
-def rename_part(plain: Plain) -> Plain:
+def rename_part(plain: StateDict) -> StateDict:
     return {"part": plain["piece"], "parts": plain["pieces"], "fresh": {"now": 9}}
 
 
@@ -611,7 +611,7 @@ def test_a_context_in_the_place_of_a_value_is_unknown() -> None:
 
 
 def test_the_unknown_tags_of_an_old_version_are_those_left_after_its_upgrade() -> None:
-    def keep(plain: Plain) -> Plain:
+    def keep(plain: StateDict) -> StateDict:
         return plain
 
     @dataclass(frozen=True, slots=True)

@@ -117,7 +117,8 @@ RequireSignature: TypeAlias = Annotated[
 ]
 
 Sign: TypeAlias = Annotated[
-    Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this secret key, from chkpt keygen.")
+    Path | None,
+    typer.Option("--sign", metavar="KEY", help="Sign the snapshot with this secret key of chkpt keygen."),
 ]
 
 Recipients: TypeAlias = Annotated[
@@ -126,7 +127,7 @@ Recipients: TypeAlias = Annotated[
         "--recipient",
         "-r",
         metavar="R",
-        help="Encrypt it so that only R can read it: age1..., an SSH key, or a file of these; may be repeated.",
+        help="Encrypt the snapshot for R: age1..., an SSH key, or a file of these; may be repeated.",
     ),
 ]
 

@@ -47,7 +47,7 @@ def run(
         typer.Argument(metavar="[MACHINE.toml]", help="The machine's configuration; without it, the default machine."),
     ] = None,
     *,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="The machine's name, not the TOML's.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The machine's name; replaces the TOML's.")] = None,
     load: Annotated[
         str | None,
         typer.Option(metavar="SNAPSHOT", help="Start from a snapshot; its configuration is used if there is no TOML."),

@@ -29,7 +29,7 @@ type = "isa_debug_exit"
 
 @pytest.fixture
 def toml(home: Path) -> Path:
-    """A machine whose guest says ready, does what single letters tell it, and sends others back as capitals."""
+    """A machine whose guest sends ready, obeys some letters, and sends others back as capitals."""
     path = home / "shell.toml"
     path.write_text(SHELL)
     return path
@@ -51,7 +51,7 @@ def at_terminal() -> Iterator[Launcher]:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # pytest makes tmp_path before
-    """A place for temporary files of the test's own, which the demo leaves empty; its processes are all gone."""
+    """A directory for temporary files. At the end it must be empty and no process may use it."""
     with tempfile.TemporaryDirectory(prefix="ckd") as path:
         monkeypatch.setenv("TMPDIR", path)
         monkeypatch.setattr(tempfile, "tempdir", None)

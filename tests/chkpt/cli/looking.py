@@ -1,4 +1,4 @@
-"""Commands run in the test's own process or on a terminal, and snapshots for them to look at."""
+"""Commands in the test's own process or on a terminal, and snapshots for them to read."""
 
 import os
 import pty
@@ -96,7 +96,7 @@ def flip_piece(path: Path) -> None:
 
 
 def is_harmless(text: str) -> bool:
-    """Tell whether a text holds nothing but lines of printable characters."""
+    """Return whether a text has only lines of printable characters."""
     return all(char.isprintable() or char == "\n" for char in text)
 
 

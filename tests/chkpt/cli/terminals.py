@@ -1,4 +1,4 @@
-"""Commands on a terminal of their own."""
+"""Commands, each on its own terminal."""
 
 import fcntl
 import os
@@ -44,7 +44,7 @@ class Terminal:
 
     def resize(self, rows: int) -> None:
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("4H", rows, 80, 0, 0))
-        self.process.send_signal(signal.SIGWINCH)  # it is not the terminal's own session, which the kernel tells
+        self.process.send_signal(signal.SIGWINCH)  # the kernel signals only the terminal's own session
 
     def go_away(self) -> None:
         os.close(self.slave)
@@ -65,4 +65,4 @@ class Terminal:
 
 
 Launcher: TypeAlias = Callable[..., Terminal]
-"""Starts a command on a terminal of its own."""
+"""A function that starts a command on its own terminal."""

@@ -1,4 +1,4 @@
-"""Whatever is wrong with what a user gives: one line that says so, the right exit status, and nothing has changed."""
+"""Every kind of bad input gives one line on stderr and the right exit status, and changes nothing."""
 
 import dataclasses
 import os

@@ -52,11 +52,11 @@ def test_machine_that_ends_between_finding_and_asking(
         assert refused(chkpt(capsys, command), 5) == "machine m has ended"
 
 
-def test_machine_that_never_ends_is_told(
+def test_machine_that_never_ends_is_reported(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(launch()), monkeypatch.context() as patch:
         patch.setattr(client, "END_SECONDS", 0)
         patch.setattr(directory, "is_over", lambda _: False)
         message = refused(chkpt(capsys, "stop"), 1)
-        assert message == "machine m was asked to stop, but still runs"
+        assert "still runs" in message

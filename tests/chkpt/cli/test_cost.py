@@ -1,4 +1,4 @@
-"""What it costs to look at a file that is small on disk and large inside, with `inspect` and `diff`."""
+"""The cost of `inspect` and `diff` for a file that is small on disk and large inside."""
 
 import json
 import subprocess

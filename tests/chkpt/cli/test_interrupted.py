@@ -1,4 +1,4 @@
-"""Ctrl-C: before a command runs, and while a machine does what a command has asked it to do."""
+"""Ctrl-C: before a command runs, and while a machine carries out its request."""
 
 import signal
 import subprocess

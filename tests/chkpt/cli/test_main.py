@@ -1,4 +1,4 @@
-"""What all commands have in common: help, version, exit statuses, one line for every failure."""
+"""What all commands share: help, version, exit statuses, one line for every failure."""
 
 import json
 import os
@@ -164,7 +164,7 @@ def test_log_goes_to_stderr_and_results_to_stdout(home: Path) -> None:
     assert all(line.startswith(b"chkpt: info: ") for line in err.splitlines())
 
 
-def test_reader_that_goes_away_is_no_traceback(home: Path) -> None:
+def test_reader_that_goes_away_causes_no_traceback(home: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     with spawn("--version", stdout=write) as process:
@@ -173,7 +173,7 @@ def test_reader_that_goes_away_is_no_traceback(home: Path) -> None:
     assert (process.returncode, err) == (1, b"")
 
 
-def test_full_disk_is_told(home: Path) -> None:
+def test_full_disk_is_reported(home: Path) -> None:
     (home / "snapshots").mkdir()
     (home / "snapshots" / "x.zst").write_bytes(dumps(Checkpoint({"machine": "m"}, {})))
     for args in (["--version"], ["list"], ["list", "--json"], ["inspect", "x"]):
@@ -263,7 +263,7 @@ def test_completion(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert complete("chkpt save -m al", monkeypatch, capsys) == []
 
 
-def test_terminal_without_the_letters_is_no_traceback(home: Path) -> None:
+def test_terminal_without_the_letters_causes_no_traceback(home: Path) -> None:
     with serving(launch(name="機械")):
         env = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(Path(__file__).parents[3])}
         done = subprocess.run([sys.executable, "-m", "chkpt", "ps"], capture_output=True, env=env, check=True)

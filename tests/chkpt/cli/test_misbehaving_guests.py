@@ -1,4 +1,4 @@
-"""Guests that triple-fault, halt for good, run into a hole, or want what the processor lacks: told, saved, reset.
+"""Guests that triple-fault, halt for good, run into a hole, or need what the processor lacks: logged, saved, reset.
 
 Each is a BIOS of 4 KiB in a machine of its own process, asked for on the command line.
 """
@@ -33,33 +33,33 @@ def bios(place: Path, code: str) -> Path:
     return toml
 
 
-def told(machine: Running) -> str:
-    """Return what the machine's process logs of its processor."""
+def log_line(machine: Running) -> str:
+    """Return what the machine's process logs about its processor."""
     said = line(machine.process.stderr)
     assert "the CPU stands still: " in said, said
     return said
 
 
 @pytest.mark.parametrize(("code", "activity", "reason"), GUESTS.values(), ids=GUESTS)
-def test_it_is_told_saved_looked_at_loaded_and_reset(
+def test_it_is_logged_saved_inspected_loaded_and_reset(
     home: Path, capsys: pytest.CaptureFixture[str], code: str, activity: str, reason: str
 ) -> None:
     toml = bios(home, code)
     with running(str(toml)) as machine:
-        assert reason in (first := told(machine))
+        assert reason in (first := log_line(machine))
         assert "it can be saved and inspected, and a reset starts it again" in first
         assert chkpt(capsys, "save", "end").status == 0
         looked = chkpt(capsys, "inspect", "end", "cpu").out
         assert f'cpu.activity: "{activity}"\n' in looked, looked
         assert f'cpu.reason: "{reason if activity == "shutdown" else ""}"\n' in looked, looked
         assert chkpt(capsys, "load", "end").status == 0
-        assert told(machine) == first
+        assert log_line(machine) == first
         assert chkpt(capsys, "reset").status == 0
-        assert reason in told(machine)  # it has done the same once more
+        assert reason in log_line(machine)  # it has done the same once more
         assert chkpt(capsys, "stop").status == 0
         assert machine.wait().status == 0
-    with running(str(toml), "--load", "end") as machine:  # it stands as it stood, and is no trouble to stop
-        assert reason in told(machine)
+    with running(str(toml), "--load", "end") as machine:  # it still stands, and stops without trouble
+        assert reason in log_line(machine)
         outcome = machine.end()
         assert outcome.status == 0
         assert "Traceback" not in outcome.err

@@ -17,7 +17,7 @@ Print = Callable[[int], list[str]]
 
 @pytest.fixture
 def at_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Print:
-    """What prints the table on a terminal of so many columns, and returns its lines."""
+    """A function that prints the table on a terminal of so many columns and returns its lines."""
 
     def show(columns: int) -> list[str]:
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

@@ -26,7 +26,7 @@ from tests.support.served import COM1, launch, serving
 
 
 class Slow(MachineClient):
-    """A machine that is in the midst of a save."""
+    """A machine in the middle of a save."""
 
     def __init__(self) -> None:
         super().__init__("slow", Path("nowhere"))
@@ -92,7 +92,7 @@ def test_an_error_comes_through_and_the_bar_goes_away(monkeypatch: pytest.Monkey
         assert {*threading.enumerate()} <= before
 
 
-def test_nothing_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_shown_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "AFTER", 0.0)
     machine = Slow()
     with terminal() as seen:
@@ -108,13 +108,13 @@ def test_a_save_that_is_done_at_once_shows_nothing_and_loads_no_rich(home: Path)
     assert seen == b""
 
 
-def test_a_machine_that_does_not_tell_has_a_bar_without_an_end(home: Path) -> None:
+def test_a_machine_that_does_not_answer_has_a_bar_without_an_end(home: Path) -> None:
     with serving(launch(COM1)) as machine:
         assert progress._ask_machine(machine, "save") == (0, 0)
     assert progress._ask_machine(machine, "save") == (0, 0)
 
 
-# -- what this process does itself ------------------------------------------------------------------------------------
+# -- the command's own work -------------------------------------------------------------------------------------------
 
 
 def text(seen: bytearray) -> bytes:

@@ -66,7 +66,7 @@ def test_the_terminal_is_restored_after_a_failure_whose_log_begins_at_the_left(
     assert terminal.close() == 1
 
 
-def test_a_port_that_is_not_there_is_told_on_an_ordinary_terminal(at_terminal: Launcher, toml: Path) -> None:
+def test_a_missing_port_is_reported_on_an_ordinary_terminal(at_terminal: Launcher, toml: Path) -> None:
     terminal = at_terminal("run", toml, "--console", "--port", "com2")
     assert terminal.read_until(b"\r\n") == b"chkpt: machine shell has no serial port com2; it has: com1\r\n"
     assert terminal.close() == 3

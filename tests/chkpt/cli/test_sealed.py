@@ -1,4 +1,4 @@
-"""A running machine: saved signed and encrypted, and loading only what is signed by whom it trusts."""
+"""A running machine is saved signed and encrypted, and loads only what a trusted key has signed."""
 
 import json
 import sys
@@ -90,7 +90,7 @@ def test_names_of_encrypted_snapshots(home: Path, capsys: Capture) -> None:
         assert "is not a recipient" in refused(chkpt(capsys, "save", "d", "-r", "age1x"), 2)
 
 
-def test_a_machine_that_requires_signatures_loads_nothing_else_whoever_asks(home: Path, capsys: Capture) -> None:
+def test_a_machine_that_requires_signatures_does_so_for_every_client(home: Path, capsys: Capture) -> None:
     alice = pair(home, "alice")
     recipient, _ = generate_identity(home / "me")
     with serving(launch()):

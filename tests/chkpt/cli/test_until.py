@@ -1,4 +1,4 @@
-"""`chkpt run --until`: what it means, what it prints where, how it ends."""
+"""`chkpt run --until`: its goals, its output, its end."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_what_is_to_be_saved_is_handed_on() -> None:
         ("exit", {"save": SaveRequest("/a")}, "--save goes with --until TEXT or TICKS"),
     ],
 )
-def test_what_means_nothing_is_refused(goal: str, options: dict[str, object], message: str) -> None:
+def test_wrong_goals_and_options_are_refused(goal: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_port(goal, **options)
 

@@ -45,7 +45,7 @@ def test_any_value_is_one_line_of_printable_characters(value: Value) -> None:
 
 
 @given(st.dictionaries(st.text(), values))
-def test_flat_loses_nothing(table: dict[str, Value]) -> None:
+def test_flatten_loses_nothing(table: dict[str, Value]) -> None:
     found = list(flatten("t", table))
     assert all(name.startswith("t") for name, _ in found)
     assert len(found) >= max(len(table), 1)
@@ -65,5 +65,5 @@ def test_flat_loses_nothing(table: dict[str, Value]) -> None:
         (1 << 80, "1048576 EiB"),
     ],
 )
-def test_a_size_is_told_in_units_of_1024(count: int, text: str) -> None:
+def test_a_size_is_shown_in_units_of_1024(count: int, text: str) -> None:
     assert format_size(count) == text

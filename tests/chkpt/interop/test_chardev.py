@@ -199,7 +199,7 @@ def test_a_great_many_large_answers_arrive_whole(listening: Rig) -> None:
     assert client.ask("clock_step 1") == ["OK 2"]
 
 
-def test_the_next_client_may_come_when_the_first_has_gone_and_has_been_told_nothing(listening: Rig) -> None:
+def test_the_next_client_may_come_when_the_first_has_gone_and_knows_no_level(listening: Rig) -> None:
     first = listening.client()
     assert first.ask("irq_intercept_in pic0") == ["OK"]
     assert first.ask("set_irq_in pic0 unnamed-gpio-in 3 1") == ["IRQ raise 3", "OK"]
@@ -237,7 +237,7 @@ def test_a_client_that_goes_before_its_answer_does_no_harm(listening: Rig) -> No
     assert listening.client().ask("endianness") == ["OK little"]
 
 
-def test_a_line_that_no_command_caused_is_told_unasked(listening: Rig) -> None:
+def test_a_line_that_no_command_caused_is_sent_unasked(listening: Rig) -> None:
     client = listening.client()
     client.ask("irq_intercept_in pic0")
     listening.loop.submit(lambda: listening.board.irq.force(4, True)).result(20)
@@ -250,12 +250,12 @@ def test_a_device_may_change_a_line_after_the_client_has_died(listening: Rig) ->
     client = listening.client()
     client.ask("irq_intercept_in pic0")
 
-    def die_and_tell() -> None:
+    def die_and_change() -> None:
         client.close()
         for level in (True, False, True):
             listening.board.irq.force(4, level)
 
-    listening.loop.submit(die_and_tell).result(20)
+    listening.loop.submit(die_and_change).result(20)
     assert listening.client().ask("endianness") == ["OK little"]
     assert listening.loop.error is None
 
@@ -289,7 +289,7 @@ def test_a_line_that_has_no_end_is_not_kept_for_ever(
     assert "line of more than 1000 bytes" in caplog.text
 
 
-# -- without a thread: what the loop sees ------------------------------------------------------------------------------
+# -- without a thread: the loop's view ---------------------------------------------------------------------------------
 
 
 def poll_until(rig: Rig, done: Callable[[], bool]) -> None:
@@ -316,7 +316,7 @@ def test_lines_for_a_client_that_does_not_read_are_given_up_at_last(
     assert tuple(rig.board.irq._watchers) == ()
 
 
-def test_a_client_that_reads_is_told_any_number_of_lines(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_gets_any_number_of_lines(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chardev, "MAX_UNREAD_IRQ", 1000)
     channel = rig.open(f"unix:{rig.path},server=on,wait=off")
     client = rig.client()
@@ -357,7 +357,7 @@ def test_the_socket_is_for_its_owner_alone_and_goes_with_the_channel(rig: Rig) -
     assert not rig.path.exists()
 
 
-def test_a_socket_that_nobody_listens_at_any_more_is_replaced(rig: Rig) -> None:
+def test_a_socket_at_which_no_process_listens_is_replaced(rig: Rig) -> None:
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(rig.path))
     stale.close()
@@ -366,7 +366,7 @@ def test_a_socket_that_nobody_listens_at_any_more_is_replaced(rig: Rig) -> None:
     assert rig.client().ask("endianness") == ["OK little"]
 
 
-def test_a_socket_that_somebody_listens_at_is_left_alone(rig: Rig) -> None:
+def test_a_socket_at_which_a_process_listens_is_left_alone(rig: Rig) -> None:
     other = socket.socket(socket.AF_UNIX)
     other.bind(str(rig.path))
     other.listen(1)
@@ -376,7 +376,7 @@ def test_a_socket_that_somebody_listens_at_is_left_alone(rig: Rig) -> None:
     other.close()
 
 
-def test_a_file_that_is_no_socket_is_left_alone(rig: Rig) -> None:
+def test_a_file_that_is_not_a_socket_is_left_alone(rig: Rig) -> None:
     rig.path.write_text("precious")
     with pytest.raises(StorageError, match=r"q\.sock: is not a socket"):
         rig.open(f"unix:{rig.path},server=on")
@@ -397,13 +397,13 @@ def test_a_socket_that_has_replaced_ours_is_left_alone(rig: Rig) -> None:
         assert sockets.is_answering(rig.path)
 
 
-def test_a_listener_that_takes_nobody_counts_as_somebody(rig: Rig) -> None:
+def test_a_listener_that_does_not_accept_counts_as_a_listener(rig: Rig) -> None:
     with sockets.listen(rig.path, 0), sockets.connect(rig.path):  # its queue is full
         with pytest.raises(StorageError, match="listens there already"):
             rig.open(f"unix:{rig.path},server=on")
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(chardev, "CONNECT_SECONDS", 0.01)
-            with pytest.raises(StorageError, match="no client listens there: the listener does not take"):
+            with pytest.raises(StorageError, match="no client listens there"):
                 rig.open(f"unix:{rig.path}")
 
 
@@ -477,7 +477,7 @@ def test_when_a_client_that_listened_goes_the_machine_stays(rig: Rig) -> None:
 
 @pytest.fixture
 def stdio(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
-    """Stand pipes in for standard input and output; give the other ends."""
+    """Replace standard input and output by pipes; yield the other ends."""
     inside, into = os.pipe()
     out_of, outside = os.pipe()
     duplicate = os.dup
@@ -522,7 +522,7 @@ def test_to_close_the_channel_is_not_the_end_of_the_input(rig: Rig, stdio: tuple
     assert not rig.ended.is_set()
 
 
-def test_when_nobody_reads_the_output_any_more_it_is_the_end(rig: Rig, stdio: tuple[int, int]) -> None:
+def test_when_the_reader_of_the_output_goes_it_is_the_end(rig: Rig, stdio: tuple[int, int]) -> None:
     into, out_of = stdio
     rig.open("stdio")
     os.close(out_of)

@@ -1,4 +1,4 @@
-"""A trace is read as it is written, and a player finds every answer that is not the recorded one."""
+"""A trace is parsed as it is written, and a player finds every answer that differs from the recorded one."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ def test_a_trace_has_facts_comments_exchanges_and_cuts() -> None:
 
 
 @pytest.mark.parametrize("text", ["< OK\n", "nonsense\n", "> a\n< OK\nOK\n"])
-def test_what_is_no_trace_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_trace_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a line of a trace"):
         parse_trace(text)
 
@@ -66,7 +66,7 @@ def test_the_intercept_becomes_a_command(fact: str, command: str | None) -> None
     assert parse_trace(trace_of("", intercept=fact)).intercept == command
 
 
-def test_the_demo_is_cut_once_and_tells_its_story() -> None:
+def test_the_demo_is_cut_once_and_has_comments() -> None:
     trace = parse_trace(DEMO.read_text())
     assert len(trace.cuts) == 1
     assert trace.facts["kind"] == "demo"
@@ -207,7 +207,7 @@ def test_a_trace_without_lines_asks_for_none() -> None:
     assert commands == ["a"]
 
 
-def test_a_machine_that_does_not_tell_its_lines_is_refused() -> None:
+def test_a_machine_that_does_not_report_its_lines_is_refused() -> None:
     with pytest.raises(ValueError, match="irq_intercept_out pic0: FAIL"):
         Player(parse_trace(trace_of("> a\n< OK\n")), lambda _: ["FAIL Unknown device"])
 
@@ -225,7 +225,7 @@ def test_a_line_that_was_low_shows_all_to_a_new_connection() -> None:
     assert over_two(text, before, Answers("IRQ raise 0|IRQ lower 0|OK")) == []
 
 
-def test_a_high_line_is_remembered_over_connections_that_tell_nothing() -> None:
+def test_a_high_line_is_remembered_over_connections_that_report_nothing() -> None:
     trace = parse_trace(trace_of("> a\n< IRQ raise 3\n< OK\n> b\n< OK\n> c\n< IRQ lower 3\n< OK\n"))
     player = Player(trace, Answers("IRQ raise 3|OK"))
     found = [player.play(0)]

@@ -30,7 +30,7 @@ Ask = Callable[[str], str]
 
 @pytest.fixture
 def ask(session: QtestSession) -> Ask:
-    """Give what sends a command and returns all lines of its answer, without the last line end."""
+    """Return a function that sends a command and returns its answer lines, without the last line end."""
 
     def ask(command: str) -> str:
         answer = session.feed(command.encode() + b"\n").decode()
@@ -89,7 +89,7 @@ def test_read_and_write_move_runs_of_bytes(ask: Ask) -> None:
     assert ask("read 0x1ff 6") == "OK 0x00deadbeef00"
     assert ask("write 0x200 2 0x112233") == "OK"
     assert ask("read 0x200 3") == "OK 0x1122be"
-    assert ask("write 0x200 4 0x99") == "OK"  # what is short is filled with zeros
+    assert ask("write 0x200 4 0x99") == "OK"  # missing bytes are zeros
     assert ask("read 0x200 4") == "OK 0x99000000"
 
 
@@ -243,7 +243,7 @@ def test_a_command_that_lacks_a_word_fails_and_the_next_one_works(ask: Ask, comm
     ],
     ids=lambda command: ascii(command)[:40],
 )
-def test_what_is_no_number_fails_and_the_next_one_works(ask: Ask, command: str) -> None:
+def test_a_malformed_number_fails_and_the_next_command_works(ask: Ask, command: str) -> None:
     answer = ask(command)
     assert answer.startswith(f"FAIL {first(command)}: b")
     assert answer.endswith("is not a number of 64 bits")
@@ -252,13 +252,13 @@ def test_what_is_no_number_fails_and_the_next_one_works(ask: Ask, command: str) 
 
 
 @pytest.mark.parametrize("command", ["inb 0x10000", "outw 65536 1", "inl 0xffffffffffffffff"])
-def test_a_port_that_there_is_not_fails(ask: Ask, command: str) -> None:
+def test_a_port_that_does_not_exist_fails(ask: Ask, command: str) -> None:
     assert ask(command).startswith(f"FAIL {first(command)}: there is no port 0x")
 
 
 @pytest.mark.parametrize("size", [0, MAX_SPAN + 1, 1 << 63])
 @pytest.mark.parametrize("command", ["read 0 {}", "write 0 {} 0x00", "b64read 0 {}", "b64write 0 {} AAAA"])
-def test_a_size_that_nobody_needs_fails(ask: Ask, command: str, size: int) -> None:
+def test_a_size_beyond_the_limits_fails(ask: Ask, command: str, size: int) -> None:
     assert ask(command.format(size)).endswith(f": a size of {size} is not 1 to {MAX_SPAN}")
 
 
@@ -311,7 +311,7 @@ def test_a_fault_of_a_device_is_not_taken_for_a_malformed_command(board: Machine
     session.feed(b"irq_intercept_out pic0\n")
     with pytest.raises(IndexError, match="a device's own"):
         session.feed(b"clock_step 10\n")
-    board.irq.force(3, True)  # told at once: no command is running any more
+    board.irq.force(3, True)  # reported at once: no command is running any more
     assert session.feed(b"endianness\n") == b"OK little\n"
 
 
@@ -349,7 +349,7 @@ def test_it_does_not_matter_where_the_bytes_are_cut(cuts: list[int]) -> None:
 # -- IRQ lines --------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_told_before_a_device_is_intercepted(ask: Ask) -> None:
+def test_nothing_is_reported_before_a_device_is_intercepted(ask: Ask) -> None:
     assert ask("set_irq_in pic0 unnamed-gpio-in 3 1") == "OK"
 
 
@@ -382,7 +382,7 @@ def test_the_lines_of_many_commands_stand_each_before_its_own_answer(session: Qt
     assert answers == b"OK\nIRQ raise 1\nOK\nOK\nIRQ lower 1\nOK\n"
 
 
-def test_a_step_tells_its_edges_in_their_order(board: Machine, ask: Ask) -> None:
+def test_a_step_reports_its_edges_in_their_order(board: Machine, ask: Ask) -> None:
     ask("irq_intercept_in pic0")
     for number, time in ((1, 30), (2, 10), (3, 20)):
         board.clock.timer(lambda n=number: board.irq.force(n, True)).arm(time)  # type: ignore[misc]  # see mypy 4226
@@ -434,7 +434,7 @@ def test_set_irq_in_drives_the_machine_s_line(board: Machine, ask: Ask) -> None:
         ("irq_intercept_in ", "FAIL Unknown device"),
     ],
 )
-def test_a_device_or_pin_that_there_is_not_fails(board: Machine, ask: Ask, command: str, answer: str) -> None:
+def test_a_device_or_pin_that_does_not_exist_fails(board: Machine, ask: Ask, command: str, answer: str) -> None:
     assert ask(command) == answer
     assert board.irq.outside == 0
 
@@ -452,7 +452,7 @@ def test_an_unknown_device_does_not_use_up_the_session_s_one(ask: Ask) -> None:
     assert ask("irq_intercept_in pic1") == "OK"
 
 
-def test_the_level_at_the_time_of_the_intercept_is_not_told_and_counts_as_low(ask: Ask) -> None:
+def test_the_level_at_the_time_of_the_intercept_is_not_reported_and_counts_as_low(ask: Ask) -> None:
     ask("set_irq_in pic0 unnamed-gpio-in 3 1")
     assert ask("irq_intercept_in pic0") == "OK"
     assert ask("set_irq_in pic0 unnamed-gpio-in 3 0") == "OK"
@@ -465,7 +465,7 @@ def test_the_intercepted_signal_still_reaches_its_target(board: Machine, ask: As
     assert board.irq.intr
 
 
-def test_a_shared_line_is_told_once(board: Machine, ask: Ask) -> None:
+def test_a_shared_line_is_reported_once(board: Machine, ask: Ask) -> None:
     ask("irq_intercept_in pic0")
     cell(board, "a").drive(level=True)
     assert ask("set_irq_in pic0 unnamed-gpio-in 5 1") == "OK"
@@ -473,33 +473,33 @@ def test_a_shared_line_is_told_once(board: Machine, ask: Ask) -> None:
     assert ask("set_irq_in pic0 unnamed-gpio-in 5 0") == "IRQ lower 5\nOK"
 
 
-def test_a_line_that_no_command_caused_is_told_at_once(board: Machine) -> None:
-    told: list[bytes] = []
-    session = QtestSession(board, told.append)
+def test_a_line_that_no_command_caused_is_reported_at_once(board: Machine) -> None:
+    reported: list[bytes] = []
+    session = QtestSession(board, reported.append)
     session.feed(b"irq_intercept_in pic0\n")
     board.irq.force(4, True)
     board.irq.force(4, False)
-    assert told == [b"IRQ raise 4\n", b"IRQ lower 4\n"]
+    assert reported == [b"IRQ raise 4\n", b"IRQ lower 4\n"]
     assert session.feed(b"endianness\n") == b"OK little\n"
 
 
-def test_a_load_tells_what_has_changed_since(board: Machine) -> None:
-    told: list[bytes] = []
-    session = QtestSession(board, told.append)
+def test_a_load_reports_what_has_changed_since(board: Machine) -> None:
+    reported: list[bytes] = []
+    session = QtestSession(board, reported.append)
     session.feed(b"irq_intercept_in pic0\nset_irq_in pic0 unnamed-gpio-in 4 1\n")
     with board.irq.freeze():
         board.irq.outside = 1 << 6 | 1 << 12
-    assert told == [b"IRQ lower 4\n", b"IRQ raise 6\n"]
+    assert reported == [b"IRQ lower 4\n", b"IRQ raise 6\n"]
 
 
-def test_a_new_session_has_been_told_nothing_and_a_closed_one_is_told_no_more(board: Machine) -> None:
-    told: list[bytes] = []
-    first = QtestSession(board, told.append)
+def test_a_new_session_counts_pins_as_low_and_a_closed_one_reports_nothing(board: Machine) -> None:
+    reported: list[bytes] = []
+    first = QtestSession(board, reported.append)
     first.feed(b"irq_intercept_in pic0\nset_irq_in pic0 unnamed-gpio-in 4 1\n")
     first.close()
     first.close()
     board.irq.force(3, True)
-    assert told == []
+    assert reported == []
     second = QtestSession(board)
     second.feed(b"irq_intercept_in pic0\n")
     assert second.feed(b"set_irq_in pic0 unnamed-gpio-in 4 0\n") == b"OK\n"

@@ -1,4 +1,4 @@
-"""The recorded traces are what they should be, and to play one finds any answer or IRQ line that is not as recorded."""
+"""The recorded traces are well-formed, and their replay finds every answer or IRQ line that differs from the record."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def irq_lines(exchange: Exchange) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_trace_tells_its_kind_its_source_and_its_lines(kind: str) -> None:
+def test_every_trace_has_its_kind_its_source_and_its_lines(kind: str) -> None:
     found = traces(kind)
     assert len(found) == 30
     for each in found.values():

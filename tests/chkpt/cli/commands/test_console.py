@@ -36,7 +36,7 @@ class Echoing(Machine):
 
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every machine such a guest."""
+    """Give every machine an echo guest."""
     monkeypatch.setattr(server, "Machine", Echoing)
 
 

@@ -37,8 +37,8 @@ def table(out: str) -> dict[str, tuple[str, str]]:
     return {name: (one, two) for name, one, two in cells}
 
 
-def shown(ended: Ended[str]) -> list[str]:
-    """Return the lines of the story."""
+def step_lines(ended: Ended[str]) -> list[str]:
+    """Return the lines of the finished steps."""
     return [line[2:] for line in ended.out.splitlines() if line.startswith(("+ ", "\N{CHECK MARK} "))]
 
 
@@ -54,7 +54,7 @@ def readme() -> list[str]:
     return page.partition("```text\n$ make demo\n")[2].partition("```")[0].splitlines()
 
 
-# -- as it should go --------------------------------------------------------------------------------------------------
+# -- success ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_guest_goes_on_as_if_it_had_not_been_killed(
@@ -64,19 +64,19 @@ def test_the_guest_goes_on_as_if_it_had_not_been_killed(
     monkeypatch.chdir(tmp_path)
     ended = chkpt(capfd, "demo")
     assert (ended.status, ended.err) == (0, "")
-    told = shown(ended)
-    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, which is never stopped, \d+\.\d\d s", told[0])
-    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, \d+\.\d\d s", told[1])
+    steps = step_lines(ended)
+    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, which is never stopped, \d+\.\d\d s", steps[0])
+    assert re.fullmatch(r"chkpt run demo\.toml: process \d+, \d+\.\d\d s", steps[1])
     place = r"byte \d+ of 512 of a sector is being (read|written)"
     tries = r"( \(try \d+: the earlier ones were between two sectors\))?"
-    assert re.fullmatch("chkpt save demo( --force)?, while it runs: " + place + tries + r", \d+\.\d\d s", told[2])
-    assert re.fullmatch(r"kill -9 \d+", told[3])
-    assert re.fullmatch(r"chkpt run --load demo: process \d+, \d+\.\d\d s", told[4])
-    assert told[5:] == ["all the same, and chkpt diff finds no difference in any device either"]
+    assert re.fullmatch("chkpt save demo( --force)?, while it runs: " + place + tries + r", \d+\.\d\d s", steps[2])
+    assert re.fullmatch(r"kill -9 \d+", steps[3])
+    assert re.fullmatch(r"chkpt run --load demo: process \d+, \d+\.\d\d s", steps[4])
+    assert steps[5:] == ["all the same, and chkpt diff finds no difference in any device either"]
     printed = iter([shape(line) for line in ended.out.splitlines()])
     assert len(readme()) == 8
     assert [line for line in readme() if shape(line) not in printed] == []  # in this order
-    twin, first, killed, second = (re.findall(r"\b\d\d+\b", told[at])[0] for at in (0, 1, 3, 4))
+    twin, first, killed, second = (re.findall(r"\b\d\d+\b", steps[at])[0] for at in (0, 1, 3, 4))
     assert first == killed
     assert len({twin, first, second}) == 3
     found = table(ended.out)
@@ -91,7 +91,7 @@ def test_the_guest_goes_on_as_if_it_had_not_been_killed(
     with Reader.open(tmp_path / "snapshots" / "demo.zst") as reader:
         reader.verify()
         transfer = reader.section("devices/ide0").contexts["drive0"].contexts["transfer"].values
-        assert f"byte {transfer['offset']!r} of 512 of a sector" in told[2]
+        assert f"byte {transfer['offset']!r} of 512 of a sector" in steps[2]
     assert [path.name for path in tmp_path.iterdir()] == ["snapshots"]
 
 
@@ -126,7 +126,7 @@ def test_a_guest_that_is_too_fast_goes_again_and_an_earlier_snapshot_is_replaced
     shutil.rmtree(kept)
 
 
-# -- as it should not go ----------------------------------------------------------------------------------------------
+# -- failure ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [(), ("--trace",)], ids=["guest", "trace"])
@@ -141,8 +141,8 @@ def test_anothers_snapshot_is_not_replaced(
         path.write_bytes(content)
     ended = chkpt(capsys, "demo", *arguments, "--store", str(tmp_path))
     assert (ended.status, ended.out) == (1, "")
-    told = "this is not the snapshot of an earlier demo; choose another store with --store"
-    assert ended.err == f"chkpt: {path}: {told}\n"
+    message = "this is not the snapshot of an earlier demo; choose another store with --store"
+    assert ended.err == f"chkpt: {path}: {message}\n"
     assert path.is_symlink() if content is None else path.read_bytes() == content
 
 
@@ -159,7 +159,7 @@ def test_without_the_extra_it_says_how_to_install_it(
 
 
 class End:
-    """A machine at its end, and what it has sent."""
+    """A machine at its end, and the text that it has sent."""
 
     def __init__(self) -> None:
         self.machine = asked()
@@ -189,7 +189,7 @@ def poke_disk(end: End) -> None:
     ],
     ids=["alike", "text", "RAM", "disk", "ticks", "device", "not over"],
 )
-def test_a_machine_that_does_not_end_alike_is_told_of(change: Callable[[End], None], message: str | None) -> None:
+def test_a_machine_that_ends_in_another_state_is_reported(change: Callable[[End], None], message: str | None) -> None:
     twin, second = End(), End()
     change(second)
     with stage.open_stage(keep=False) as opened:
@@ -200,7 +200,7 @@ def test_a_machine_that_does_not_end_alike_is_told_of(change: Callable[[End], No
                 demo_guest._compare(opened, twin, second, b"")
 
 
-def test_a_guest_that_ends_the_machine_is_told_of(
+def test_a_guest_that_ends_the_machine_is_reported(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_guest, "KEY", b"q")
@@ -228,7 +228,7 @@ time.sleep(60)
         ("serves not", "the machine does not answer ("),
     ],
 )
-def test_a_machine_that_fails_is_told_of(
+def test_a_machine_that_fails_is_reported(
     what: str, message: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "COMMAND", (sys.executable, "-c", STAND_IN, what))
@@ -254,7 +254,7 @@ def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, lines: int, 
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process still runs: one that has ended and is nobody's to wait for is none."""
+    """Return whether a process still runs; a zombie does not."""
     try:
         return " Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""`chkpt devices` tells what a machine can be made of, and what a running one is made of."""
+"""`chkpt devices` lists the installed types, and the devices of a running machine."""
 
 import json
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_json_has_the_same(capsys: Capture) -> None:
     assert [(key["key"], key["required"], "default" in key) for key in scratch["config"]] == [("size", True, False)]
 
 
-def test_the_keys_that_belong_to_no_type_are_told(capsys: Capture) -> None:
+def test_the_keys_that_every_type_takes_are_listed(capsys: Capture) -> None:
     shown = chkpt(capsys, "devices").out
     assert [(cells[1], cells[3]) for cells in rows(shown, "every device")] == [
         ("type", "required"), ("name", "its type"), ("backend", "nothing connected"),
@@ -70,8 +70,8 @@ def test_the_keys_that_belong_to_no_type_are_told(capsys: Capture) -> None:
     assert [(each["table"], each["key"]) for each in found] == [(each.table, each.key) for each in COMMON_KEYS]
 
 
-def test_a_machine_takes_the_keys_that_belong_to_no_type() -> None:
-    """What is told of `chkpt.machine.config` must be what it does: a type sees none of these keys."""
+def test_a_machine_takes_the_keys_that_every_type_takes() -> None:
+    """The list must agree with `chkpt.machine.config`: a type sees none of these keys."""
     values: dict[tuple[str, str], object] = {
         ("device", "type"): "t",
         ("device", "name"): "n",
@@ -116,7 +116,7 @@ def test_a_type_that_cannot_be_imported_is_named_in_a_warning(
     assert "broken (no.such.module:X) cannot be imported" in caplog.text
 
 
-# -- of a running machine ---------------------------------------------------------------------------------------------
+# -- a running machine ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("runtime")
@@ -132,7 +132,7 @@ def test_the_devices_of_a_running_machine(capsys: Capture) -> None:
 
 
 @pytest.mark.usefixtures("runtime")
-def test_what_is_connected_is_told_with_its_path(capsys: Capture, tmp_path: object) -> None:
+def test_a_backend_is_listed_with_its_path(capsys: Capture, tmp_path: object) -> None:
     path = f"{tmp_path}/out"
     with serving(launch({**COM1, "backend": {"type": "file", "path": path}})):
         shown = chkpt(capsys, "devices", "-m", "m").out
@@ -149,7 +149,7 @@ def test_a_device_that_claims_nothing_is_a_row(capsys: Capture, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("runtime")
-def test_a_machine_that_does_not_run_is_told(capsys: Capture) -> None:
+def test_a_machine_that_does_not_run_is_an_error(capsys: Capture) -> None:
     ended = chkpt(capsys, "devices", "-m", "none")
     assert ended.status == 5
     assert "no machine none is running" in ended.err

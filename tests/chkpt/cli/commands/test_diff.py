@@ -1,4 +1,4 @@
-"""`chkpt diff` tells by its exit status whether two snapshots differ, and by its lines in what."""
+"""`chkpt diff` says by its exit status whether two snapshots differ, and by its lines how."""
 
 import json
 import re
@@ -86,7 +86,7 @@ def test_bytes_differ_by_ranges(tmp_path: Path, capsys: Capture) -> None:
     ]
 
 
-def test_a_blob_of_another_length_is_told_so(tmp_path: Path, capsys: Capture) -> None:
+def test_a_blob_of_another_length_is_shown_with_both_lengths(tmp_path: Path, capsys: Capture) -> None:
     def longer(checkpoint: Checkpoint) -> None:
         ram = checkpoint.contexts["memory"].blobs["ram"]
         checkpoint.contexts["memory"].blobs["ram"] = SparseBlob(5000, ram.piece_size, dict(ram.pieces()))  # type: ignore[arg-type]  # in memory, pieces are bytes
@@ -152,7 +152,7 @@ def test_json_of_equal_snapshots(tmp_path: Path, capsys: Capture) -> None:
     assert not any(found.values())
 
 
-def test_json_tells_the_way_into_a_value(tmp_path: Path, capsys: Capture) -> None:
+def test_json_has_the_path_into_a_value(tmp_path: Path, capsys: Capture) -> None:
     paths = [
         str(write(tmp_path / f"{port}.zst", Checkpoint({"config": {"device": [{"port": port}]}}))) for port in (1, 2)
     ]

@@ -1,4 +1,4 @@
-"""`chkpt inspect` shows a snapshot without its devices, safely, in part or whole."""
+"""`chkpt inspect` shows a snapshot without its devices, safely, in part or as a whole."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def snapshot(tmp_path: Path) -> str:
 
 
 def hostile() -> Checkpoint:
-    """A checkpoint that tries to write to the terminal from everywhere a file can."""
+    """A checkpoint with control characters at every place of a file that can hold them."""
     inner = Context(ESCAPE, 1, {ESCAPE: ESCAPE, "map": {ESCAPE: [ESCAPE]}}, {f"b{ESCAPE}": SparseBlob(9, 9)})
     return Checkpoint(
         {"machine": ESCAPE, ESCAPE: "x", "config": {ESCAPE: {"deep": ESCAPE}}},
@@ -222,7 +222,7 @@ def test_json_of_a_context_nests_as_the_snapshot_does(snapshot: str, capsys: Cap
     }
 
 
-def test_json_of_a_tag_and_of_a_blob_tell_where_they_are(snapshot: str, capsys: Capture) -> None:
+def test_json_of_a_tag_and_of_a_blob_has_their_places(snapshot: str, capsys: Capture) -> None:
     tag = json.loads(chkpt(capsys, "inspect", snapshot, "clock.now", "--json").out)
     assert tag == {"path": "clock", "tag": "now", "value": 27462701}
     blob = json.loads(chkpt(capsys, "inspect", snapshot, "memory/ram", "--json").out)
@@ -241,7 +241,7 @@ def test_json_has_no_constants_that_json_does_not_have(tmp_path: Path, capsys: C
     assert found["values"] == {"nan": {"float": "nan"}, "inf": {"float": "-inf"}, "half": 0.5}
 
 
-# -- as it is ---------------------------------------------------------------------------------------------------------
+# -- raw bytes --------------------------------------------------------------------------------------------------------
 
 
 def raw(capture: pytest.CaptureFixture[bytes], snapshot: str, name: str) -> bytes:
@@ -366,7 +366,7 @@ def test_an_error_about_a_hostile_file_is_harmless(tmp_path: Path, capsys: Captu
     assert ended.err.count("\n") == 1
 
 
-# -- what is not there, or no snapshot --------------------------------------------------------------------------------
+# -- missing, or not a snapshot ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_an_error_about_a_hostile_file_is_harmless(tmp_path: Path, capsys: Captu
         ("pit/irq/deeper", "there is no devices/pit/irq"),
     ],
 )
-def test_a_context_that_is_not_there_is_told_with_the_nearest(
+def test_an_error_about_a_missing_context_names_the_nearest(
     name: str, hint: str, snapshot: str, capsys: Capture
 ) -> None:
     ended = chkpt(capsys, "inspect", snapshot, name)
@@ -390,7 +390,7 @@ def test_a_context_that_is_not_there_is_told_with_the_nearest(
     assert ended.out == ""
 
 
-def test_what_is_no_snapshot_is_refused_with_its_status(tmp_path: Path, capsys: Capture) -> None:
+def test_a_file_that_is_not_a_snapshot_is_refused_with_its_status(tmp_path: Path, capsys: Capture) -> None:
     whole = write(tmp_path / "a.zst")
     cases = {"text.zst": b"hello", "empty.zst": b"", "cut.zst": whole.read_bytes()[:-1]}
     for name, content in cases.items():
@@ -416,7 +416,7 @@ def test_a_name_is_looked_up_in_the_store(tmp_path: Path, capsys: Capture, monke
     assert chkpt(capsys, "inspect", "there", "pit").out == PIT
 
 
-# -- what it costs ----------------------------------------------------------------------------------------------------
+# -- imports ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [["--json"], ["pit", "--json"], ["pit"], ["memory/ram", "--raw"]])

@@ -1,4 +1,4 @@
-"""`chkpt keygen` makes keys, and overwrites none."""
+"""`chkpt keygen` makes keys and overwrites none without --force."""
 
 import json
 from pathlib import Path
@@ -42,6 +42,6 @@ def test_a_key_that_is_there_stays_unless_forced(home: Path, capsys: Capture, ki
     assert (home / "key").read_bytes() != before
 
 
-def test_a_directory_is_no_file(home: Path, capsys: Capture) -> None:
+def test_a_directory_is_refused(home: Path, capsys: Capture) -> None:
     assert "directory" in refused(chkpt(capsys, "keygen", "."), 2)
     assert "does not exist" in refused(chkpt(capsys, "keygen", "absent/key"), 1)

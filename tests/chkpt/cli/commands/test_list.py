@@ -71,7 +71,7 @@ def test_a_list_does_not_read_sections_and_pieces(tmp_path: Path, capsys: Captur
 
 
 @pytest.mark.parametrize("store", ["empty", "none"])
-def test_an_empty_store_is_no_error_and_is_not_made(store: str, tmp_path: Path, capsys: Capture) -> None:
+def test_an_empty_store_is_not_an_error_and_is_not_made(store: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "empty").mkdir()
     ended = chkpt(capsys, "list", "--store", str(tmp_path / store))
     assert (ended.status, ended.out) == (0, "")
@@ -95,10 +95,10 @@ def test_a_terminal_gets_sizes_for_people_and_nothing_harmful(tmp_path: Path) ->
     assert " bytes " in ended.out
 
 
-def test_a_store_that_cannot_be_read_is_no_invalid_option(
+def test_a_store_that_cannot_be_read_is_not_an_invalid_option(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(_: object) -> object:  # whoever runs the tests may be root, who can read everything
+    def denied(_: object) -> object:  # the tests may run as root, who can read everything
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     (tmp_path / "snapshots").mkdir()

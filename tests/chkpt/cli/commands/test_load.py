@@ -1,4 +1,4 @@
-"""`chkpt load`: what is told of each device, and that a refused load changes nothing."""
+"""`chkpt load` reports each device, and changes nothing if it is refused."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def test_load_by_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert [skip["name"] for skip in loaded["left"]] == ["pic", "com1", "ide0"]
 
 
-def test_what_does_not_fit_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_devices_that_do_not_fit_are_reported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(launch({"type": "pit"}, COM1, name="old")):
         assert chkpt(capsys, "save", "a").status == 0
     with serving(launch({"type": "pit"}, {**COM1, "name": "com2"}, name="new")):
@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_told(home: Path, capsys: pytest.CaptureFixture[str
         assert only.splitlines()[0].endswith(": com2")
 
 
-def test_tag_that_nothing_takes_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_tag_is_reported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(launch(COM1)) as machine:
         machine.save(SaveRequest(str(home / "a.zst")))
         with Reader.open(home / "a.zst") as reader:
@@ -94,7 +94,7 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert same.status == 0, same
 
 
-def test_the_date_goes_on_where_it_is_asked_to(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_date_moves_on_if_the_user_asks(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(launch({"type": "cmos"})) as machine:
         checkpoint = Checkpoint()
         other = Machine(parse(table({"type": "cmos"})))

@@ -23,7 +23,7 @@ def chkpt(*args: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
     return subprocess.run([CHKPT, "prove", *args], cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_a_good_device_ends_with_0_and_tells_what_was_reached() -> None:
+def test_a_good_device_ends_with_0_and_shows_what_was_reached() -> None:
     done = chkpt("serial", "--runs", "4")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -79,7 +79,7 @@ def test_a_machine_is_proved_from_its_toml(tmp_path: Path) -> None:
     assert "com1: registers" in done.stdout
 
 
-def test_json_tells_it_all() -> None:
+def test_json_has_all_results() -> None:
     found = json.loads(chkpt("examples.mailbox:MAILBOX", "--json", "--seed", "6").stdout)
     assert found["seed"] == 6
     assert found["finding"]["divergence"]["what"] == "answer"

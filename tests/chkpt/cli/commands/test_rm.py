@@ -1,4 +1,4 @@
-"""`chkpt rm` removes all that it is given, or nothing."""
+"""`chkpt rm` removes all named snapshots, or none."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_one_that_the_system_does_not_remove_is_named_with_those_that_are_left(
     assert left(store) == ["b.zst", "c.zst"]
 
 
-def test_where_one_is_missing_none_is_removed(store: Path, capsys: Capture) -> None:
+def test_if_one_is_missing_none_is_removed(store: Path, capsys: Capture) -> None:
     ended = chkpt(capsys, "rm", "a", "nothere", "b")
     assert ended.status == 3
     assert ended.out == ""
@@ -106,7 +106,7 @@ def test_of_a_link_the_link_is_removed(store: Path, capsys: Capture) -> None:
     assert left(store) == ["a.zst", "b.zst", "c.zst"]
 
 
-def test_what_the_system_refuses_is_told(store: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_system_is_reported(store: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -117,6 +117,6 @@ def test_what_the_system_refuses_is_told(store: Path, capsys: Capture, monkeypat
 
 
 @pytest.mark.parametrize("arguments", [[], [".hidden"], ["a\n"]])
-def test_what_can_be_no_name_is_a_wrong_request(arguments: list[str], store: Path, capsys: Capture) -> None:
+def test_an_impossible_name_is_a_wrong_request(arguments: list[str], store: Path, capsys: Capture) -> None:
     assert chkpt(capsys, "rm", *arguments).status == 2
     assert left(store) == ["a.zst", "b.zst", "c.zst"]

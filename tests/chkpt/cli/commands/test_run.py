@@ -1,4 +1,4 @@
-"""`chkpt run` as a process: how it starts, what it says, how it ends, what it leaves."""
+"""`chkpt run` as a process: how it starts, what it prints, how it ends, what it leaves."""
 
 import json
 import os
@@ -37,7 +37,7 @@ irq = 4
 
 
 def left() -> list[str]:
-    """What is left of machines."""
+    """Return what ended machines have left."""
     return sorted(path.name for path in directory.root().iterdir() if path.name[0] != ".")
 
 
@@ -240,7 +240,7 @@ def test_disk_image_of_a_snapshot_is_given_again(home: Path) -> None:
         assert machine.end().status == 0
 
 
-# -- what is behind the serial port -----------------------------------------------------------------------------------
+# -- backends of the serial port -------------------------------------------------------------------------------------
 
 
 def test_serial_port_on_stdio(home: Path) -> None:
@@ -262,7 +262,7 @@ def test_serial_port_to_a_file(home: Path) -> None:
         assert machine.end().status == 0
 
 
-# -- what is refused --------------------------------------------------------------------------------------------------
+# -- refusals ---------------------------------------------------------------------------------------------------------
 
 
 def test_wrong_options(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`chkpt save`: where a snapshot goes, what is said, and what is refused."""
+"""`chkpt save`: where a snapshot goes, what is printed, and what is refused."""
 
 import json
 import re
@@ -107,7 +107,7 @@ def test_what_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert sorted(path.name for path in (home / "snapshots").iterdir()) == ["taken.zst"]
 
 
-def test_path_with_bytes_that_are_no_text(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_path_with_bytes_that_are_not_text(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(launch()):
         outcome = chkpt(capsys, "save", "./\udcff.zst")
         assert outcome.status == 0

@@ -1,4 +1,4 @@
-"""`chkpt sign`, and what `inspect`, `verify`, `list` and `rm` make of signatures and of what is encrypted."""
+"""`chkpt sign`, and how `inspect`, `verify`, `list` and `rm` handle signatures and encrypted snapshots."""
 
 import json
 from importlib import import_module
@@ -152,7 +152,7 @@ def test_inspect_says_who_signed_and_what_that_is_worth(home: Path, capsys: Capt
     }
 
 
-def test_inspect_tells_of_a_signature_that_is_not_valid(home: Path, capsys: Capture, alice: Pair) -> None:
+def test_inspect_shows_a_signature_that_is_not_valid(home: Path, capsys: Capture, alice: Pair) -> None:
     write_plain(home / "a.zst")
     chkpt(capsys, "sign", "a.zst", "--key", alice.secret, "--detached")
     other = small()

@@ -1,4 +1,4 @@
-"""`chkpt step`, and what `chkpt ps` says of a processor."""
+"""`chkpt step`, and how `chkpt ps` shows a processor."""
 
 import json
 import re

@@ -60,7 +60,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path, capsys: Capture) -> None:
         assert chkpt(capsys, "verify", str(path)).status == 4, size
 
 
-def test_json_tells_of_each(store: Path, capsys: Capture) -> None:
+def test_json_has_each_snapshot(store: Path, capsys: Capture) -> None:
     flip_piece(store / "b.zst")
     ended = chkpt(capsys, "verify", "a", "b", "--json")
     assert ended.status == 4
@@ -103,7 +103,7 @@ def test_a_table_of_names_that_a_load_refuses_is_bad(store: Path, capsys: Captur
         assert ended.out.startswith(f"a: bad: {store / 'a.zst'}: ")
         assert attack.message in ended.out.replace("\\\\", "\\")
         assert ended.out.endswith("; restore it from a copy\n")
-        assert chkpt(capsys, "inspect", "a", "/").status == 0  # what is in it can be looked at
+        assert chkpt(capsys, "inspect", "a", "/").status == 0  # inspect can still show its content
 
 
 def test_repair_removes_what_killed_saves_left_and_no_snapshot(store: Path, capsys: Capture) -> None:
@@ -126,8 +126,8 @@ def test_repair_looks_where_the_named_snapshots_lie(store: Path, capsys: Capture
     left = str(path.parent / ".chkpt-00000000000000aa")
     ended = chkpt(capsys, "verify", str(path), "--repair", "--json")
     assert ended.status == 0
-    told = json.loads(ended.out)
-    assert (told["removed"], told["kept"], len(told["snapshots"])) == ([left], {}, 1)
+    document = json.loads(ended.out)
+    assert (document["removed"], document["kept"], len(document["snapshots"])) == ([left], {}, 1)
     assert [each.name for each in store.glob(".chkpt-*")] == [".chkpt-00000000000000aa"]
 
 

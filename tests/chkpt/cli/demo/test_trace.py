@@ -1,4 +1,4 @@
-"""`chkpt demo --trace` goes on as QEMU did, tells of the first wrong answer, and leaves nothing behind."""
+"""`chkpt demo --trace` goes on as QEMU did, reports the first wrong answer, and leaves nothing behind."""
 
 import os
 import re
@@ -47,10 +47,10 @@ def run(directory: Path, *arguments: str, **environment: str) -> Ended[str]:
 def test_the_machine_goes_on_as_qemu_did(tmp_path: Path) -> None:
     ended = run(tmp_path, PYTHONIOENCODING="utf-8")
     assert (ended.status, ended.err) == (0, "")
-    told = ended.out.splitlines()
+    lines = ended.out.splitlines()
     conversation = trace.parse_trace(trace.DEMO.read_text())
     parts = [each.comment for each in conversation.exchanges if each.comment]
-    ticked = [line.removeprefix("✓ ") for line in told if line.startswith("✓ ")]
+    ticked = [line.removeprefix("✓ ") for line in lines if line.startswith("✓ ")]
     assert len(parts) == 13
     assert len(ticked) == len(parts) + 4
     assert [part for part in parts if any(line.startswith(f"{part} (") for line in ticked)] == parts
@@ -70,9 +70,9 @@ def test_the_machine_goes_on_as_qemu_did(tmp_path: Path) -> None:
     assert "\n$ chkpt inspect demo\nsnapshot: " in ended.out
     with Reader.open(tmp_path / "snapshots" / "demo.zst") as reader:
         reader.verify()
-        assert f"digest: {reader.root_digest.hex()}" in told
+        assert f"digest: {reader.root_digest.hex()}" in lines
     assert [path.name for path in tmp_path.iterdir()] == ["snapshots"]
-    assert told[-2:] == [
+    assert lines[-2:] == [
         "",
         "The disk it used is gone, so demo cannot be run; chkpt demo --trace --keep keeps the disk.",
     ]
@@ -124,7 +124,7 @@ def test_a_long_way_to_temporary_files_is_not_taken(tmp_path: Path, monkeypatch:
     assert not opened.directory.exists()
 
 
-def test_a_stage_does_without_signals_where_it_is_not_in_the_main_thread(temporary: Path) -> None:
+def test_a_stage_leaves_signals_alone_outside_the_main_thread(temporary: Path) -> None:
     opened: list[Path] = []
 
     def use() -> None:
@@ -212,7 +212,7 @@ time.sleep(60)
         ("is silent", "the machine does not answer"),
     ],
 )
-def test_a_machine_that_fails_is_told_of(
+def test_a_machine_that_fails_is_reported(
     what: str, message: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "COMMAND", (sys.executable, "-c", STAND_IN, what))
@@ -222,7 +222,7 @@ def test_a_machine_that_fails_is_told_of(
     assert ended.err.startswith(f"chkpt: {message}")
 
 
-def test_a_save_that_fails_is_told_of(capsys: Capture) -> None:
+def test_a_save_that_fails_is_reported(capsys: Capture) -> None:
     ended = chkpt(capsys, "demo", "--trace", "--store", "/proc/no/store")
     assert ended.status == 1
     assert ended.err.startswith("chkpt: /proc/no/store: ")

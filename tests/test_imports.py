@@ -112,3 +112,26 @@ def test_a_device_imports_of_chkpt_only_what_a_third_party_may() -> None:
         if module.partition(".")[0] == "chkpt"
     }
     assert modules == {"chkpt.device", "chkpt.errors", "chkpt.grammar"}
+
+
+SHARED_NAMES = {
+    "compat": "whether a snapshot can be loaded, and its command",
+    "contract": "the contract of a processor, and of a store",
+    "device": "the contract of a device, and its tests",
+    "diff": "what differs between two snapshots, and its command",
+    "load": "a load, and its command",
+    "media": "the media of drives: of a machine, of a service, and the command",
+    "report": "what a proof says: of devices, and of the processor",
+    "save": "a save by the service, and its command",
+    "sign": "to sign a snapshot, and its command",
+    "store": "the package, and the tests of its contract",
+    "trace": "recorded conversations, and the demo of one",
+    "until": "a run to a goal: the service's side, and the command's",
+}
+"""Names that more than one module of chkpt has, each with the one meaning that all of them have."""
+
+
+def test_modules_of_one_name_have_one_meaning() -> None:
+    names = [path.stem.rstrip("_") for path in (ROOT / "chkpt").rglob("*.py") if not path.stem.startswith("__")]
+    shared = {name for name in names if names.count(name) > 1}
+    assert shared <= set(SHARED_NAMES)

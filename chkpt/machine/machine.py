@@ -13,11 +13,11 @@ from chkpt.errors import ChkptError, ConfigError, RefusedError, SaveError
 from chkpt.machine import config as machine_config
 from chkpt.machine.board.a20 import A20Gate
 from chkpt.machine.board.clock import MachineClock
+from chkpt.machine.board.guest_requests import Requests
 from chkpt.machine.board.lines import IrqLines
 from chkpt.machine.board.memory import Memory, ReadyRam, ram_of
 from chkpt.machine.board.msrs import MsrBus
 from chkpt.machine.board.ports import PortBus
-from chkpt.machine.board.requests import Requests
 from chkpt.machine.config import KEYS_TAKEN, BackendConfig, MachineConfig
 from chkpt.machine.cpu.contract import Activity
 from chkpt.machine.cpu.execution import Execution, Outcome

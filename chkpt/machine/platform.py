@@ -7,11 +7,11 @@ from chkpt.device import IrqLine, Timer
 from chkpt.errors import ConfigError
 from chkpt.machine.board.a20 import A20Gate
 from chkpt.machine.board.clock import MachineClock
+from chkpt.machine.board.guest_requests import Requests
 from chkpt.machine.board.lines import INTR, LINES, IrqLines
 from chkpt.machine.board.memory import Memory
 from chkpt.machine.board.msrs import MsrBus
 from chkpt.machine.board.ports import PortBus
-from chkpt.machine.board.requests import Requests
 
 
 class MachinePlatform:

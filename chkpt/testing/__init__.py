@@ -10,8 +10,8 @@ except ImportError:
 
 pytest.register_assert_rewrite("chkpt.testing.device", "chkpt.testing.store")
 
+from chkpt.testing.contents import plain_checkpoint  # noqa: E402
 from chkpt.testing.device import DeviceContract  # noqa: E402  pytest rewrites the asserts of what comes after
 from chkpt.testing.store import StoreContract  # noqa: E402
-from chkpt.testing.values import plain_checkpoint  # noqa: E402
 
 __all__ = ["DeviceContract", "StoreContract", "plain_checkpoint"]

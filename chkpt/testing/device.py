@@ -15,7 +15,7 @@ from chkpt.machine.config import parse
 from chkpt.manager import DeviceTypes, installed_device_types
 from chkpt.state import from_context, to_context
 from chkpt.state.layout import layout_of
-from chkpt.testing.values import plain_checkpoint
+from chkpt.testing.contents import plain_checkpoint
 
 
 class DeviceContract:

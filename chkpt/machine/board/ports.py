@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from chkpt.device import Port
-from chkpt.machine.board.requests import Requests
+from chkpt.machine.board.guest_requests import Requests
 
 Read = Callable[[], int]
 Write = Callable[[int], None]

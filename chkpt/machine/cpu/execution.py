@@ -12,10 +12,10 @@ from typing import Final
 
 from chkpt.machine.board.a20 import A20Gate
 from chkpt.machine.board.clock import MachineClock
+from chkpt.machine.board.guest_requests import Requests
 from chkpt.machine.board.lines import INTR, IrqLines
 from chkpt.machine.board.memory import Memory
 from chkpt.machine.board.ports import PortBus
-from chkpt.machine.board.requests import Requests
 from chkpt.machine.cpu import Cpu, CpuState, new_cpu
 from chkpt.machine.cpu.contract import Activity
 

@@ -12,7 +12,7 @@ from chkpt.machine import Machine
 from chkpt.machine.cpu import MODELS
 from chkpt.machine.cpu.contract import Activity
 from chkpt.prove.bench import snapshot_of
-from chkpt.prove.cpu.fields import leaves
+from chkpt.prove.cpu.leaves import leaves
 from chkpt.prove.cpu.program import LIMIT, Program, make_program, new_machine, put
 from chkpt.prove.prover import unlogged
 from chkpt.snapshot import loads

@@ -17,7 +17,7 @@ from chkpt.machine.cpu import MODELS
 from chkpt.machine.cpu.contract import Activity, CpuState
 from chkpt.machine.cpu.power_on import power_on
 from chkpt.prove.cpu import CpuProof, Program, json_proof, make_program, prove_cpu, report_lines, search
-from chkpt.prove.cpu.fields import FLAGS, IMAGE, leaves
+from chkpt.prove.cpu.leaves import FLAGS, IMAGE, leaves
 from chkpt.prove.cpu.program import LIMIT, MACHINE, PHRASES_OF_A_PROGRAM, new_machine, put
 from chkpt.prove.cpu.search import SHRINKS
 from chkpt.state import from_context, to_context

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chkpt.errors import ConfigError, ExistsError, NotFoundError, StorageError
-from chkpt.machine.board.requests import Requests
+from chkpt.machine.board.guest_requests import Requests
 from chkpt.machine.config import parse
 from chkpt.service import until as until_module
 from chkpt.service.api.requests import SaveRequest

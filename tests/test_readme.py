@@ -114,3 +114,28 @@ def test_every_command_is_named() -> None:
     named = re.search(r"Commands: `([a-z \n]+)`", GUIDE)
     assert named is not None
     assert named[1].split() == list(COMMANDS)
+
+
+def test_every_table_of_the_guide_that_has_a_processor_is_a_machine() -> None:
+    tables = [tomllib.loads(block) for block in blocks(GUIDE, "toml")]
+    with_processor = [parse(table) for table in tables if "cpu" in table]
+    assert [(config.firmware is not None, config.kernel is not None) for config in with_processor] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+@pytest.mark.long
+def test_the_proof_of_the_guide_runs(tmp_path: Path) -> None:
+    command = next(line for block in blocks(GUIDE, "console") for line in block.splitlines() if "chkpt prove" in line)
+    examples = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "examples")}
+    run = subprocess.run(
+        shlex.split(command, comments=True),
+        cwd=tmp_path,
+        env=examples,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "no guest could" in run.stdout

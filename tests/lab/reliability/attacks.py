@@ -81,7 +81,7 @@ def _outcomes(entrance: str, files: Path) -> list[dict[str, Any]]:
 
 
 def _judged(entrance: str, outcome: dict[str, Any], level: Level) -> str:
-    """Return what came of one file at one entrance. Raise BrokenError where it was not what is promised."""
+    """Return the outcome of one file at one entrance. Raise BrokenError if it is not what is promised."""
     status, said = outcome["status"], outcome["said"]
     if "Traceback" in said or outcome["memory"] > MEMORY or outcome["cpu"] >= CPU:
         raise BrokenError(f"status {status}, {outcome['memory']} bytes, {outcome['cpu']} s: {said[-200:]}")

@@ -1,4 +1,4 @@
-"""A guest that writes its pages for ever, in an order that tells whether RAM and processor are of one moment."""
+"""A guest that writes its pages for ever, in an order that shows whether RAM and processor are of one moment."""
 
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,7 @@ FIRST: Final = 0x10000
 PAGE: Final = 4096
 
 BIOS_SIZE: Final = 1 << 16
-RESET: Final = bytes.fromhex("ea 00 00 00 f0")  # jmp f000:0000, where a processor begins: 16 bytes below the top
+RESET: Final = bytes.fromhex("ea 00 00 00 f0")  # jmp f000:0000; a processor begins 16 bytes below the top
 
 
 def write_bios(path: Path) -> None:
@@ -45,10 +45,10 @@ def write_bios(path: Path) -> None:
 
 
 def torn(machine: Machine) -> str:
-    """Return what is not of one moment in a machine that runs the guest, or nothing.
+    """Return which parts of a machine that runs the guest are of different moments; empty if none are.
 
     Each page must hold the last number that fell to it before the one in EBP; or that one, between the write and the
-    count. So a snapshot is found torn where the guest has made two writes between any two parts of it.
+    count. So a snapshot is found torn if the guest has made two writes between any two parts of it.
     """
     count = machine.processor().save().rbp
     wrong: list[str] = []

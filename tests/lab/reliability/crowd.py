@@ -1,12 +1,12 @@
 """Fifty clients at one served machine at once: they save, inspect, pause, resume, load and read the console.
 
-In the first half nobody loads, so that the machine's clock may only rise; in the second one client loads, again and
+In the first half no client loads, so the machine's clock may only rise. In the second half one client loads, again and
 again. One client never reads its console.
 
-With a processor, the guest writes RAM all the time, and each snapshot is looked through for what is of another moment
-(`tests/lab/reliability/counting.py`). The clock is bounded from both sides: it never goes back, and never further than
+With a processor, the guest writes RAM all the time, and each snapshot is searched for parts of different moments
+(`tests/lab/reliability/counting.py`). The clock is bounded on both sides: it never goes back, and never further than
 the host's. The machine keeps pace with the wall clock, so its clock may be `AHEAD` of the host's, and as much again
-after each resume, which puts the host's clock to the machine's.
+after each resume, when its pace starts anew.
 """
 
 import json
@@ -56,12 +56,12 @@ RATE: Final = 10_000_000
 """Ticks of the guest in a second: few enough that an emulator keeps pace, so that a clock that jumps is ahead."""
 
 OVERSHOOT: Final = 1_000_000
-"""Nanoseconds by which the last block of a turn may pass its end: ten thousand ticks, where a block has ten."""
+"""Nanoseconds by which the last block of a turn may pass its end: ten thousand ticks; a block has about ten."""
 
 
 @dataclass(slots=True)
 class Crowd:
-    """What came of it."""
+    """What the clients did and saw."""
 
     done: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -178,7 +178,7 @@ class _Clients:
         self._client.pause()
         self._began = time.monotonic_ns()
         self._first = self._client.resume()["clock_ns"]
-        with self._client.console("com1"):  # which nobody reads
+        with self._client.console("com1"):  # its output is never read
             roles: list[Callable[[int], None]] = [self._save, self._look, self._read, self._pause]
             counts = [SAVERS, LOOKERS, READERS, 1]
             everyone = [role for role, count in zip(roles, counts, strict=True) for _ in range(count)]
@@ -203,7 +203,7 @@ class _Clients:
         now = self._client.machine()["clock_ns"]
         self._not_far(now, "the middle")
         if now <= self._first:
-            self.broken(f"the clock stands at {now}, where it was {self._first} in the beginning")
+            self.broken(f"the clock is at {now}, and was at {self._first} in the beginning")
 
     def _not_far(self, clock: int, what: str) -> None:
         """Check that the clock has gone no further than the host's, in the time without the pauses."""

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing, as the last `make fuzz` has done it, or as long as there is time for here."""
+"""Coverage-guided fuzzing: the results of the last `make fuzz`, or of a shorter run here."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ ACCESSES: Final = 1000
 ROOT: Final = Path(__file__).parents[3]
 FOLDER: Final = ROOT / ".fuzz"
 SECONDS: Final = 480
-"""How long it is done where no `make fuzz` has been run on this code."""
+"""How long to fuzz if there has been no `make fuzz` of this code."""
 
 PROMISE: Final = "No input raises another error than chkpt's own, hangs, or takes memory without bounds"
 KINDS: Final = {
@@ -39,17 +39,17 @@ QEMU: Final = "none; there are fuzzers for its devices (docs/devel/testing/fuzzi
 
 
 def rows(scratch: Path, *, sample: bool) -> list[Row]:
-    """Fuzz, or tell what the last run of the fuzzer has found."""
+    """Fuzz, or return what the last run of the fuzzer has found."""
     states = _states(5 if sample else 300)
     if find_spec("atheris") is None:
         return [skipped(PROMISE, "coverage-guided fuzzing (atheris)", "atheris is not installed: make fuzz"), states]
     if sample:
-        return [*_told(_run(["codec", "machine-parts", "device-pit"], 6, scratch)), states]
-    return [*_told(_last()), states]
+        return [*_make_rows(_run(["codec", "machine-parts", "device-pit"], 6, scratch)), states]
+    return [*_make_rows(_last()), states]
 
 
 def _last() -> Run:
-    """Return the fuzzer's last run, at its end if it still runs; a new one where that tells nothing of this code."""
+    """Return the fuzzer's last run; wait for its end if it still runs. If it was of other code, fuzz anew."""
     print("fuzz: waiting for the end of the fuzzer's run, if there is one", flush=True)
     with results.locked(FOLDER, wait=True):
         known = results.read(FOLDER)
@@ -61,7 +61,7 @@ def _last() -> Run:
 
 
 def _states(each: int) -> Row:
-    """Load every device with so many states within the declared ranges, and use it where it takes them."""
+    """Load every device with `each` states within the declared ranges, and use the device if it takes them."""
     tally = Tally()
     logging.disable()  # of every load that is refused
     for name in sorted(device.name for device in installed_device_types()):
@@ -85,7 +85,7 @@ def _survives(setup: Setup, draws: Draws) -> str:
 
 
 def _run(names: list[str], seconds: int, place: Path) -> Run:
-    """Fuzz in a directory, where the results stay. Raise BrokenError where it comes to no end."""
+    """Fuzz in a directory, and leave the results there. Raise BrokenError if the fuzzer does not end properly."""
     command = [sys.executable, "-m", "tests.lab.fuzz", *names, "--seconds", str(seconds)]
     status = subprocess.run(command, check=False, cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode
     found = results.read(place / FOLDER.name)
@@ -94,7 +94,7 @@ def _run(names: list[str], seconds: int, place: Path) -> Run:
     return found
 
 
-def _told(run: Run) -> list[Row]:
+def _make_rows(run: Run) -> list[Row]:
     rows: list[Row] = []
     for kind, prefixes in KINDS.items():
         chosen = [result for result in run.results if result.target.startswith(prefixes)]

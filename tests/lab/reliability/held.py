@@ -1,4 +1,4 @@
-"""What the tests of `reliability` ask of a row."""
+"""The check of a row for the tests of `reliability`."""
 
 import pytest
 
@@ -9,7 +9,7 @@ traced = pytest.mark.skipif(bool(strace.missing()), reason=strace.missing() or "
 
 
 def check(row: Row) -> None:
-    """Fail where a promise was not held; skip, with the reason, where it was not tried."""
+    """Fail if a promise did not hold; skip, with the reason, if it was not tried."""
     if row.outcome.startswith("not tried: "):
         pytest.skip(row.outcome)
     assert row.held, row.outcome

@@ -28,7 +28,7 @@ RAISED: Final = (ValueError, StateError, MemoryError, RecursionError, SystemExit
 """What a device's `load` raises: a fault of its own, a refusal, no memory, no stack, the end of the process."""
 
 HANGS: Final = 30
-"""Seconds after which a load that does not end is taken for hanging."""
+"""Seconds after which a load that does not end counts as hanging."""
 
 
 class Faulty:
@@ -59,7 +59,7 @@ class Faulty:
 
 @contextmanager
 def _pair_and_snapshot() -> Iterator[tuple[Machine, Machine, bytes]]:
-    """Yield two equal machines and the snapshot of another one, with a processor where there can be one."""
+    """Yield two equal machines and the snapshot of another one, with a processor if unicorn is installed."""
     has_cpu = importlib.util.find_spec("unicorn") is not None
     here, twin, other = (machine(cpu=has_cpu) for _ in range(3))
     try:
@@ -162,7 +162,7 @@ def _part_raises(here: Machine, content: bytes, owner: object, name: str, error:
 
     def fail(*arguments: object, **options: object) -> None:
         step(*arguments, **options)
-        if left and not getattr(owner, "_frozen", 0):  # the wires: when they are told of at the end
+        if left and not getattr(owner, "_frozen", 0):  # the lines report at the end of the load
             raise left.pop()("injected")
 
     setattr(owner, name, fail)
@@ -269,12 +269,12 @@ def _load_starved(here: Machine, content: bytes, missing: tuple[int, int], compa
     faults.set_nomemory(missing[0], sum(missing))
     try:
         here.load(checkpoint)
-    except BaseException as exc:  # noqa: BLE001  what it is is looked at below
+    except BaseException as exc:  # noqa: BLE001  it is examined below
         raised = exc
     finally:
         faults.remove_mem_hooks()
     if here.half_loaded:
-        return "gone, as it says that it is half loaded"  # and whoever runs it ends it
+        return "gone, as it says that it is half loaded"  # and its service ends it
     if compare is None:
         return "loaded" if raised is None else "failed"
     found = snapshot(here)

@@ -1,4 +1,4 @@
-"""Loads by the real commands that go wrong: calls that fail, kills, files that change, too little memory."""
+"""Loads by the real commands that fail: calls that fail, kills, files that change, too little memory."""
 
 import json
 import os
@@ -26,20 +26,20 @@ ERRORS: Final = ("EIO", "ENOMEM", "EINTR")
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A machine, a snapshot of how it is, and one of how it would be after the load that goes wrong."""
+    """A machine, a snapshot of its state, and one of its state after the load if the load does not fail."""
 
     served: Served
     here: Path
     other: Path
 
     def back(self) -> None:
-        """Make it the one of `here`."""
+        """Load the state of `here`."""
         ended = self.served.place.chkpt("load", self.here)
         if ended.status:
             raise BrokenError(f"an undisturbed load fails: {ended.err}")
 
     def outcome(self, ended: Ended) -> str:
-        """Return what has become of the machine. Raise BrokenError where it is neither, or the load says otherwise."""
+        """Return whether the machine is loaded or as it was. Raise BrokenError if neither, or if the load says else."""
         place = self.served.place
         if ended.status and (not ended.err.startswith("chkpt: ") or ended.err.count("\n") != 1):
             raise BrokenError(f"the load did not fail with one line: {ended.err!r}")

@@ -1,4 +1,4 @@
-"""`chkpt run --load` that comes to nothing: refused, out of memory, ended by a signal, or by a call that fails."""
+"""`chkpt run --load` that fails: refused, out of memory, ended by a signal, or by a call that fails."""
 
 import os
 import select
@@ -85,7 +85,7 @@ def _refused(place: Place, snapshot: Path) -> dict[str, Sequence[object]]:
     disk = place.path / "nodisk.toml"
     disk.write_text('name = "d"\nmemory = "1M"\n[[device]]\ntype = "pit"\nname = "com1"\n')
     bad["another type"] = (disk, "--load", snapshot)
-    bad["no qtest client"] = (toml, "--load", snapshot, "--qtest", "unix:nobody.sock")
+    bad["no qtest client"] = (toml, "--load", snapshot, "--qtest", "unix:absent.sock")
     bad["no backend"] = (toml, "--load", snapshot, "--char", "com1=file:/nowhere/file")
     return {name: ("run", *arguments) for name, arguments in bad.items()}
 
@@ -122,8 +122,8 @@ def _fault(place: Place, arguments: Sequence[object], call: strace.Call, fault: 
     tracer = ["strace", "-ttt", "-y", "-o", str(log), "-e", f"trace={call.name}"]
     process = place.start(*arguments, before=[*tracer, "-e", f"inject={call.name}:{fault}:when={call.number}"])
     outcome = _outcome(place, process, killed=fault == "signal=KILL")
-    told = log.read_text(errors="replace")
-    return outcome if "(INJECTED)" in told or "--- SIG" in told or "+++ killed by" in told else None
+    text = log.read_text(errors="replace")
+    return outcome if "(INJECTED)" in text or "--- SIG" in text or "+++ killed by" in text else None
 
 
 def _outcome(place: Place, process: "subprocess.Popen[str]", *, killed: bool) -> str:

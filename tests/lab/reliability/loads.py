@@ -1,4 +1,4 @@
-"""Loads that go wrong: what is promised of them, and what came of breaking them."""
+"""Loads that fail: the promises, and the outcomes of trying to break them."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.lab.reliability.tally import skipped
 
 
 def rows(scratch: Path, *, sample: bool) -> list[Row]:
-    """Break loads in every way there is here, and return what came of it."""
+    """Break loads in every way of this package, and return the outcomes."""
     found = [experiment(scratch, sample=sample) for experiment in (devices_raise, parts_raise, no_memory)]
     if reason := strace.missing():
         found.append(skipped("A load is whole or undone", "calls that fail, kills, files that change (strace)", reason))

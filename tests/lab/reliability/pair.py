@@ -1,4 +1,4 @@
-"""A machine in this process with a device of every type, and a twin to which nothing is done but what both are told."""
+"""A machine in this process with a device of every type, and a twin that gets the same commands and nothing else."""
 
 import random
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ def snapshot(machine: Machine) -> bytes:
 
 
 def go_on(machine: Machine, twin: Machine, seed: str, commands: int = 40) -> None:
-    """Tell both the same. Raise BrokenError where they answer differently."""
+    """Send both the same commands. Raise BrokenError if they answer differently."""
     sessions = QtestSession(machine), QtestSession(twin)
     for command in _commands(seed, commands):
         answers = [session.feed(command) for session in sessions]

@@ -1,10 +1,10 @@
 """A disk on which nothing lasts until it is synced: what a cut of the power may leave of a run of file operations.
 
-The weakest disk that POSIX allows, but for two things (`docs/RELIABILITY.md` tells why): a rename is done or not done,
-and what a call has synced stays.
+It is the weakest disk that POSIX allows, with two exceptions (`docs/RELIABILITY.md` says why): a rename is done or not
+done, and what a call has synced stays.
 
 * A file's bytes last once fsync of the file has returned. Until then any of them may be there or not: the tree may hold
-  the file empty, cut short, with holes of zeros where a write is lost, or whole.
+  the file empty, cut short, with zeros in place of a lost write, or whole.
 * A name (made, linked, renamed, removed) lasts once fsync of its directory has returned. Until then each change may be
   there or not, whatever became of the earlier ones.
 """

@@ -1,4 +1,4 @@
-"""What must be so after a save that went wrong, asked of new processes."""
+"""Checks after a save that failed, made by new processes."""
 
 import json
 
@@ -29,7 +29,7 @@ def settled(place: Place, name: str, old: bytes | None) -> str:
     return "old" if (place.store / f"{name}.zst").read_bytes() == old else "new"
 
 
-def told(ended: Ended, found: str) -> None:
+def check_said(ended: Ended, found: str) -> None:
     """Check that what a save said is what it left. Raise BrokenError."""
     if ended.status == 0 and found != "new":
         raise BrokenError(f"the save said it was done, but the name is {found}")
@@ -62,7 +62,7 @@ def no_temporaries(place: Place) -> None:
 
 
 def unharmed(served: Served) -> None:
-    """Compare the whole machine with its twin. Raise BrokenError where they differ."""
+    """Compare the whole machine with its twin. Raise BrokenError if they differ."""
     served.talk()
     ended = served.place.chkpt("save", "last", "--force")
     if ended.status:
@@ -74,6 +74,6 @@ def unharmed(served: Served) -> None:
 
 
 def same_machine(one: Checkpoint, other: Checkpoint) -> None:
-    """Compare all that two checkpoints hold. Raise BrokenError where they differ."""
+    """Compare the whole content of two checkpoints. Raise BrokenError if they differ."""
     if differences := compare(one, other):
         raise BrokenError(f"the machine differs from one that was left alone: {differences}")

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.lab.reliability import strace
 from tests.lab.reliability.row import Row
-from tests.lab.reliability.save_checks import RAM, cleaned, repaired, settled, told, unharmed
+from tests.lab.reliability.save_checks import RAM, check_said, cleaned, repaired, settled, unharmed
 from tests.lab.reliability.served import BrokenError, Place, Served, serving
 from tests.lab.reliability.tally import Tally
 
@@ -17,14 +17,14 @@ ERRORS: Final = ("EIO", "ENOSPC", "EINTR")
 MEMORY: Final = f"{RAM // 1024}K"
 
 MOMENTS: Final = ("a write of the file", "the sync of the file", "the naming", "the sync of the directory")
-"""What a save does to the store, in this order; between any two of them another thing may be left behind."""
+"""What a save does to the store, in this order. Between any two of them it leaves something else behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """One call of a save: in the run loop's thread or in the worker's, the nth of its name.
 
-    `moment` says in words what it does to the store, where that is one of `MOMENTS`; else it is empty.
+    `moment` is what the call does to the store if that is one of `MOMENTS`, else empty.
     """
 
     in_loop: bool
@@ -81,7 +81,7 @@ def _moment(call: strace.Call) -> str:
 
 
 def options_of(*, force: bool) -> tuple[str, ...]:
-    """Return what a save of `target` is called with."""
+    """Return the arguments of a save of `target`."""
     return ("target", "--force") if force else ("target",)
 
 
@@ -128,7 +128,7 @@ def _fail(served: Served, point: Point, error: str, *, force: bool) -> str | Non
     if not strace.injected(log):
         return None
     found = settled(place, "target", old)
-    told(ended, found)
+    check_said(ended, found)
     served.talk(3)
     cleaned(place)
     return f"{found}{'' if ended.status else ', saved all the same'}"
@@ -162,7 +162,7 @@ def killed(scratch: Path, *, sample: bool) -> Row:
 
 
 def first_of_each(found: Sequence[Point]) -> list[Point]:
-    """Return the first point of each of `MOMENTS`. Raise BrokenError where a save has no such call."""
+    """Return the first point of each of `MOMENTS`. Raise BrokenError if a save has no such call."""
     firsts = {point.moment: point for point in reversed(found)}
     if missed := [moment for moment in MOMENTS if moment not in firsts]:
         raise BrokenError(f"among the calls of a save there is not {', nor '.join(missed)}")
@@ -185,7 +185,7 @@ def _kill(place: Place, point: Point, *, force: bool, repair: bool) -> str | Non
         if served.wait() != -9:
             raise BrokenError("the machine was not killed")
     found = settled(place, "target", old if force else None)
-    told(ended, found) if ended.status == 0 else None
+    check_said(ended, found) if ended.status == 0 else None
     left = len(place.temporaries())
     if place.chkpt("ps").status or place.left_running():
         raise BrokenError(f"in the runtime directory: {place.left_running()}")

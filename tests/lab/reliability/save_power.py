@@ -1,4 +1,4 @@
-"""A cut of the power, modelled: recorded system calls of real commands, replayed up to each point on `power.Disk`."""
+"""A model of a power cut: recorded system calls of real commands, replayed up to each point on `power.Disk`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ UNKNOWN: Final = (
     *("pwrite64", "writev", "pwritev", "pwritev2", "truncate", "ftruncate", "fallocate", "copy_file_range", "sendfile"),
     *("rmdir", "symlink", "symlinkat"),
 )
-"""What no command does to a snapshot, and the model does not know. One that turns up is an error."""
+"""Calls that the model does not know, and that no command makes on a snapshot. It is an error if one does."""
 
 OPTIONS: Final = ("-xx", "-s", "1000000", "-e", f"trace=write,{','.join((*MADE, *SYNCED, *NAMED, *UNKNOWN))}")
 
@@ -31,14 +31,14 @@ _TOKEN: Final = re.compile(r'(?P<at>AT_FDCWD|\d+)<(?P<path>[^>]*)>|"(?P<text>[^"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One change to the disk: a method of `Disk`, and what it is called with."""
+    """One change to the disk: a method of `Disk`, and its arguments."""
 
     name: str
     arguments: tuple[str, ...]
     data: bytes | None = None
 
     def apply(self, disk: Disk) -> None:
-        """Do it."""
+        """Make the change."""
         data = () if self.data is None else (self.data,)
         getattr(disk, self.name)(*self.arguments, *data)
 
@@ -167,7 +167,7 @@ def _snapshots(store: Path) -> dict[str, bytes]:
 def _replay(tally: Tally, disk: Disk, step: Step, room: Path | None) -> None:
     """Do a step, and look at what a cut of the power leaves before and after each of its operations.
 
-    Where there is `room`, one image of each is written there and repaired.
+    With `room`, one image of each moment is written there and repaired.
     """
     for number in range(len(step.done) + 1):
         if number:

@@ -1,4 +1,4 @@
-"""Saves that meet: two to one name at once, and a `chkpt save` that is killed while the machine saves."""
+"""Two saves to one name at once, and a `chkpt save` that is killed while the machine saves."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Saves for which there is no room: a full disk, a limit on the size of files, a file system that is read-only."""
+"""Saves without enough room: a full disk, a limit on the size of files, a read-only file system."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from tests.lab.reliability.row import Row
-from tests.lab.reliability.save_checks import RAM, cleaned, settled, told, unharmed
+from tests.lab.reliability.save_checks import RAM, check_said, cleaned, settled, unharmed
 from tests.lab.reliability.save_faults import MEMORY, options_of, warm
 from tests.lab.reliability.served import BrokenError, Place, Served, serving
 from tests.lab.reliability.tally import Tally, skipped
@@ -20,12 +20,12 @@ DISK: Final = 2 << 20
 """Bytes of the small disk: two snapshots and a filler."""
 
 Shrink: TypeAlias = Callable[[Served, int], AbstractContextManager[None]]
-"""Takes the room away while a save runs, but for so many bytes."""
+"""Leaves room for a number of bytes only, while a save runs."""
 
 
 @contextmanager
 def small_disk(at: Path) -> Iterator[None]:
-    """Mount a small disk in memory. Raise PermissionError where that is not allowed."""
+    """Mount a small disk in memory. Raise PermissionError if that is not allowed."""
     at.mkdir(parents=True, exist_ok=True)
     if failed := _mount("-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(at)):
         raise PermissionError(failed)
@@ -36,7 +36,7 @@ def small_disk(at: Path) -> Iterator[None]:
 
 
 def _mount(*arguments: str) -> str:
-    """Return what mount(8) says where it fails."""
+    """Return the error of mount(8); empty if it succeeds."""
     try:
         ended = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     except OSError as exc:
@@ -45,7 +45,7 @@ def _mount(*arguments: str) -> str:
 
 
 def no_room(scratch: Path, *, sample: bool) -> Row:
-    """Save where there is less and less room."""
+    """Save with less and less room."""
     promise = "If there is no room, the save fails with one line and leaves the name as it was; the machine goes on"
     tried = (
         "a tmpfs with N bytes left, RLIMIT_FSIZE of N bytes (N rising to the snapshot's size), a read-only file system"
@@ -80,7 +80,7 @@ def _save(served: Served, shrink: Shrink, room: int, *, force: bool) -> str:
     with shrink(served, room):
         ended = place.chkpt("save", *options_of(force=force))
     found = settled(place, "target", old)
-    told(ended, found)
+    check_said(ended, found)
     if found == "new" and room < RAM:
         raise BrokenError("it was saved without the room for it")
     served.talk(3)

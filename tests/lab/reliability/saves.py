@@ -1,4 +1,4 @@
-"""Saves that go wrong: what is promised of them, and what came of breaking them."""
+"""Saves that fail: the promises, and the outcomes of trying to break them."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.lab.reliability.tally import skipped
 
 
 def rows(scratch: Path, *, sample: bool) -> list[Row]:
-    """Break saves in every way there is here, and return what came of it."""
+    """Break saves in every way of this package, and return the outcomes."""
     if reason := strace.missing():
         found = [skipped("A save is whole or absent", "calls that fail, processes killed, power cuts (strace)", reason)]
     else:

@@ -1,7 +1,7 @@
 """The real commands in processes of their own: machines that are served and driven over qtest, each beside a twin.
 
-The twin is the same machine in this process. It is told what the served one is told, and is never saved, loaded or
-disturbed: as long as both give the same answers, the served one is unharmed.
+The twin is the same machine in this process. It gets the same commands as the served one, and is never saved, loaded or
+disturbed. As long as both give the same answers, the served one is unharmed.
 """
 
 import os
@@ -22,7 +22,7 @@ from chkpt.machine import Machine
 from chkpt.machine.config import read
 
 PATIENCE: Final = 60.0
-"""Seconds that anything may take before it is taken for hanging."""
+"""Seconds after which anything counts as hanging."""
 
 PORTS: Final = (
     *(0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1, 0x40, 0x41, 0x42, 0x43, 0x61),
@@ -30,7 +30,7 @@ PORTS: Final = (
     *range(0x1F0, 0x1F8),
     0x3F6,
 )
-"""What the machine is driven through."""
+"""The ports that the tests use."""
 
 MACHINE: Final = """\
 name = "{name}"
@@ -53,7 +53,7 @@ size = "1M"
 
 
 class BrokenError(Exception):
-    """A promise did not hold; the message tells which."""
+    """A promise did not hold; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Place:
         return self.path / "store"
 
     def description(self, name: str, memory: str) -> Path:
-        """Write down what a machine is made of, and return where."""
+        """Write the TOML of a machine, and return its path."""
         path = self.path / f"{name}.toml"
         path.write_text(MACHINE.format(name=name, memory=memory))
         return path
@@ -151,17 +151,17 @@ class Served:
 
     @property
     def worker_thread(self) -> int:
-        """The thread that answers requests that wait; there is one once there has been such a request."""
+        """The thread that carries out long requests; it exists once there has been one."""
         (worker,) = self.threads() - self._known
         return worker
 
     def talk(self, commands: int = 20) -> None:
-        """Drive it a little further, at random. Raise BrokenError where it answers otherwise than its twin."""
+        """Send random commands. Raise BrokenError if the machine and its twin answer differently."""
         for _ in range(commands):
             self.say(self._command())
 
     def say(self, command: str) -> None:
-        """Send one command. Raise BrokenError where it answers otherwise than its twin."""
+        """Send one command. Raise BrokenError if the machine and its twin answer differently."""
         expected = self._session.feed(command.encode() + b"\n").decode().splitlines()
         self._file.write(command.encode() + b"\n")
         lines: list[str] = []
@@ -252,7 +252,7 @@ def _short(path: Path) -> str:
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:
-    """Wait until something is true. Raise BrokenError where that takes too long."""
+    """Wait until something is true. Raise BrokenError if that takes too long."""
     end = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > end:

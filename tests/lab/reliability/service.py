@@ -1,4 +1,4 @@
-"""The service: a crowd of clients, clients that are none, other users, and requests made from its description."""
+"""The service: a crowd of clients, hanging clients, and other users."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ HANGING: Final = {
     "sends binary junk": bytes(range(256)) * 200,
     "speaks TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 600,
 }
-"""What a client sends before it does nothing more, or ends its side."""
+"""What a client sends before it hangs, or ends its side."""
 
 EACH: Final = 8
 """Clients of each kind at once."""
@@ -75,7 +75,7 @@ def crowded(scratch: Path, *, cpu: bool, seconds: float) -> Row:
 
 
 def hanging(scratch: Path, *, sample: bool) -> Row:
-    """Hold connections in every way, and see that others are served, and that the machine ends in time."""
+    """Hold connections in every way, and check that others are served and that the machine ends in time."""
     tally = Tally()
     for turn in range(2 if sample else 40):
         tally.attempt(f"turn {turn}", partial(_hang, scratch / f"hang-{turn}", turn, tally))
@@ -154,7 +154,7 @@ def _stranger(scratch: Path, machine: MachineClient, name: str) -> str:
 
 
 def _connect_as(uid: int, path: Path) -> str:
-    """Return what a user is answered at a socket, or the name of the error."""
+    """Return the answer that a user gets at a socket, or the name of the error."""
     code = (
         "import os, socket, sys\n"
         "uid = int(sys.argv[2]); os.setgroups([]); os.setgid(uid); os.setuid(uid)\n"

@@ -1,4 +1,4 @@
-"""Snapshots that are signed or encrypted, and what becomes of those that somebody has changed."""
+"""Signed and encrypted snapshots: a changed one must be refused."""
 
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ CHUNK: Final = (64 << 10) + 16
 
 
 def rows(scratch: Path, *, sample: bool) -> list[Row]:
-    """Change signed and encrypted snapshots, and return what came of it."""
+    """Change signed and encrypted snapshots, and return the outcomes."""
     generate_key(scratch / "alice")
     generate_key(scratch / "mallory")
     recipient, _ = generate_identity(scratch / "me")
@@ -36,7 +36,7 @@ def rows(scratch: Path, *, sample: bool) -> list[Row]:
 
 
 def _write(scratch: Path, name: str, number: int, key: str | None = None, recipient: str | None = None) -> Path:
-    """Save a machine whose clock tells the number."""
+    """Save a machine whose clock shows the number."""
     machine = Machine(parse({"name": "signed", "memory": "256K", "device": [{"type": "pit"}, {"type": "pic"}]}))
     if recipient is not None:  # some chunks of age
         machine.memory.write(0, Random(number).randbytes(3 << 16))
@@ -52,7 +52,7 @@ def _write(scratch: Path, name: str, number: int, key: str | None = None, recipi
 
 
 def _refused(path: Path, trusted: TrustedKeys | None, identity: Path | None = None) -> str:
-    """Return how a changed file is refused. Raise BrokenError where it is taken."""
+    """Return how a changed file is refused. Raise BrokenError if it is accepted."""
     try:
         with open_snapshot(path, trusted=trusted, identity=identity) as reader:
             reader.verify()

@@ -1,4 +1,4 @@
-"""strace(1): the system calls of a running thread told, made to fail, or ended by a signal."""
+"""Uses strace(1) to record the system calls of a running thread, to make them fail, or to send a signal at one."""
 
 import re
 import select
@@ -20,7 +20,7 @@ _CALL: Final = re.compile(r"(?P<time>\d+\.\d+) (?P<name>\w+)\((?P<arguments>.*)\
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One system call, as strace tells it.
+    """One system call, as strace shows it.
 
     `number` counts the calls of this name in this thread from 1, `result` is what it returned: a number, or the name
     of the error.
@@ -71,7 +71,7 @@ def attached(thread: int, log: Path, *options: str) -> Iterator[None]:
 
 
 def calls(log: Path, thread: int) -> list[Call]:
-    """Return the finished calls that strace has told of a thread."""
+    """Return the finished calls of a thread that strace has recorded."""
     return parse(log.read_text(errors="replace"), thread)
 
 

@@ -9,7 +9,7 @@ HEAD: Final = ("Promise", "Tried", "Count", "Outcome", "Firecracker", "QEMU", "r
 
 
 def marks(part: str) -> tuple[str, str]:
-    """Return the lines between which the table of a part stands."""
+    """Return the lines before and after the table of a part."""
     return f"<!-- {part}: made by `make reliability` -->", f"<!-- end of {part} -->"
 
 
@@ -23,11 +23,11 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def replaced(document: str, part: str, rows: Sequence[Row]) -> str:
-    """Return the document with the table of `part` made anew.
+def replace_table(document: str, part: str, rows: Sequence[Row]) -> str:
+    """Return the document with a new table of `part`.
 
     Raises:
-        ValueError: the document lacks the marks of the part, or has them twice or the wrong way round.
+        ValueError: the document lacks the marks of the part, or has them twice or in the wrong order.
     """
     begin, end = marks(part)
     before, found, rest = document.partition(begin)

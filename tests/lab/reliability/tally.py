@@ -1,4 +1,4 @@
-"""What came of many faults of one kind, counted while they are injected."""
+"""Counts the outcomes of many faults of one kind while they are injected."""
 
 import textwrap
 from collections import Counter
@@ -9,7 +9,7 @@ from tests.lab.reliability.row import Row
 from tests.lab.reliability.served import BrokenError
 
 SHOWN: Final = 3
-"""How many broken promises a row tells; all are printed."""
+"""How many broken promises a row shows; all are printed."""
 
 WIDTH: Final = 200
 """Characters of each of them in a row."""
@@ -23,11 +23,11 @@ class Tally:
         self.broken: list[str] = []
 
     def count(self, outcome: str) -> None:
-        """Count one fault that came to an outcome that was promised."""
+        """Count one fault with an outcome that was promised."""
         self.outcomes[outcome] += 1
 
     def attempt(self, fault: str, run: Callable[[], str | None]) -> None:
-        """Inject one fault; `run` returns the outcome, or None where the fault was never reached."""
+        """Inject one fault. `run` returns the outcome, or None if the fault was never reached."""
         try:
             outcome = run()
         except BrokenError as exc:
@@ -43,16 +43,16 @@ class Tally:
         return self.outcomes.total() + len(self.broken)
 
     def row(self, promise: str, tried: str, *, firecracker: str = "-", qemu: str = "-", restic: str = "-") -> Row:
-        """Return what was counted as a row of the table."""
-        told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items())) or "nothing"
+        """Return the counts as a row of the table."""
+        outcome = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items())) or "nothing"
         if self.broken:
             shown = [textwrap.shorten(each, WIDTH, placeholder=" ...") for each in self.broken[:SHOWN]]
-            told = "; ".join([f"{len(self.broken)} broke it", *shown, told])
+            outcome = "; ".join([f"{len(self.broken)} broke it", *shown, outcome])
         return Row(
             promise,
             tried,
             self.total,
-            " ".join(told.split()),
+            " ".join(outcome.split()),
             held=not self.broken and self.total > 0,
             firecracker=firecracker,
             qemu=qemu,
@@ -61,5 +61,5 @@ class Tally:
 
 
 def skipped(promise: str, tried: str, reason: str) -> Row:
-    """Return the row of what cannot be tried here."""
+    """Return the row of a promise that cannot be tried here."""
     return Row(promise, tried, 0, f"not tried: {reason}", held=True)

@@ -64,17 +64,17 @@ RUN = Run("fresh", 1800, 1, ("codec", "device-pit"), "digest", ended=True, resul
 
 def test_a_row_tells_the_run_that_it_comes_from() -> None:
     found = replace(RESULT, target="device-pit", findings=("crash-1",))
-    codec, device = fuzz._told(replace(RUN, corpus="kept", results=(RESULT, found)))
+    codec, device = fuzz._make_rows(replace(RUN, corpus="kept", results=(RESULT, found)))
     assert (codec.count, codec.held) == (7, True)
     assert (device.count, device.held) == (7, False)
     assert codec.tried.endswith("1 targets of a run of 1,800 s over 2, 1 at a time, from the kept corpus (atheris)")
     assert codec.outcome == "0 findings in 5 s; at most 60 MB, the interpreter's own included"
     assert device.outcome == "1 findings: crash-1 in 5 s; at most 60 MB, the interpreter's own included"
-    assert "from a fresh corpus" in fuzz._told(RUN)[0].tried
+    assert "from a fresh corpus" in fuzz._make_rows(RUN)[0].tried
 
 
 def test_a_target_that_nothing_was_given_to_is_no_promise_held() -> None:
-    assert not fuzz._told(replace(RUN, results=(RESULT, replace(RESULT, target="snapshot", executions=0))))[0].held
+    assert not fuzz._make_rows(replace(RUN, results=(RESULT, replace(RESULT, target="snapshot", executions=0))))[0].held
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.lab.reliability import __main__ as command
 from tests.lab.reliability.__main__ import DOCUMENT, PARTS
 from tests.lab.reliability.row import Row
-from tests.lab.reliability.table import HEAD, marks, replaced, table
+from tests.lab.reliability.table import HEAD, marks, replace_table, table
 
 ROW = Row("A | B", "a fault", 1234, "nothing came of it", held=True, qemu="nothing [run]")
 
@@ -37,19 +37,19 @@ def test_the_tables_of_other_parts_stay_as_they_are() -> None:
     begin, end = marks("saves")
     other = "\n".join(marks("loads"))
     before = f"text\n{begin}\nold\n{end}\n{other}\n"
-    assert replaced(before, "saves", [ROW]) == f"text\n{begin}\n{table([ROW])}\n{end}\n{other}\n"
+    assert replace_table(before, "saves", [ROW]) == f"text\n{begin}\n{table([ROW])}\n{end}\n{other}\n"
 
 
 @pytest.mark.parametrize("marked", ["", "{0}", "{1}\n{0}", "{0}\n{1}\n{0}\n{1}", "{1}{0}\n{1}"])
 def test_a_document_without_one_place_for_the_table_is_refused(marked: str) -> None:
     with pytest.raises(ValueError, match="once and in this order"):
-        replaced(marked.format(*marks("saves")), "saves", [ROW])
+        replace_table(marked.format(*marks("saves")), "saves", [ROW])
 
 
 def test_the_document_has_a_place_for_each_part() -> None:
     document = DOCUMENT.read_text("utf-8")
     for part in PARTS:
-        assert replaced(document, part, [ROW])
+        assert replace_table(document, part, [ROW])
 
 
 def test_every_module_with_rows_is_a_part() -> None:
@@ -88,5 +88,5 @@ def test_a_part_that_comes_to_no_end_leaves_the_others_their_tables(
         logging.disable(logging.NOTSET)
     assert order == ["saves", "attacks", "service", "signatures", "fuzz"]
     assert document.read_text().count("old") == 1
-    assert replaced(document.read_text(), "loads", [ROW]).count("old") == 0
+    assert replace_table(document.read_text(), "loads", [ROW]).count("old") == 0
     assert "loads: came to no end" in capsys.readouterr().err

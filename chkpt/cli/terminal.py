@@ -46,7 +46,7 @@ def converse(stream: socket.socket, *, terminal: bool, wake: int | None = None) 
     source, sink = sys.stdin.fileno(), sys.stdout.fileno()
     keys = _Keys(stream, terminal=terminal)
     while True:
-        reads = [stream, *([] if wake is None else [wake]), *([source] if keys.wanted else [])]
+        reads = [stream, *([] if wake is None else [wake]), *([source] if keys.can_take else [])]
         ready, room, _ = select.select(reads, [stream] if keys.unsent else [], [])
         if wake is not None and wake in ready:
             os.read(wake, CHUNK)
@@ -71,7 +71,7 @@ class _Keys:
         self._over = False  # whether a pipe has ended
 
     @property
-    def wanted(self) -> bool:
+    def can_take(self) -> bool:
         """Whether to read more now."""
         return not self._over and (self._terminal or not self.unsent)
 

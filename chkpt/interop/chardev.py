@@ -118,7 +118,7 @@ class QtestChannel:
 
     def wants_write(self) -> bool:
         """Whether answers wait to be sent, or commands to be run."""
-        return bool(self._unsent) or (self._session is not None and self._session.backlog)
+        return bool(self._unsent) or (self._session is not None and self._session.has_backlog)
 
     def poll(self) -> None:
         """Run commands and answer them, as long as they come without a pause."""
@@ -153,7 +153,7 @@ class QtestChannel:
         misses = 0
         while misses < SPINS:
             data = b""
-            if not session.backlog:
+            if not session.has_backlog:
                 try:
                     data = os.read(client.read_fd, CHUNK)
                 except BlockingIOError:

@@ -85,8 +85,8 @@ class QtestSession:
     def feed(self, data: bytes) -> bytes:
         """Take bytes from the client and return the answers to the complete commands.
 
-        After `MAX_ANSWERS` bytes of answers the other commands wait (`backlog`). Send the answers and call this again,
-        if necessary with no bytes.
+        After `MAX_ANSWERS` bytes of answers the other commands wait (`has_backlog`). Send the answers and call this
+        again, if necessary with no bytes.
         """
         if self._partial:
             if b"\n" not in data:  # do not copy a long command once for each of its pieces
@@ -111,7 +111,7 @@ class QtestSession:
         return b"".join(answers)
 
     @property
-    def backlog(self) -> bool:
+    def has_backlog(self) -> bool:
         """Whether complete commands wait until the answers before them are sent."""
         return bool(self._waiting)
 

@@ -515,7 +515,7 @@ def test_a_session_opens_nothing(board: Machine) -> None:
 def rest(session: QtestSession) -> bytes:
     """Return the answers to all that waits."""
     answers = b""
-    while session.backlog:
+    while session.has_backlog:
         answers += session.feed(b"")
     return answers
 
@@ -524,7 +524,7 @@ def test_commands_wait_while_there_are_many_answers(session: QtestSession) -> No
     whole = b"OK 0x" + b"00" * 0x10000 + b"\n"
     first = session.feed(b"read 0 0x10000\n" * 100 + b"clock_step 7\ncl")
     assert MAX_ANSWERS <= len(first) < MAX_ANSWERS + len(whole)
-    assert session.backlog
+    assert session.has_backlog
     assert first + rest(session) == whole * 100 + b"OK 7\n"
     assert session.feed(b"ock_step 1\n") == b"OK 8\n"
 

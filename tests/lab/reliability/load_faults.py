@@ -140,7 +140,7 @@ def parts_raise(scratch: Path, *, sample: bool) -> Row:
     del scratch, sample
     tally = Tally()
     with _pair_and_snapshot() as (here, twin, content):
-        steps: list[tuple[object, str]] = [(here.memory, "replace"), (here.irq, "_report"), (here.a20, "_tell")]
+        steps: list[tuple[object, str]] = [(here.memory, "replace"), (here.irq, "_report"), (here.a20, "_notify")]
         if here.execution is not None:
             steps.append((here.execution, "load"))
         for number, (owner, name) in enumerate(steps):

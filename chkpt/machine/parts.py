@@ -1,4 +1,4 @@
-"""The parts of a machine beside its devices: the clock, the processor, the lines, RAM and what it booted."""
+"""The parts of a machine beside its devices: the clock, the processor, the lines, RAM, and the BIOS or kernel."""
 
 import logging
 from collections.abc import Mapping, Sequence

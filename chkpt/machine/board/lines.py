@@ -64,7 +64,7 @@ class Wire:
         before = self._high
         self._high = before + change
         if not before or not self._high:
-            self._lines.changed(self._number, self._high > 0)
+            self._lines.on_change(self._number, self._high > 0)
 
 
 class IrqLines:
@@ -99,7 +99,7 @@ class IrqLines:
 
         return release
 
-    def changed(self, number: int, level: bool) -> None:
+    def on_change(self, number: int, level: bool) -> None:
         """Report a wire's new level. Called by the wire."""
         if self._frozen:
             return

@@ -263,7 +263,7 @@ class Memory:
 
 
 def _do_nothing() -> None:
-    """Stand for a watcher while there is none."""
+    """Take the place of a watcher while there is none."""
 
 
 def _drop_write(_offset: int, _width: int, _value: int) -> None:

@@ -45,7 +45,7 @@ def new_cpu(model: str, memory: "Memory", bus: Bus) -> Cpu:
 
     Args:
         model: one of `MODELS`.
-        memory: what it sees at physical addresses.
+        memory: the machine's physical memory.
         bus: what answers it otherwise.
 
     Raises:

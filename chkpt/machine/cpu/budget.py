@@ -128,12 +128,12 @@ class Budget:
         return self._cells[_LIMIT] - self._cells[_TICKS]
 
     @property
-    def stopped(self) -> bool:
+    def has_stopped(self) -> bool:
         """Whether the slice ended at its limit."""
         return self._cells[_STOPPED] != 0
 
     @property
-    def opens(self) -> bool:
+    def has_opened(self) -> bool:
         """Whether the slice ended because `watch` found RFLAGS.IF set."""
         return self._cells[_OPEN] != 0
 

@@ -292,7 +292,7 @@ class Delivery:
         size = len(frame) * width
         bottom = (stack.pointer - size) & mask
         code = stack.segment.selector & 0xFFFC if stack.fresh else 0
-        if not _fits(stack.segment, bottom, size, mask):
+        if not _is_within(stack.segment, bottom, size, mask):
             raise FaultError(SS_FAULT, code | external)
         data = b"".join((each & (1 << 8 * width) - 1).to_bytes(width, "little") for each in reversed(frame))
         split = min(size, mask + 1 - bottom)  # a stack of 64 KiB may wrap
@@ -338,7 +338,7 @@ def _is_canonical(address: int) -> bool:
     return address < _CANONICAL or address >= (1 << 64) - _CANONICAL
 
 
-def _fits(segment: Segment, bottom: int, size: int, mask: int) -> bool:
+def _is_within(segment: Segment, bottom: int, size: int, mask: int) -> bool:
     """Whether a frame lies within a stack segment."""
     top = bottom + size - 1
     if top > mask:  # it wraps, which only a segment of the whole 64 KiB allows

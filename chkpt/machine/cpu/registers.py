@@ -200,7 +200,7 @@ class Registers:
         return 64 if flags & _CS64 else 32 if flags & _CS32 else 16
 
     @property
-    def watches_ports(self) -> bool:
+    def has_port_breakpoint(self) -> bool:
         """Whether a debug register watches a port."""
         return bool(self._view32[2 * self._regs + 44] & _IOBPT)
 

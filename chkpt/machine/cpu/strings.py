@@ -48,7 +48,12 @@ class Strings:
     def find(self, opcode: int, width: int) -> Repeat | None:
         """Return the rounds that may follow the present one, which moves `width` bytes; None if none may."""
         registers = self._registers
-        if registers.direction != 1 or registers.engine_eflags & TF or registers.shadow or registers.watches_ports:
+        if (
+            registers.direction != 1
+            or registers.engine_eflags & TF
+            or registers.shadow
+            or registers.has_port_breakpoint
+        ):
             return None
         bits = registers.code_bits
         wrap = (1 << (64 if bits == 64 else 32)) - 1

@@ -64,7 +64,7 @@ class UnicornCpu:
         """Make a processor in the state after power-on.
 
         Args:
-            memory: what it sees.
+            memory: the machine's physical memory.
             bus: what answers it otherwise.
             native: whether machine code counts blocks; None: if the host can run it.
 
@@ -125,7 +125,7 @@ class UnicornCpu:
         add(UC_HOOK_INSN, call, 1, 0, ctypes.c_int(x86_const.UC_X86_INS_RDTSC))
 
     def _map(self) -> None:
-        """Map memory anew; it sets CR2, so the registers are put back."""
+        """Map memory as it is now; this sets CR2, so put the registers back."""
         self._pull()
         self._physical.map()
         self._push()
@@ -195,13 +195,13 @@ class UnicornCpu:
         self._budget.begin(max(until - self._ticks, 1), watch=watch)
         try:
             self._uc.emu_start(self._pull().eip, 0)
-            if not self._budget.stopped and self.activity is Activity.ACTIVE:
+            if not self._budget.has_stopped and self.activity is Activity.ACTIVE:
                 self.activity = Activity.HALTED
         except UcError as exc:
             hole = exc.errno in {UC_ERR_FETCH_PROT, UC_ERR_FETCH_UNMAPPED}
             self._shut_down("no memory to run code from" if hole else f"it cannot go on: {exc}")
         finally:
-            opens = self._budget.opens
+            opens = self._budget.has_opened
             self._ticks += self._budget.ticks
             self._budget.begin(0)
         return opens

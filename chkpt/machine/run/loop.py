@@ -331,7 +331,7 @@ class RunLoop:
                 clock.advance_to(clock.next_deadline)
                 met = [goal for goal in self._goals if goal.reached]
         self._drop_goals(met, Outcome.ENOUGH)
-        if not exits and (ended or (outcome is Outcome.IDLE and not self._takes_input())):
+        if not exits and (ended or (outcome is Outcome.IDLE and not self._can_take_input())):
             self._drop_goals([*self._goals], outcome)
 
     def _drop_goals(self, goals: Sequence[Goal], outcome: Outcome | None) -> None:
@@ -341,7 +341,7 @@ class RunLoop:
                 self._step = None
             goal.done(outcome)
 
-    def _takes_input(self) -> bool:
+    def _can_take_input(self) -> bool:
         return any(each.fileno() is not None for each in self.machine.devices.frontends["char"].backends.values())
 
     def _wake(self) -> None:

@@ -1,4 +1,4 @@
-"""A machine's TOML: what it may say, every error with its place, and taking the host's part out of it again."""
+"""A machine's TOML: its keys, every error with its place, and removing the parts that touch the host."""
 
 import datetime as dt
 import os
@@ -175,7 +175,7 @@ def test_a_size_is_a_number_or_a_string_with_a_unit(value: object, size: int) ->
     "value",
     [-1, True, 1.5, None, "", "K", "M16", "1.5M", "-1M", "16MB", "16 M", "1_000", "0x10", "٣", "9" * 20, [1], b"1"],
 )
-def test_what_is_no_size_is_refused_with_its_place(value: object) -> None:
+def test_what_is_not_a_size_is_refused_with_its_place(value: object) -> None:
     with pytest.raises(ConfigError, match=r"^here is .*, not a size such as 4096 or "):
         parse_size(value, "here")
 
@@ -235,7 +235,7 @@ def test_any_text_is_a_size_or_refused(text: str) -> None:
     ],
     ids=lambda value: ascii(value)[:60],
 )
-def test_a_table_that_describes_no_machine_is_refused_with_its_place(table: Mapping[str, object], message: str) -> None:
+def test_a_table_that_is_not_a_machine_is_refused_with_its_place(table: Mapping[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(table)
     assert str(caught.value).startswith(message)

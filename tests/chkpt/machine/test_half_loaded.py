@@ -1,4 +1,4 @@
-"""A load that fails at any step is taken back; where that fails too, the machine says that it is half loaded."""
+"""A load that fails at any step is undone; if that fails too, the machine says that it is half loaded."""
 
 from collections.abc import Callable
 
@@ -59,18 +59,18 @@ def test_ram_that_cannot_be_exchanged_is_taken_back(monkeypatch: pytest.MonkeyPa
     assert values(board) == (1000, b"other", 7, 7)
 
 
-def test_a_partial_load_whose_lines_cannot_be_told_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_load_whose_lines_cannot_be_reported_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     board = here()
     before = values(board)
     report = board.irq._report
     left = [MemoryError("no more")]
 
-    def tell(number: int, level: bool) -> None:
+    def fail_once_thawed(number: int, level: bool) -> None:
         report(number, level)
         if left and not board.irq._frozen:
             raise left.pop()
 
-    monkeypatch.setattr(board.irq, "_report", tell)
+    monkeypatch.setattr(board.irq, "_report", fail_once_thawed)
     with pytest.raises(MemoryError):
         board.load(other(), only=["a"])
     assert values(board) == before
@@ -87,7 +87,7 @@ def never_again(board: Machine, name: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cell(board, name), "load", load)
 
 
-def test_what_cannot_be_taken_back_makes_a_machine_that_is_good_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_taken_back_makes_a_machine_that_can_only_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     board = here()
     never_again(board, "b", monkeypatch)
     with pytest.raises(HalfLoadedError, match="not put back: b"):
@@ -102,7 +102,7 @@ def test_what_cannot_be_taken_back_makes_a_machine_that_is_good_for_nothing(monk
 
 
 def test_what_cannot_be_put_back_at_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where memory runs out, it may be there again a moment later."""
+    """If memory runs out, there may be some again a moment later."""
     board = here()
     before = values(board)
     load = cell(board, "b").load
@@ -125,8 +125,8 @@ def test_the_run_loop_ends_a_half_loaded_machine(monkeypatch: pytest.MonkeyPatch
     board = here()
     never_again(board, "b", monkeypatch)
     loop = RunLoop(board, wall_clock=False)
-    told = loop.submit(lambda: board.load(other()))
+    load = loop.submit(lambda: board.load(other()))
     with pytest.raises(HalfLoadedError, match="could not be undone"):
         loop.run()
-    assert isinstance(told.exception(), HalfLoadedError)
+    assert isinstance(load.exception(), HalfLoadedError)
     assert isinstance(loop.error, HalfLoadedError)

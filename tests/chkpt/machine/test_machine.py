@@ -49,7 +49,7 @@ def stirred(*names: str, memory: int = 8192) -> Machine:
 
 
 def everything(board: Machine) -> object:
-    """Return all there is to know about a machine."""
+    """Return everything about a machine."""
     return (
         plain_checkpoint(saved(board)),
         [board.irq.level(number) for number in range(17)],
@@ -196,7 +196,7 @@ def test_a_machine_has_the_name_and_the_memory_of_its_configuration() -> None:
         ("5G", {}, 0xFFFF, 0),
     ],
 )
-def test_the_clock_s_ram_tells_the_memory_of_the_machine_unless_it_is_told_another(
+def test_the_clock_s_ram_has_the_memory_of_the_machine_unless_its_options_say_otherwise(
     memory: str, options: Mapping[str, object], extended: int, above: int
 ) -> None:
     board = Machine(parse({"memory": memory, "device": [{"type": "cmos", **options}]}))
@@ -561,7 +561,7 @@ def test_reset_leaves_ram_clock_and_lines_from_outside() -> None:
     assert cell(board, "a").present() == CellState()
 
 
-def test_a_controller_that_comes_late_is_told_what_is_high() -> None:
+def test_a_controller_that_comes_late_gets_the_high_lines() -> None:
     board = machine("cell:a")
     cell(board, "a").drive(level=True)
     board.irq.force(2, True)

@@ -1,4 +1,4 @@
-"""Media that are changed under a running guest, and media that come with a load, or go back where it fails."""
+"""Media that are changed under a running guest, and media that come with a load, or go back if it fails."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def packet(machine: Machine, *content: int, limit: int = 0xFFFE) -> bytes:
 
 
 def block(machine: Machine) -> bytes:
-    """Read the block that the CD-ROM drive offers, nothing where it offers none."""
+    """Read the block that the CD-ROM drive offers, nothing if it offers none."""
     ports = machine.ports
     if not ports.inb(0x1F7) & 8:
         return b""
@@ -132,7 +132,7 @@ def test_an_ejected_disc_is_gone_and_the_tray_open(images: Path) -> None:
     assert configured(machine) == {HD: str(images / "c")}
 
 
-def test_another_disc_is_told_as_one(images: Path) -> None:
+def test_another_disc_is_reported_as_new(images: Path) -> None:
     """MMC-2, GET EVENT STATUS NOTIFICATION: NewMedia; SFF-8020i, "Unit Attention Condition": 28 00, once."""
     machine = made(images)
     change(machine, CD, open_image(machine, CD, str(images / "b")))
@@ -228,7 +228,7 @@ def test_a_changed_disc_is_that_of_the_snapshot(images: Path) -> None:
     table: Any = checkpoint.header["config"]
     twin = Machine(parse(table))
     twin.load(checkpoint)
-    assert read(twin) == b""  # which fails with what was not told before the save
+    assert read(twin) == b""  # the unit attention that was not reported before the save
     assert sense(twin) == MEDIUM_CHANGED
     assert read(twin) == b"b" * 2048
     with pytest.raises(RefusedError, match="give the image that was there when the machine was saved"):
@@ -287,7 +287,7 @@ def test_a_read_of_a_disc_that_a_load_leaves_out_fails(images: Path) -> None:
     assert sense(machine)[0] or ready(machine) == NOT_READY
 
 
-def test_a_disc_is_left_out_only_where_that_is_asked_for(images: Path) -> None:
+def test_a_disc_is_left_out_only_on_request(images: Path) -> None:
     checkpoint = saved(made(images, cd="b"))
     machine = made(images, cd=None)
     with leave_out_discs(machine, [CD]):

@@ -1,4 +1,4 @@
-"""A load of some devices: what it shifts, what it leaves alone, and that it is taken back like a whole one."""
+"""A load of some devices: what it shifts, what it leaves alone, and that it is undone like a whole one."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -141,7 +141,7 @@ def test_one_that_fails_is_taken_back_with_all_before_it(
 
 
 def test_states_have_no_time_that_is_not_marked_as_one() -> None:
-    """A field that is called like a time is one: else a partial load would not shift it."""
+    """A field with the name of a time is a `Time`; otherwise a partial load would not shift it."""
     for state in states(Machine()).values():
         marked = {name for name, _ in layout_of(type(state)).times}
         names = {field.name for field in dataclasses.fields(state)}

@@ -1,4 +1,4 @@
-"""The virtual clock: timers fire in order of deadline, then of their making, at exactly their deadline."""
+"""The virtual clock: timers fire in order of deadline, then of creation, at exactly their deadline."""
 
 from dataclasses import dataclass, field
 
@@ -78,7 +78,7 @@ def test_to_arm_again_replaces_the_earlier_deadline(bench: Bench) -> None:
     assert bench.fired == [("a", 30)]
 
 
-def test_a_cancelled_timer_does_not_fire_and_to_cancel_twice_is_nothing(bench: Bench) -> None:
+def test_a_cancelled_timer_does_not_fire_and_a_second_cancel_does_nothing(bench: Bench) -> None:
     timer, other = bench.timer("a"), bench.timer("b")
     timer.arm(10)
     other.arm(10)

@@ -1,4 +1,4 @@
-"""What devices ask of the machine: a reset when the access is over, an end that its owner sees."""
+"""What devices request of the machine: a reset after the access, an end that its owner sees."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ButtonConfig:
 
 
 class Button:
-    """Asks for a reset by every way there is, and writes down what happens in which order."""
+    """Requests a reset in every way, and logs what happens in which order."""
 
     def __init__(self, host: Host, config: ButtonConfig) -> None:
         self.log: list[str] = []
@@ -96,7 +96,7 @@ def test_without_a_request_nothing_is_reset() -> None:
     assert "reset" not in button.log
 
 
-def test_who_runs_a_slice_holds_a_reset_back_until_its_end() -> None:
+def test_a_slice_holds_a_reset_back_until_its_end() -> None:
     machine, button = board()
     with machine.requests.hold():
         with machine.requests.hold():
@@ -107,7 +107,7 @@ def test_who_runs_a_slice_holds_a_reset_back_until_its_end() -> None:
     assert button.log == ["over", "over", "reset"]
 
 
-def test_a_watcher_is_called_at_each_request_until_it_is_undone() -> None:
+def test_a_watcher_is_called_at_each_request_until_it_is_removed() -> None:
     machine, button = board()
     called: list[object] = []
     unwatch = machine.requests.watch(lambda: called.append(machine.requests.exit_status))

@@ -16,7 +16,7 @@ SIZE = 8192
 
 @dataclass
 class Range:
-    """A device's range that is a memory of its own, and what it was asked."""
+    """A device's range with a memory of its own, and a log of its accesses."""
 
     content: bytearray
     asked: list[tuple[str, int, int]] = field(default_factory=list)
@@ -56,7 +56,7 @@ def test_negative_numbers_are_cut_too(memory: Memory) -> None:
     assert memory.read(0, 3) == b"\xff\xff\0"
 
 
-def test_a_rom_keeps_its_content_and_is_no_ram(memory: Memory) -> None:
+def test_a_rom_keeps_its_content_and_is_not_ram(memory: Memory) -> None:
     image = bytes(range(256)) * 16
     undo = memory.map_rom(4096, image)
     memory.write(4090, bytes(12))
@@ -306,8 +306,8 @@ def _last(size: int) -> list[int]:
 def test_ram_that_is_ready_is_taken_as_it_is() -> None:
     memory = Memory(2 * PIECE_SIZE)
     memory.write(PIECE_SIZE + 1, b"here")
-    told: list[tuple[int, int]] = []
-    ready = ReadyRam(ram_of(memory.blob(), lambda done, total: told.append((done, total))))
+    calls: list[tuple[int, int]] = []
+    ready = ReadyRam(ram_of(memory.blob(), lambda done, total: calls.append((done, total))))
     assert ram_of(ready) is ready.ram
     assert blob_bytes(ready) == blob_bytes(memory.blob())
-    assert all(total == 2 * PIECE_SIZE for _, total in told)
+    assert all(total == 2 * PIECE_SIZE for _, total in calls)

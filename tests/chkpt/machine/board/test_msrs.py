@@ -1,4 +1,4 @@
-"""Model-specific registers: routed by number; one that nobody has is not found, as a processor needs to know."""
+"""Model-specific registers: routed by number; one that no device has is not found."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_written_value_is_cut_to_64_bits() -> None:
     assert written == [3, (1 << 64) - 1]
 
 
-def test_a_register_that_nobody_has_is_not_found() -> None:
+def test_a_register_that_no_device_has_is_not_found() -> None:
     bus = MsrBus()
     unmap = bus.map(0x10, 2, lambda msr: 0, lambda msr, value: None)
     with pytest.raises(NotFoundError, match="no device has MSR 0x12"):

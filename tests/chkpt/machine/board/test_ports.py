@@ -1,4 +1,4 @@
-"""The I/O ports: widths, halves, and the bus that floats high where nobody answers."""
+"""The I/O ports: widths, halves, and the bus that floats high if no device answers."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from chkpt.machine.board.ports import PortBus
 
 
 class Log(list[tuple[str, int]]):
-    """What was written where."""
+    """A log of the writes."""
 
     def into(self, name: str) -> Callable[[int], None]:
         return lambda value: self.append((name, value))
@@ -26,7 +26,7 @@ def byte(cells: dict[int, int], port: int) -> Port:
     return Port(read=lambda: cells[port], write=lambda value: cells.update({port: value}))
 
 
-def test_where_nobody_answers_reads_give_ones_and_writes_are_dropped() -> None:
+def test_without_a_device_reads_give_ones_and_writes_are_dropped() -> None:
     bus = PortBus()
     assert (bus.inb(0x80), bus.inw(0x80), bus.inl(0x80)) == (0xFF, 0xFFFF, 0xFFFF_FFFF)
     bus.outb(0x80, 1)
@@ -121,7 +121,7 @@ def test_accesses_wrap_at_the_last_port() -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 0x1_0000, 1 << 40])
-def test_a_port_that_there_is_not_floats(port: int) -> None:
+def test_a_port_number_out_of_range_floats(port: int) -> None:
     bus = PortBus()
     bus.map(0, [Port(read=lambda: 0)])
     assert bus.inb(port) == 0xFF

@@ -1,4 +1,4 @@
-"""CPUID tells of nothing that the engine lacks: each instruction that it tells of is run."""
+"""CPUID reports no feature that the engine lacks: an instruction of each reported feature is run."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from tests.chkpt.machine.cpu.string_guests import guest, state
 from tests.guests import SECOND, START, execution
 
 # leaf, register (ECX 2, EDX 3), bit: an instruction in long mode, with RAX = 30000h
-TOLD = {
+REPORTED = {
     "CMPXCHG8B": (1, 3, 8, "0fc708"),
     "CMOV": (1, 3, 15, "0f44c0"),
     "CLFLUSH": (1, 3, 19, "0fae38"),
@@ -32,9 +32,9 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_what_cpuid_tells_of_can_be_run(name: str) -> None:
-    leaf, register, bit, code = TOLD[name]
+@pytest.mark.parametrize("name", REPORTED)
+def test_features_that_cpuid_reports_can_be_run(name: str) -> None:
+    leaf, register, bit, code = REPORTED[name]
     if not cpuid(leaf, 0x500)[register] >> bit & 1:
         assert name in {"RDTSCP", "SSSE3", "POPCNT", "PCLMULQDQ", "XGETBV", "RDRAND"}
         return

@@ -1,6 +1,6 @@
 """Interrupts, exceptions and system calls in every mode, by guests of our own. What is expected is the SDM's.
 
-The sources, `tests/guests/protected.asm` and `long.asm`, tell what a record holds, and have the cases in this order.
+The sources, `tests/guests/protected.asm` and `long.asm`, say what a record holds, and have the cases in this order.
 """
 
 import dataclasses

@@ -17,7 +17,7 @@ from tests.support.rig import saved
 
 @pytest.fixture(scope="module")
 def uncut() -> tuple[dict[str, object], bytes, int]:
-    """What remains of a run that nobody stopped, what it said, and its ticks."""
+    """The state after a run that was never stopped, its output, and its ticks."""
     machine = busy()
     assert finish(machine) is Outcome.DEAD
     result = everything(machine), output(machine), execution(machine).cpu.ticks

@@ -28,7 +28,7 @@ def run(code: str, vector: int) -> Machine:
     return machine
 
 
-def test_a_register_that_there_is_not_reads_0_and_takes_what_is_written() -> None:
+def test_a_missing_register_reads_0_and_takes_writes() -> None:
     machine = run("66b9 34120000 66b8 78563412 0f30 0f32 66a30070", 13)
     assert machine.memory.load(RESULT, 4) == 0
     machine.close()

@@ -211,7 +211,7 @@ def test_a_partial_load_leaves_the_processor_alone() -> None:
     assert everything(machine)["cpu"] == before
 
 
-def test_a_snapshot_without_a_processor_leaves_it_and_tells() -> None:
+def test_a_snapshot_without_a_processor_leaves_it_and_reports_that() -> None:
     machine = busy()
     checkpoint = saved(machine)
     del checkpoint.contexts["cpu"]
@@ -219,7 +219,7 @@ def test_a_snapshot_without_a_processor_leaves_it_and_tells() -> None:
     assert [(skip.name, skip.reason) for skip in report.skipped] == [("cpu", "its context is missing")]
 
 
-def test_a_machine_without_a_processor_skips_one_and_tells() -> None:
+def test_a_machine_without_a_processor_skips_one_and_reports_that() -> None:
     machine = Machine(parse({key: value for key, value in busy().config.table.items() if key != "cpu"}))
     report = machine.load(saved(busy()))
     assert [(skip.name, skip.reason) for skip in report.skipped] == [("cpu", "this machine has no such part")]
@@ -254,7 +254,7 @@ def test_without_a20_the_second_megabyte_is_the_first(level: bool, expected: tup
         ("0f0b", Outcome.SHUTDOWN, "triple fault"),  # UD2 without an interrupt table
     ],
 )
-def test_a_guest_that_stands_still_is_told_of_and_can_be_saved_and_reset(
+def test_a_guest_that_stands_still_is_logged_and_can_be_saved_and_reset(
     code: str, outcome: Outcome, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     machine = computer()
@@ -312,7 +312,7 @@ def test_the_loop_begins_by_itself_and_wakes_the_guest_for_whatever_comes() -> N
     thread = Thread(target=loop.run)
     thread.start()
     try:
-        wait_for(lambda: output(machine).endswith(b"quit)? "))  # nobody has called it
+        wait_for(lambda: output(machine).endswith(b"quit)? "))  # without a call
         loop.submit(lambda: machine.devices.frontends["char"].backends["com1"].feed(b"q")).result()  # type: ignore[attr-defined]
         thread.join(60)
         assert machine.requests.exit_status == 1
@@ -322,7 +322,7 @@ def test_the_loop_begins_by_itself_and_wakes_the_guest_for_whatever_comes() -> N
 
 
 def test_between_one_call_and_the_next_the_guest_has_a_turn() -> None:
-    """Else a guest that runs looks as if it slept to a client that asks twice, and is served twice at once."""
+    """Without that, a client that asks twice is served twice at once, and sees a running guest as asleep."""
     machine = busy()
     loop = RunLoop(machine, wall_clock=True)
 
@@ -391,7 +391,7 @@ def test_the_processor_follows_address_line_20_through_a_load(tmp_path: Path) ->
     assert execution(opened).cpu.a20
 
 
-def test_a_reset_that_a_guest_asks_for_comes_before_its_next_instruction(tmp_path: Path) -> None:
+def test_a_reset_that_a_guest_requests_comes_before_its_next_instruction(tmp_path: Path) -> None:
     machine = board(
         tmp_path,
         "31c0 8ed8 fe060005"  # xor ax, ax; mov ds, ax; inc byte [0x500]

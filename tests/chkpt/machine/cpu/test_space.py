@@ -1,4 +1,4 @@
-"""A host that does not give the engine its address space is told what it needs, before the library ends the process."""
+"""If the host refuses the engine its address space, an error says so before the library ends the process."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ main(["run", "machine.toml", "--until", "+1"])
 """
 
 
-def test_a_limit_below_what_the_engine_takes_is_told(
+def test_a_limit_below_what_the_engine_takes_is_an_error(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path_factory.mktemp("m")
@@ -32,7 +32,7 @@ def test_a_limit_below_what_the_engine_takes_is_told(
     assert "ulimit -v" in ended.stderr
 
 
-def test_a_library_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_cannot_be_loaded_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(name: str) -> object:
         raise ImportError("Failed to load the Unicorn dynamic library")
 

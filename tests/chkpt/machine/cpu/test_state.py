@@ -121,7 +121,7 @@ def test_every_field_comes_back_into_a_new_processor(model: str) -> None:
 
 
 def test_the_state_that_is_tried_has_something_in_every_field() -> None:
-    """Else the tests above could not see that it is lost."""
+    """Otherwise the tests above could not find a lost field."""
     begin = dict(fields(power_on(0, a20=True)))
     changed: set[str] = set()
     for seed in range(20):

@@ -117,7 +117,7 @@ def test_nothing_is_different_at_the_edges(edge: str) -> None:
 
 @pytest.mark.parametrize("at", [START - 0x100, START - 0x700, START - 0x900])
 def test_what_writes_over_its_own_instruction_is_left_to_the_engine(at: int) -> None:
-    """Compare whole runs: the engine starts a block anew that writes over itself, which a cut run does elsewhere."""
+    """Compare whole runs: the engine restarts a block that writes over itself, and a cut run does that elsewhere."""
     assert_same(32, [Command(READ, 4), Move(0x6D, 1024, at)], [], interrupts=True)
 
 

@@ -1,4 +1,4 @@
-"""A kernel is laid out as the boot protocol wants it, or refused; a reset boots it anew, a load needs no files."""
+"""A kernel is laid out as the boot protocol requires, or refused; a reset boots it again, a load needs no files."""
 
 import gzip
 import logging
@@ -63,7 +63,7 @@ def test_a_kernel_may_unpack_itself(tmp_path: Path) -> None:
     board.close()
 
 
-def test_the_boot_parameters_tell_memory_command_line_and_initrd(tmp_path: Path) -> None:
+def test_the_boot_parameters_have_memory_command_line_and_initrd(tmp_path: Path) -> None:
     (tmp_path / "initrd").write_bytes(b"first files" * 1000)
     board = machine(tmp_path, cmdline="console=ttyS0 quiet", initrd="initrd")
     page = board.memory.read(PARAMETERS_AT, 4096)
@@ -230,7 +230,7 @@ IMAGES = st.one_of(
 
 @settings(deadline=None)
 @given(image=IMAGES, unpack=st.sampled_from(Unpack))
-def test_no_image_does_anything_but_to_boot_or_to_be_refused(
+def test_every_image_boots_or_is_refused(
     image: bytes, unpack: Unpack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
@@ -252,7 +252,7 @@ def test_no_payload_unpacks_to_more_than_the_limit(data: bytes, kind: str) -> No
 
 
 def test_the_header_is_read_whole() -> None:
-    image = parse_bzimage(bzimage(setup_sects=0))  # which stands for 4
+    image = parse_bzimage(bzimage(setup_sects=0))  # means 4
     assert image.code[0x200 : 0x200 + len(CODE)] == CODE
     assert (image.pref_address, image.init_size, image.cmdline_size) == (AT, 0x1_0000, 2047)
 
@@ -260,7 +260,7 @@ def test_the_header_is_read_whole() -> None:
 # -- reset, save and load ---------------------------------------------------------------------------------------------
 
 
-def test_a_reset_boots_the_kernel_anew(tmp_path: Path) -> None:
+def test_a_reset_boots_the_kernel_again(tmp_path: Path) -> None:
     board = machine(tmp_path)
     finish(board)
     board.memory.write(AT, bytes(16))
@@ -340,7 +340,7 @@ def test_a_loaded_machine_is_reset_with_the_kernel_it_was_booted_with_only(tmp_p
     other.close()
 
 
-def test_the_context_kernel_tells_what_was_booted(tmp_path: Path) -> None:
+def test_the_context_kernel_names_what_was_booted(tmp_path: Path) -> None:
     board = machine(tmp_path, cmdline="quiet")
     values = saved(board).contexts["kernel"].values
     assert values["cmdline"] == "quiet"

@@ -1,4 +1,4 @@
-"""Goals: where a run ends that somebody has asked to end."""
+"""Goals: the end of a run that a client has asked for."""
 
 from threading import Thread
 
@@ -14,18 +14,18 @@ from tests.support.rig import saved
 
 
 def reach(machine: Machine, **ends: int | None) -> tuple[Outcome | None, int, int]:
-    """Let a loop run the machine to a goal; return how it ended, and the tick and the time when it was told."""
-    told: list[tuple[Outcome | None, int, int]] = []
+    """Let a loop run the machine to a goal; return how it ended, and the tick and the time of that."""
+    outcomes: list[tuple[Outcome | None, int, int]] = []
     loop = RunLoop(machine, wall_clock=True)
 
     def done(outcome: Outcome | None) -> None:
-        told.append((outcome, execution(machine).cpu.ticks, machine.clock.now))
+        outcomes.append((outcome, execution(machine).cpu.ticks, machine.clock.now))
         loop.stop()
 
     loop.aim(Goal(done, **ends))  # type: ignore[arg-type]  # one of three
     loop.run()
-    assert len(told) == 1
-    return told[0]
+    assert len(outcomes) == 1
+    return outcomes[0]
 
 
 @pytest.mark.parametrize("ticks", [1, 30_000, 77_777])
@@ -64,7 +64,7 @@ class Tail:
 
     def __init__(self, machine: Machine, loop: RunLoop, last: bytes) -> None:
         self.sent = b""
-        self.told: list[Outcome | None] = []
+        self.outcomes: list[Outcome | None] = []
         self._last = last
         self._execution = execution(machine)
         self._loop = loop
@@ -72,7 +72,7 @@ class Tail:
         loop.aim(self._goal)
 
     def _done(self, outcome: Outcome | None) -> None:
-        self.told.append(outcome)
+        self.outcomes.append(outcome)
         self._loop.stop()
 
     def write(self, data: bytes) -> int:
@@ -104,7 +104,7 @@ def tailed(last: bytes) -> tuple[Machine, Tail]:
 
 def test_what_a_device_does_ends_the_run_with_its_block() -> None:
     machine, tail = tailed(b"rM")
-    assert tail.told == [Outcome.ENOUGH]
+    assert tail.outcomes == [Outcome.ENOUGH]
     again, _ = tailed(b"rM")
     plain = busy()
     plain.run(ticks=execution(machine).cpu.ticks)
@@ -139,23 +139,23 @@ def test_what_a_serial_port_still_holds_when_its_guest_has_halted_counts() -> No
     loops[machine].stop()
     for loop in loops.values():
         loop.run()
-    assert (tail.told, tail.sent) == ([Outcome.ENOUGH], b"AA")
+    assert (tail.outcomes, tail.sent) == ([Outcome.ENOUGH], b"AA")
 
 
 def with_device(machine: Machine, at: int) -> Outcome | None:
-    """Run a machine that has a device which does what is waited for at a time; return how the run ended."""
-    told: list[Outcome | None] = []
+    """Run a machine that has a device that reaches the goal at a time; return how the run ended."""
+    outcomes: list[Outcome | None] = []
     loop = RunLoop(machine, wall_clock=True)
 
     def done(outcome: Outcome | None) -> None:
-        told.append(outcome)
+        outcomes.append(outcome)
         loop.stop()
 
     goal = Goal(done)
     loop.aim(goal)
     machine.clock.timer(lambda: goal.reach(execution(machine))).arm(at)
     loop.run()
-    (outcome,) = told
+    (outcome,) = outcomes
     return outcome
 
 
@@ -183,7 +183,7 @@ def test_devices_go_on_for_a_second_after_a_guest_that_has_ended_the_machine() -
     assert with_device(ended(), DRAIN * 3) is None
 
 
-def test_a_guest_that_waits_for_input_that_nobody_can_give_never_gets_there() -> None:
+def test_a_guest_that_waits_for_input_that_cannot_come_never_gets_there() -> None:
     machine = Machine(computer().config)
     begin(machine, bytes.fromhex("fbf4"))  # sti; hlt
     for name in ("ide0", "com1", "pit"):
@@ -191,17 +191,17 @@ def test_a_guest_that_waits_for_input_that_nobody_can_give_never_gets_there() ->
     assert reach(machine, ticks=1000)[0] is Outcome.IDLE
 
 
-def test_who_stops_the_loop_ends_every_run() -> None:
+def test_a_stop_of_the_loop_ends_every_run() -> None:
     machine = busy()
     loop = RunLoop(machine, wall_clock=True)
     loop.pause()
-    told: list[Outcome | None] = []
-    loop.aim(Goal(told.append, ticks=1 << 60))
+    outcomes: list[Outcome | None] = []
+    loop.aim(Goal(outcomes.append, ticks=1 << 60))
     thread = Thread(target=loop.run)
     thread.start()
     loop.stop()
     thread.join()
-    assert told == [None]
+    assert outcomes == [None]
 
 
 def test_nearest() -> None:

@@ -180,13 +180,13 @@ def test_calls_that_wait_when_the_loop_is_stopped_still_run(make: Make) -> None:
     assert [future.result(0) for future in futures] == [5, 6]
 
 
-def test_a_call_after_the_end_is_told_so_at_once() -> None:
+def test_a_call_after_the_end_fails_at_once() -> None:
     loop = ended(machine())
     with pytest.raises(NoMachineError, match=r"^machine small has ended$"):
         loop.submit(lambda: 5).result(0)
 
 
-def test_to_stop_twice_or_after_the_end_is_nothing() -> None:
+def test_a_second_stop_or_one_after_the_end_does_nothing() -> None:
     loop = ended(machine())
     loop.stop()
     loop.stop()
@@ -199,7 +199,7 @@ def test_a_call_may_stop_the_loop(make: Make) -> None:
     assert loop.error is None
 
 
-def test_called_tells_a_client_in_a_burst_that_somebody_waits(make: Make) -> None:
+def test_has_calls_shows_a_busy_client_that_a_call_waits(make: Make) -> None:
     loop = make(machine(), wall_clock=False)
     called = [loop.has_calls]
     loop.submit(lambda: None)
@@ -364,7 +364,7 @@ def test_a_backend_connected_while_the_loop_runs_is_polled(make: Make, pipe: Pip
         receive()
         arrived.set()
 
-    pipe.poll = poll  # type: ignore[method-assign]  # tells this thread
+    pipe.poll = poll  # type: ignore[method-assign]  # wakes this thread
     with running(make(board, wall_clock=False)) as loop:
         loop.submit(lambda: board.devices.connect_char("panel", pipe)).result(20)
         pipe.send(b"late")
@@ -408,7 +408,7 @@ def test_a_held_machine_takes_no_input_that_has_come_in_the_same_round(make: Mak
     loop = make(guest, wall_clock=True)
 
     def hold(_: Outcome | None) -> None:
-        assert pipe.polls == 0  # it is read behind the goal, if at all
+        assert pipe.polls == 0  # it is read after the goal, if at all
         loop.hold()
 
     pipe.send(b"a")

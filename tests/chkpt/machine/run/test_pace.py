@@ -1,4 +1,4 @@
-"""How a machine's clock keeps to the host's: a halted guest waits, a busy one does not, and nothing of it is seen."""
+"""How a machine's clock follows the host's: a halted guest waits, a busy one does not, and no guest notices."""
 
 import pytest
 
@@ -120,9 +120,9 @@ def test_a_guest_that_has_more_work_than_time_is_no_news(
     pace: Pace, host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = SleepingLoop(guest(WORKING), host, pace)
-    told: list[Outcome | None] = []
-    loop.aim(Goal(told.append, ticks=150_000))
-    while not told:
+    outcomes: list[Outcome | None] = []
+    loop.aim(Goal(outcomes.append, ticks=150_000))
+    while not outcomes:
         host.now += 3 * MAX_LAG
         loop._follow()
     assert not caplog.records
@@ -133,9 +133,9 @@ def test_no_pace_changes_what_the_guest_does(pace: Pace, host: Host) -> None:
     plain, machine = busy(), busy()
     plain.run(ticks=150_000)
     loop = SleepingLoop(machine, host, pace)
-    told: list[Outcome | None] = []
-    loop.aim(Goal(told.append, ticks=150_000))
-    while not told:
+    outcomes: list[Outcome | None] = []
+    loop.aim(Goal(outcomes.append, ticks=150_000))
+    while not outcomes:
         loop.host.now += round((loop._timeout() or 0) * 1e6) + 777
         loop._follow()
     assert everything(machine) == everything(plain)

@@ -1,1 +1,1 @@
-"""The built-in devices: one datasheet, one folder or file. They use only the contract in `chkpt.device`."""
+"""The built-in devices: one folder or file for each. They use only the contract in `chkpt.device`."""

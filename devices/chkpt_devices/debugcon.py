@@ -1,7 +1,7 @@
 """The debug console: a port at which firmware writes its log, a character at a time.
 
 Source: QEMU, hw/char/debugcon.c; Bochs had it first, at 0xe9. SeaBIOS writes to 0x402, if that port reads 0xe9. There
-is no status: a guest cannot wait. So what a backend does not take at once is kept for it, as much as `ROOM` characters.
+is no status: a guest cannot wait. So the device keeps up to `ROOM` characters that a backend does not take at once.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from chkpt.device import U8, U16, CharBackend, DeviceType, Host, Length, LineErr
 from chkpt.grammar import Grammar, In, Out, Phrase, Room
 
 ROOM: Final = 4096
-"""Characters that wait for a backend; what comes after them is lost."""
+"""The most characters that wait for a backend. Those after them are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +27,20 @@ class DebugconState:
 
 @dataclass(frozen=True, slots=True)
 class DebugconConfig:
-    """Where it answers, and with what, when it is read."""
+    """The port, and the byte that a read of it gives."""
 
     port: U16 = 0x402
     readback: U8 = 0xE9
 
 
 class Debugcon:
-    """The port; its own character frontend."""
+    """The port. It is its own character frontend."""
 
     def __init__(self, host: Host, config: DebugconConfig) -> None:
         self._clock = host.clock
         self._resume = host.timer(self._send)  # sends what a load or a new backend found waiting
         self._backend: CharBackend | None = None
-        self._blocked = False  # the backend came short and has not called `writable` since
+        self._blocked = False  # the backend took too little and has not called `writable` since
         self._unsent = bytearray()
         self._readback = config.readback
         host.claim_ports(config.port, [Port(self._read, self._write)])
@@ -49,14 +49,14 @@ class Debugcon:
     # -- the device ---------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Do nothing: what was written is out of the guest's hands, and no part of it is lost."""
+        """Do nothing: a reset does not lose what the guest has written."""
 
     def save(self) -> DebugconState:
-        """Return what waits."""
+        """Return the waiting characters."""
         return DebugconState(bytes(self._unsent))
 
     def load(self, state: DebugconState) -> None:
-        """Take what waits; it goes out once the clock runs."""
+        """Take the waiting characters. They are sent when the clock runs."""
         self._unsent[:] = state.unsent
         self._send_when_running()
 
@@ -74,12 +74,12 @@ class Debugcon:
     # -- the backend's side -------------------------------------------------------------------------------------------
 
     def connect(self, backend: CharBackend, /) -> None:
-        """Use `backend`; what waits goes to it once the clock runs."""
+        """Use `backend`. Waiting characters go to it when the clock runs."""
         self._backend = backend
         self._send_when_running()
 
     def disconnect(self) -> None:
-        """Forget the backend: what it would not take is lost, unless it waits for the clock to run."""
+        """Forget the backend. Characters that it did not take are lost, unless they wait for the clock to run."""
         self._backend = None
         if self._resume.deadline is None:
             self._send()
@@ -95,12 +95,12 @@ class Debugcon:
         """Do nothing: there is no modem."""
 
     def writable(self) -> None:
-        """Send what waits, unless it is to wait for the clock to run."""
+        """Send the waiting characters, unless they must wait for the clock to run."""
         if self._resume.deadline is None:
             self._send()
 
     def _send(self) -> None:
-        """Send as much of what waits as the backend takes; without one it goes nowhere."""
+        """Send as many waiting characters as the backend takes. Without a backend they are lost."""
         self._resume.cancel()
         unsent = self._unsent
         if unsent:
@@ -108,7 +108,7 @@ class Debugcon:
         self._blocked = bool(unsent)
 
     def _send_when_running(self) -> None:
-        """Leave what waits until the clock runs: a paused machine sends nothing."""
+        """Send the waiting characters when the clock runs: a paused machine sends nothing."""
         self._blocked = False
         if self._unsent:
             self._resume.arm(self._clock.now)

@@ -2,7 +2,7 @@
 
 Source: IBM PC AT Technical Reference (6280070), "System Board", "Page Register": an SN74LS612 at 0x80-0x8f. Registers
 0x81-0x83, 0x87, 0x89-0x8b and 0x8f hold the high address bytes of the DMA channels; the others are spare, and 0x80 is
-where a BIOS shows how far its power-on self test has come. There is no DMA controller here, so that all are latches.
+where a BIOS shows how far its power-on self test has come. There is no DMA controller here, so all are latches.
 """
 
 from collections.abc import Callable

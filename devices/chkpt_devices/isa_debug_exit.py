@@ -14,14 +14,14 @@ from chkpt.grammar import Grammar, In, Out, Phrase
 
 @dataclass(frozen=True, slots=True)
 class IsaDebugExitState:
-    """Nothing: it remembers nothing."""
+    """Nothing: the port keeps no state."""
 
     VERSION: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, slots=True)
 class IsaDebugExitConfig:
-    """Where it answers, and at how many ports."""
+    """The first port, and the number of ports."""
 
     port: U16 = 0x501
     size: Annotated[int, Range(1, 4)] = 2

@@ -19,7 +19,7 @@ FAST_A20: Final = 0x02
 
 @dataclass(frozen=True, slots=True)
 class Port92State:
-    """What is left of the register when it is read: FAST_INIT is 0 again after the reset that it makes."""
+    """The bits that a read shows. FAST_INIT is not one: it is 0 again after its reset."""
 
     VERSION: ClassVar[int] = 1
 
@@ -28,7 +28,7 @@ class Port92State:
 
 @dataclass(frozen=True, slots=True)
 class Port92Config:
-    """Where it answers."""
+    """The port."""
 
     port: U16 = 0x92
 

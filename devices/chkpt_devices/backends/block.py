@@ -1,14 +1,14 @@
-"""Block backends: what is behind a drive. Both keep what the guest writes in memory and never write to the host.
+"""Block backends: what is behind a drive. Both keep in memory what the guest writes, and never write to the host.
 
 | name | the base | options |
 |---|---|---|
 | `image` | a raw image: a file or a block device, opened for reading only | `path`, `read_only`, `format` |
 | `scratch` | zeros | `size` in bytes |
 
-The changed blocks lie over the base, copy on write. They go into the machine's snapshots, the base does not: its size
-and its identity do (`chkpt_devices.backends.identity`), so that a snapshot is only ever loaded over the very image it
-was saved over. An image has a whole number of 512-byte sectors; one that has not is refused, for it is most often a
-download cut short.
+The changed blocks lie over the base, copy on write. A snapshot holds them, but not the base: of
+that it holds the size and the identity (`chkpt_devices.backends.identity`). So it only loads over the image that it was
+saved over. An image must have a whole number of 512-byte sectors: any other is most often an incomplete
+download.
 """
 
 import errno
@@ -23,7 +23,7 @@ from chkpt.errors import ChkptError, ConfigError, StateError, StorageError
 from chkpt_devices.backends.block_map import BlockMap
 from chkpt_devices.backends.identity import Kind, kind_of
 from chkpt_devices.backends.image import Image
-from chkpt_devices.backends.image_formats import HEAD_SIZE, recognised, refusal
+from chkpt_devices.backends.image_formats import HEAD_SIZE, describe_refusal, find_format
 
 BLOCK_SIZE: Final = 4096
 """Bytes that are changed together."""
@@ -34,14 +34,14 @@ PIECE_SIZE: Final = 0x10000
 BLOCKS_A_PIECE: Final = PIECE_SIZE // BLOCK_SIZE
 
 MAX_SIZE: Final = 1 << 42
-"""The largest disk. One bit a block of it fills 128 MiB, should all of it change."""
+"""The largest disk. Its map of changed blocks, one bit a block, has at most 128 MiB."""
 
 ZERO_BLOCK: Final = bytes(BLOCK_SIZE)
 ZERO_PIECE: Final = bytes(PIECE_SIZE)
 
 
 class ImageFormat(StrEnum):
-    """What an image is."""
+    """The format of an image."""
 
     PROBED = "probed"  # a raw image, unless it looks like something else
     RAW = "raw"
@@ -51,7 +51,7 @@ class ImageFormat(StrEnum):
 class ImageConfig:
     """Which image, and whether the guest's writes fail. A CD-ROM is an image with `read_only`.
 
-    A file that looks like an image of another format is refused; with the format `raw` it is taken as it is.
+    A file that looks like an image of another format is refused; with the format `raw` its bytes are taken as they are.
     """
 
     path: Annotated[str, Length(1, 4096)]
@@ -84,14 +84,14 @@ class CowDisk:
         """Lay an empty set of changes over a base.
 
         Args:
-            name: what messages call it.
+            name: the disk's name in messages.
             size: bytes, a multiple of `SECTOR_SIZE`.
             read_base: returns `length` bytes at `offset` of the base, or raises OSError.
             identify: returns the base's identity of this kind, empty if the base is zeros, or raises OSError.
-            close: gives back what the base holds.
+            close: releases the base's resources.
             read_only: whether writes fail.
             is_identified: whether `identify` would return at once.
-            end_identifying: lets a call of `identify` that waits fail.
+            end_identifying: makes a waiting call of `identify` fail.
         """
         self._name = name
         self._size = size
@@ -142,7 +142,7 @@ class CowDisk:
         self._refuse_outside(offset, len(data))
         if self._read_only:
             raise OSError(errno.EROFS, f"{self._name} is read-only")
-        written: dict[int, bytes] = {}  # taken over at the end: a base that fails half-way has changed nothing
+        written: dict[int, bytes] = {}  # applied at the end: if the base fails half-way, nothing has changed
         at, end = offset, offset + len(data)
         while at < end:
             index = at // BLOCK_SIZE
@@ -178,18 +178,18 @@ class CowDisk:
     def save(self) -> DiskState:
         """Return the disk's identity and its changes; later writes do not alter what was returned.
 
-        The work is in proportion to what was written since the last save. The identity of a large image is waited for,
-        unless it `is_identified`.
+        The work grows with what was written since the last save. This waits for the identity of a large image, unless
+        it `is_identified`.
 
         Raises:
             StorageError: the image cannot be read for its identity.
         """
-        identity = self._identity(Kind.PIECES)
+        identity = self._compute_identity(Kind.PIECES)
         if self._saved is not None and self._saved.identity == identity:
             return self._saved
         pieces = dict(self._pieces)
         for number in self._stale:
-            piece = self._piece(number)
+            piece = self._read_piece(number)
             if piece == ZERO_PIECE[: len(piece)]:
                 pieces.pop(number, None)
             else:
@@ -201,14 +201,14 @@ class CowDisk:
         )
         return self._saved
 
-    def _piece(self, number: int) -> bytes:
+    def _read_piece(self, number: int) -> bytes:
         """Return the changed blocks of one piece at their places, zeros between them."""
         first = number * BLOCKS_A_PIECE
         get = self._blocks.get
         joined = b"".join([get(index, ZERO_BLOCK) for index in range(first, first + BLOCKS_A_PIECE)])
         return joined[: self._size - number * PIECE_SIZE]
 
-    def _identity(self, kind: Kind) -> bytes:
+    def _compute_identity(self, kind: Kind) -> bytes:
         try:
             return self._identify(kind)
         except OSError as exc:
@@ -219,18 +219,19 @@ class CowDisk:
         return all(self._is_identified(kind) for kind in {Kind.PIECES, kind_of(like)})
 
     def identify(self, like: bytes, /) -> None:
-        """Wait until that is so. Any thread may call this. Raise StorageError if the image cannot be read."""
+        """Wait until `is_identified`. Any thread may call this. Raise StorageError if the image cannot be read."""
         for kind in sorted({Kind.PIECES, kind_of(like)}):
-            self._identity(kind)
+            self._compute_identity(kind)
 
     def check(self, state: DiskState, /) -> None:
         """Raise StateError if `state` is of another disk, or its parts do not fit together. Change nothing."""
         if state.size != self._size:
             raise StateError(f"the state is of a disk of {state.size} bytes, but {self._name} has {self._size}")
-        identity = self._identity(kind_of(state.identity))
+        identity = self._compute_identity(kind_of(state.identity))
         if state.identity != identity:
             raise StateError(
-                f"the state is of a disk over {_shown(state.identity)}, but {self._name} is {_shown(identity)}: "
+                f"the state is of a disk over {_describe_identity(state.identity)}, "
+                f"but {self._name} is {_describe_identity(identity)}: "
                 "give the image that was there when the machine was saved"
             )
         if state.block_size != BLOCK_SIZE:
@@ -241,15 +242,15 @@ class CowDisk:
             raise StateError(f"the disk's blocks are {blob.size} bytes in pieces of {blob.piece_size}")
 
     def load(self, state: DiskState, /) -> None:
-        """Check `state`, then take its changes in place of the present ones.
+        """Check `state`, then replace the present changes by its changes.
 
         Raises:
             StateError: it is of another disk.
-            CorruptError: its blocks, read from a file, are not what was written. Nothing has changed.
+            CorruptError: its blocks, read from a file, are damaged. Nothing has changed.
         """
         self.check(state)
-        changed = self._changed.loaded(state.changed)
-        blocks = _changed_blocks(state, changed)
+        changed = self._changed.from_blob(state.changed)
+        blocks = _read_changed_blocks(state, changed)
         pieces = set(self._pieces) | self._stale
         self._blocks = blocks
         self._changed = changed
@@ -258,11 +259,11 @@ class CowDisk:
         self._saved = None
 
     def close(self) -> None:
-        """Give back the host's resources."""
+        """Release the host's resources."""
         self._close()
 
 
-def _shown(identity: bytes) -> str:
+def _describe_identity(identity: bytes) -> str:
     if not identity:
         return "zeros"
     if kind_of(identity) is Kind.WHOLE:
@@ -270,8 +271,8 @@ def _shown(identity: bytes) -> str:
     return f"the image with identity {identity.hex()}"
 
 
-def _changed_blocks(state: DiskState, changed: BlockMap) -> dict[int, bytes]:
-    """Return the changed blocks of a state that are not zeros. What its blob holds of others is passed over."""
+def _read_changed_blocks(state: DiskState, changed: BlockMap) -> dict[int, bytes]:
+    """Return the changed blocks of a state that are not zeros. Other blocks of its blob are ignored."""
     blocks: dict[int, bytes] = {}
     per_piece = state.blocks.piece_size // BLOCK_SIZE
     for number, content in state.blocks.pieces():
@@ -289,17 +290,17 @@ def _changed_blocks(state: DiskState, changed: BlockMap) -> dict[int, bytes]:
 # -- the bases --------------------------------------------------------------------------------------------------------
 
 
-def _unfit(image: Image, config: ImageConfig) -> ChkptError | None:
-    """Return why the image cannot be a disk, None when it can. Raise OSError if it cannot be read."""
+def _find_fault(image: Image, config: ImageConfig) -> ChkptError | None:
+    """Return why the image cannot be a disk, or None if it can. Raise OSError if it cannot be read."""
     path = config.path
     if image.kind not in {stat.S_IFREG, stat.S_IFBLK}:
         return StorageError(f"image {path} is neither a file nor a block device; give a raw image")
     size = image.size
     if config.format is not ImageFormat.RAW:
         length = min(HEAD_SIZE, size)
-        found = recognised(image.read(0, length), image.read(size - length, length))
+        found = find_format(image.read(0, length), image.read(size - length, length))
         if found is not None:
-            return ConfigError(refusal(path, found))
+            return ConfigError(describe_refusal(path, found))
     if not size or size % SECTOR_SIZE:
         return ConfigError(
             f"image {path} has {size} bytes, not a whole number of {SECTOR_SIZE}-byte sectors: is it complete? "
@@ -324,7 +325,7 @@ def open_image(config: ImageConfig) -> CowDisk:
         reason = exc.strerror
         raise StorageError(f"image {path} cannot be opened: {reason}; check the path and its permissions") from exc
     try:
-        unfit = _unfit(image, config)
+        unfit = _find_fault(image, config)
     except OSError as exc:
         unfit = StorageError(f"image {path} cannot be read: {exc.strerror}")
     if unfit is not None:

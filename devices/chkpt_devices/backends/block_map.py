@@ -1,6 +1,6 @@
-"""Which blocks of a disk have changed: one bit a block, in pieces that exist only if a block in them has changed.
+"""Which blocks of a disk have changed: one bit a block, in pieces that exist only where something has.
 
-As a blob it costs a snapshot what has changed, however large the disk is: a disk of 4 TiB has 128 MiB of bits.
+Its blob grows with what has changed, not with the disk: all bits of a disk of 4 TiB are 128 MiB.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from chkpt.errors import StateError
 MAP_PIECE: Final = 0x10000
 """Bytes in a piece of the map, and in one of the blob."""
 
-_BLOCK_BITS: Final = 19  # of a block's number, the bits that say which one of a piece it is: 8 * MAP_PIECE blocks
+_BLOCK_BITS: Final = 19  # the low bits of a block's number: its place in a piece of 8 * MAP_PIECE blocks
 _BYTE_MASK: Final = MAP_PIECE - 1
 
 
@@ -19,7 +19,7 @@ class BlockMap:
     """A set of numbers below `blocks`. Bit i of byte j of its blob stands for number 8 * j + i."""
 
     def __init__(self, blocks: int) -> None:
-        """Begin with none."""
+        """Make an empty set."""
         self._blocks = blocks
         self._size = -(-blocks // 8)
         self._pieces: dict[int, bytearray] = {}
@@ -34,7 +34,7 @@ class BlockMap:
         return piece is not None and bool(piece[number >> 3 & _BYTE_MASK] >> (number & 7) & 1)
 
     def add(self, number: int) -> None:
-        """Take a number into the set."""
+        """Add a number to the set."""
         index = number >> _BLOCK_BITS
         piece = self._pieces.get(index)
         if piece is None:
@@ -50,18 +50,18 @@ class BlockMap:
         return SparseBlob(self._size, MAP_PIECE, self._saved)
 
     def check(self, blob: Blob) -> None:
-        """Raise StateError if a blob cannot be of such a set. Its pieces are not looked at."""
+        """Raise StateError if a blob cannot be of such a set. This does not read its pieces."""
         if blob.size != self._size or blob.piece_size <= 0:
             raise StateError(
                 f"the disk's changed has {blob.size} bytes in pieces of {blob.piece_size}, and should have {self._size}"
             )
 
-    def loaded(self, blob: Blob) -> "BlockMap":
+    def from_blob(self, blob: Blob) -> "BlockMap":
         """Return the set of a blob, below the same number.
 
         Raises:
             StateError: the blob cannot be of such a set.
-            CorruptError: it comes from a file, and is not what was written.
+            CorruptError: it comes from a file and is damaged.
         """
         self.check(blob)
         new = BlockMap(self._blocks)
@@ -78,7 +78,7 @@ class BlockMap:
         return new
 
     def _put(self, start: int, content: bytes) -> None:
-        """Take over the bits of `content`, which begin at byte `start` of the map."""
+        """Copy the bits of `content`, which begin at byte `start` of the map."""
         at = 0
         while at < len(content):
             index, place = divmod(start + at, MAP_PIECE)

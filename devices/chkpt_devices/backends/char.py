@@ -1,7 +1,7 @@
 """The character backends: what may be behind a serial port.
 
-All of them keep to `chkpt.device.CharBackend`: nothing waits. Input stays with the host while the frontend has no room;
-output the host does not take stays in the UART. If no host end takes it, it is dropped.
+All follow `chkpt.device.CharBackend`: no call waits. Input stays with the host while the frontend has no room. Output
+that the host does not take yet stays in the UART. If there is no other end, output is dropped.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from chkpt_devices.backends.char_stream import FileConfig, StdioConfig, open_fil
 
 @dataclass(frozen=True, slots=True)
 class NullConfig:
-    """Nothing has no options."""
+    """The backend `null` has no options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Null(HostLine):
         super().__init__()
 
     def write(self, data: bytes, /) -> int:
-        """Drop it."""
+        """Drop the data."""
         return len(data)
 
 
 class Memory(HostLine):
-    """Keeps what is sent in `output`; brings what `feed` is given. For tests, and for programs that hold a machine."""
+    """Keeps in `output` what is sent, and delivers what `feed` gets. For tests, and for programs with a machine."""
 
     def __init__(self, config: MemoryConfig) -> None:
         super().__init__()
@@ -48,12 +48,12 @@ class Memory(HostLine):
         self._readiness = Readiness()
 
     def feed(self, data: bytes) -> None:
-        """Send `data` to the frontend: now what it has room for, the rest as it makes room and `poll` is called."""
+        """Send `data` to the frontend: now as much as fits, the rest when it has room and `poll` is called."""
         self._input += data
         self._deliver()
 
     def write(self, data: bytes, /) -> int:
-        """Keep what fits."""
+        """Keep as many bytes as fit."""
         taken = data if self._capacity is None else data[: max(0, self._capacity - len(self.output))]
         self.output += taken
         self._blocked = len(taken) < len(data)
@@ -70,7 +70,7 @@ class Memory(HostLine):
         self._deliver()
 
     def close(self) -> None:
-        """Give the descriptor back; `output` stays."""
+        """Close the descriptor; `output` stays."""
         self._readiness.close()
 
     def _has_room_again(self) -> bool:

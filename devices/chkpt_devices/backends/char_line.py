@@ -1,4 +1,4 @@
-"""What the character backends have in common: the frontend they serve, and one descriptor to wait on."""
+"""What the character backends share: the frontend that they serve, and one descriptor to wait on."""
 
 import os
 import select
@@ -9,11 +9,11 @@ from chkpt.device import CharFrontend
 
 
 class HostLine:
-    """A line without wires for break and modem, that never blocks, brings nothing and holds nothing."""
+    """A line without wires for break and modem, which never blocks, delivers nothing and holds nothing."""
 
     def __init__(self) -> None:
         self._frontend: CharFrontend | None = None
-        self._blocked = False  # the last write came short: the frontend waits for `writable`
+        self._blocked = False  # the last write took too little: the frontend waits for `writable`
 
     def attach(self, frontend: CharFrontend, /) -> None:
         """Deliver what arrives to `frontend` from now on."""
@@ -30,7 +30,7 @@ class HostLine:
         return None
 
     def wants_write(self) -> bool:
-        """Return False: where room to write matters, `fileno` becomes readable for it too (see `Readiness`)."""
+        """Return False: `fileno` also becomes readable when there is room to write (see `Readiness`)."""
         return False
 
     def poll(self) -> None:
@@ -51,11 +51,11 @@ class HostLine:
 
 
 class Readiness:
-    """One descriptor that is readable while any of several others is ready for what is wanted of it.
+    """One descriptor that is readable while any of several others has a wanted event.
 
-    A frontend without room must not be read for, though it may wait to write; a run loop that always waits for the
-    descriptor to become readable would spin. So the backends give it an epoll descriptor, which other epolls, polls
-    and selects take like any other, and which waits for exactly what is wanted.
+    A backend must not read for a frontend without room, but may wait to write. A run loop that waited for input then
+    would spin. So a backend gives the loop an epoll descriptor, which waits for exactly the wanted events. Other
+    epolls, polls and selects take it like any other descriptor.
     """
 
     def __init__(self) -> None:
@@ -65,9 +65,9 @@ class Readiness:
         self._files: set[int] = set()  # those of `_wanted` that are always ready: epoll refuses them
 
     def want(self, wanted: Mapping[int, int], *, now: bool = False) -> int | None:
-        """Wait for these EPOLL events of these descriptors; return the descriptor to wait on, None for no events.
+        """Wait for these EPOLL events of these descriptors. Return the descriptor to wait on, or None for no events.
 
-        With `now`, or for a regular file, return one that is readable already.
+        With `now`, or for a regular file, return a descriptor that is readable already.
         """
         if wanted != self._wanted:
             self._register(wanted)
@@ -78,7 +78,7 @@ class Readiness:
         return self._epoll.fileno() if self._epoll is not None and wanted else None
 
     def acknowledge(self) -> None:
-        """Take note of the events of edge-triggered descriptors: they count as ready once."""
+        """Consume the events of edge-triggered descriptors, which count as ready once."""
         if self._epoll is not None:
             self._epoll.poll(0)
 
@@ -87,7 +87,7 @@ class Readiness:
         self._register({each: events for each, events in self._wanted.items() if each != descriptor})
 
     def close(self) -> None:
-        """Give the descriptors back. A second call does nothing."""
+        """Close the descriptors. A second call does nothing."""
         if self._epoll is not None:
             self._epoll.close()
         if self._always is not None:
@@ -115,7 +115,7 @@ class Readiness:
 
 
 def is_ready(descriptor: int, event: int) -> bool:
-    """Whether this POLL event, an error or a hang-up is there now, so that a read or write will not wait."""
+    """Whether this POLL event, an error or a hang-up is there now, so that a read or write does not wait."""
     poll = select.poll()
     poll.register(descriptor, event)
     return bool(poll.poll(0))

@@ -25,8 +25,8 @@ class PtyConfig:
 class Pty(HostLine):
     """A pseudo-terminal in raw mode; `path` is what a reader opens.
 
-    While no reader has it open, output is dropped, as QEMU does. While one has, but does not read, output waits in the
-    UART. A reader may hang up and come back: what it left unread is there for the next one.
+    While no reader has it open, output is dropped, as in QEMU. While a reader does not read, output waits in the UART.
+    A reader may hang up and come back: the next reader gets what the last one left unread.
 
     Raises:
         StorageError: the system has no pseudo-terminal to give, or the link cannot be made.
@@ -39,13 +39,13 @@ class Pty(HostLine):
         except OSError as exc:
             raise StorageError(f"no pseudo-terminal to be had: {exc.strerror}; is /dev/pts mounted?") from exc
         self.path = os.ttyname(slave)
-        os.fchmod(slave, 0o600)  # the system lets its group `tty` write, which would be typing
+        os.fchmod(slave, 0o600)  # the system lets its group `tty` write, which would let the group type
         tty.setraw(slave)
         os.close(slave)
         os.set_blocking(self._master, False)
         self._open = True
         self._link: Path | None = None
-        self._hung_up = True  # as far as the last read knows: a hang-up stays readable until the next reader
+        self._hung_up = True  # as of the last read: a hang-up stays readable until the next reader
         self._hang_up = select.poll()
         self._hang_up.register(self._master, 0)
         self._readiness = Readiness()
@@ -58,7 +58,7 @@ class Pty(HostLine):
             self._link = Path(config.link)
 
     def write(self, data: bytes, /) -> int:
-        """Write what the reader's queue has room for; without a reader, drop it."""
+        """Write as much as the reader's queue has room for. Without a reader, drop the data."""
         if self._hang_up.poll(0):
             return len(data)
         try:
@@ -73,7 +73,7 @@ class Pty(HostLine):
     def fileno(self) -> int | None:
         """Return the descriptor to wait on while there is room for input, or output waits.
 
-        After a hang-up only changes count: the hang-up itself lasts, and would keep the run loop spinning.
+        After a hang-up it is ready only for changes: the hang-up itself lasts, and would make the run loop spin.
         """
         events = (select.EPOLLIN if self._room() else 0) | (select.EPOLLOUT if self._blocked else 0)
         if events and self._hung_up:
@@ -81,7 +81,7 @@ class Pty(HostLine):
         return self._readiness.want({self._master: events} if events else {})
 
     def poll(self) -> None:
-        """Write what waits; read what there is room for."""
+        """Write waiting output, and read as much input as there is room for."""
         self._readiness.acknowledge()
         self._unblock()
         room = self._room()
@@ -111,10 +111,10 @@ class Pty(HostLine):
 
 
 def link(path: Path, terminal: str) -> None:
-    """Make a symbolic link to `terminal`, in place of one to a terminal that an earlier run left behind.
+    """Make a symbolic link to `terminal`, and replace one to a terminal that an earlier run left behind.
 
     Raises:
-        StorageError: there is something else, or the system refuses.
+        StorageError: the path is something else, or the system refuses.
     """
     try:
         if path.is_symlink() and str(path.readlink()).startswith(TERMINALS):

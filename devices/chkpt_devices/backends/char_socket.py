@@ -17,7 +17,7 @@ from chkpt_devices.backends.char_line import HostLine, Readiness, is_ready
 SUN_PATH_MAX = 107  # unix(7): 108 bytes with the NUL
 CONNECT_SECONDS = 10
 LOCALHOST = "127.0.0.1"
-HELD_SIZE = 1 << 16  # of what peers left behind: more than anyone types ahead, and no burden on the host
+HELD_SIZE = 1 << 16  # bytes that peers left behind: more than a user types ahead, and little for the host
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class SocketConfig:
 
 
 class Socket(HostLine):
-    """One peer at a time; further ones wait until it has gone. `address` is what a peer connects to.
+    """One peer at a time; further peers wait until it has gone. `address` is what a peer connects to.
 
-    Without a peer output is dropped, as QEMU does; while a peer does not read, it waits in the UART. When the peer ends
-    its side the connection is closed, whether or not the guest reads; a listening socket then takes the next peer, a
-    connecting one stays without. What the peer had sent comes before anything the next one sends: up to HELD_SIZE bytes
-    of it are held here; of more, none is lost, but the connection stays until the guest has read enough for the rest to
-    fit. A break has no place in a byte stream and is not sent.
+    Without a peer, output is dropped, as in QEMU. While a peer does not read, output waits in the UART. When the peer
+    ends its side, the backend closes the connection, even if the guest does not read. A listening socket then takes the
+    next peer; a connecting one stays without a peer. The guest reads what a peer has sent before it reads from the
+    next one: up to HELD_SIZE bytes wait here. If there are more, the connection stays open until the rest fits. A byte
+    stream cannot carry a break, so none is sent.
 
     Raises:
         ConfigError: neither or both of path and port, or a path too long for a socket.
@@ -48,8 +48,8 @@ class Socket(HostLine):
         super().__init__()
         self._listener: socket.socket | None = None
         self._peer: socket.socket | None = None
-        self._deaf = False  # the peer reads no more, but may still send
-        self._ended = False  # the peer sends no more, but what it sent does not fit into `_held` yet
+        self._deaf = False  # the peer does not read any more, but may still send
+        self._ended = False  # the peer has ended its side, but what it sent does not fit into `_held` yet
         self._held = bytearray()  # what peers that have ended their side left for the guest
         self._own: tuple[int, int] | None = None  # device and inode of the Unix socket that we made
         self._path = config.path
@@ -59,17 +59,17 @@ class Socket(HostLine):
         if not config.listen:
             self._peer = connect(config)
             self._take(self._peer)
-            self.address = shown(self._peer.getpeername())
+            self.address = short_address(self._peer.getpeername())
             return
         self._listener = listen(config)
         self._listener.setblocking(False)
         self._reserve.fill()
-        self.address = shown(self._listener.getsockname())
+        self.address = short_address(self._listener.getsockname())
         if self._path is not None:
-            self._own = identity(self._path)
+            self._own = file_id(self._path)
 
     def write(self, data: bytes, /) -> int:
-        """Send what the peer's buffer has room for; without a peer, drop it."""
+        """Send as much as the peer's buffer has room for. Without a peer, drop the data."""
         if self._peer is None or self._deaf:
             return len(data)
         try:
@@ -78,7 +78,7 @@ class Socket(HostLine):
             taken = 0
         except OSError:
             self._deaf = True
-            self._blocked = False  # all is taken from now on, and the frontend is in the middle of sending
+            self._blocked = False  # all output is taken from now on, and the frontend is just sending
             if has_ended(self._peer):
                 self._hold_rest(self._peer)
             return len(data)
@@ -86,9 +86,9 @@ class Socket(HostLine):
         return taken
 
     def fileno(self) -> int | None:
-        """Return the descriptor to wait on: for a peer, for its end, and for what it sends while there is room.
+        """Return the descriptor to wait on: for a peer, for its end, and for its input while there is room.
 
-        A connection that has ended stays ready for that; it counts only while what it left may be held.
+        A connection that has ended stays ready, so it is waited for only while `_held` has room for its rest.
         """
         room = self._room()
         wanted = {}
@@ -105,7 +105,7 @@ class Socket(HostLine):
         return self._readiness.want(wanted, now=bool(room and self._held))
 
     def poll(self) -> None:
-        """Accept a peer, or let go one that has ended; send what waits; read what there is room for."""
+        """Accept a peer, or close one that has ended. Send waiting output; read as much input as there is room for."""
         if self._peer is None and self._listener is not None:
             peer = self._reserve.accept(self._listener)
             if peer is not None:
@@ -134,7 +134,7 @@ class Socket(HostLine):
                 each.close()
         self._peer = self._listener = None
         self._held.clear()
-        if self._path is not None and self._own is not None and identity(self._path) == self._own:
+        if self._path is not None and self._own is not None and file_id(self._path) == self._own:
             with suppress(OSError):
                 Path(self._path).unlink()
         self._own = None
@@ -147,7 +147,7 @@ class Socket(HostLine):
         self._deaf = self._ended = False
 
     def _read(self, room: int) -> bytes:
-        """Return what the peer has sent, no more than there is room for; lose a peer that has ended its side."""
+        """Return at most `room` bytes of what the peer has sent. Close the connection if it has ended its side."""
         if self._peer is None:
             return b""
         try:
@@ -161,12 +161,12 @@ class Socket(HostLine):
         return data
 
     def _hold_rest(self, peer: socket.socket) -> None:
-        """Take over what a peer that has ended its side left behind, and lose it, unless that is too much to hold."""
+        """Hold the rest of a peer that has ended its side and close the connection, unless the rest is too large."""
         self._ended = True
         while space := HELD_SIZE - len(self._held):
             try:
                 data = peer.recv(space)
-            except OSError:  # it was reset; nothing more will come
+            except OSError:  # it was reset, so nothing more comes
                 data = b""
             if not data:
                 self._lose_peer()
@@ -174,7 +174,7 @@ class Socket(HostLine):
             self._held += data
 
     def _lose_peer(self) -> None:
-        """Close the connection; what waited for the peer is dropped."""
+        """Close the connection. Output that waited for the peer is dropped."""
         if self._peer is not None:
             self._readiness.forget(self._peer.fileno())
             self._peer.close()
@@ -183,22 +183,22 @@ class Socket(HostLine):
 
 
 class Reserve:
-    """A descriptor to turn a peer away with when the process has no other left.
+    """A spare descriptor, to refuse a peer when the process has no other left.
 
-    A peer that is left waiting would keep the listening socket ready, and the run loop spinning.
+    A waiting peer would keep the listening socket ready and make the run loop spin.
     """
 
     def __init__(self) -> None:
         self._spare: int | None = None
 
     def fill(self) -> None:
-        """Take the descriptor, if there is one to be had."""
+        """Open the descriptor, if the process may have one more."""
         if self._spare is None:
             with suppress(OSError):
                 self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def accept(self, listener: socket.socket) -> socket.socket | None:
-        """Return a peer, or None if there is none, or nothing to hold it with."""
+        """Return a peer, or None if there is no peer or no descriptor for it."""
         self.fill()
         try:
             return listener.accept()[0]
@@ -211,14 +211,14 @@ class Reserve:
             return None
 
     def close(self) -> None:
-        """Give the descriptor back. A second call does nothing."""
+        """Close the descriptor. A second call does nothing."""
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
 
 
 def has_ended(peer: socket.socket) -> bool:
-    """Whether the peer has ended its side or reset the connection, so that nothing more will come."""
+    """Whether the peer has ended its side or reset the connection, so nothing more comes."""
     return is_ready(peer.fileno(), select.POLLRDHUP)
 
 
@@ -274,7 +274,7 @@ def listen(config: SocketConfig) -> socket.socket:
 
 
 def is_abandoned(path: str) -> bool:
-    """Whether there is a Unix socket at `path` on which no process listens, as a process that was killed leaves it."""
+    """Whether `path` is a Unix socket on which no process listens, such as a killed process leaves behind."""
     try:
         if not stat.S_ISSOCK(Path(path).lstat().st_mode):
             return False
@@ -291,8 +291,8 @@ def is_abandoned(path: str) -> bool:
     return False
 
 
-def identity(path: str) -> tuple[int, int] | None:
-    """Return what distinguishes one file at `path` from another, None if there is none."""
+def file_id(path: str) -> tuple[int, int] | None:
+    """Return what distinguishes one file at `path` from another, or None if there is no file."""
     try:
         found = Path(path).lstat()
     except OSError:
@@ -300,6 +300,6 @@ def identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def shown(address: str | tuple[str, int] | tuple[str, int, int, int]) -> str | tuple[str, int]:
-    """Return a socket's address without what only IPv6 adds."""
+def short_address(address: str | tuple[str, int] | tuple[str, int, int, int]) -> str | tuple[str, int]:
+    """Return a socket's address without the two fields that IPv6 adds."""
     return address if isinstance(address, str) else (address[0], address[1])

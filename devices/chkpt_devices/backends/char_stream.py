@@ -37,9 +37,9 @@ class StdioConfig:
 class Stream(HostLine):
     """Reads `source` (None: nothing to read) and writes `sink`. Neither needs to be non-blocking.
 
-    A byte at a time is written, once the host says that it will not wait: a terminal or pipe is shared with other
-    processes, which rely on its waiting. Where the host refuses (disk full, pipe closed) output is dropped, with one
-    warning: the guest must not hang because of its log.
+    It writes a byte at a time, when the host reports that the write does not wait. It cannot make a terminal or pipe
+    non-blocking, because other processes share it. If the host refuses (disk full, pipe closed), output is dropped with
+    one warning: the guest must not hang because of its log.
     """
 
     def __init__(self, name: str, source: int | None, sink: int, give_back: Callable[[], None]) -> None:
@@ -52,7 +52,7 @@ class Stream(HostLine):
         self._readiness = Readiness()
 
     def write(self, data: bytes, /) -> int:
-        """Write what the host takes now."""
+        """Write as much as the host takes now."""
         for at in range(len(data)):
             try:
                 taken = os.write(self._sink, data[at : at + 1]) if is_ready(self._sink, select.POLLOUT) else 0
@@ -79,7 +79,7 @@ class Stream(HostLine):
         return self._readiness.want(wanted)
 
     def poll(self) -> None:
-        """Write what waits; read what there is room for."""
+        """Write waiting output, and read as much input as there is room for."""
         self._unblock()
         room = self._room()
         if self._source is None or self._frontend is None or not room or not is_ready(self._source, select.POLLIN):
@@ -97,7 +97,7 @@ class Stream(HostLine):
             self._source = None
 
     def close(self) -> None:
-        """Give the descriptors back as they were. A second call does nothing."""
+        """Restore the descriptors and close those of ours. A second call does nothing."""
         if self._give_back is not None:
             self._readiness.close()
             self._give_back()
@@ -126,7 +126,7 @@ def open_file(config: FileConfig) -> Stream:
 
 
 def _open_input(path: str) -> int:
-    """Open a file to read. A FIFO is opened for both, or its end would come whenever it has no writer."""
+    """Open a file to read. A FIFO is opened for reading and writing, else it would end whenever it has no writer."""
     try:
         both = stat.S_ISFIFO(Path(path).stat().st_mode)
     except OSError:
@@ -142,7 +142,7 @@ def _open(path: str, flags: int) -> int:
 
 
 def open_stdio(_config: StdioConfig, source: int = 0, sink: int = 1) -> Stream:
-    """Open the backend `stdio`. A terminal passes every key on, but those that make signals still reach the process.
+    """Open the backend `stdio`. A terminal passes every key on, except those that make signals for this process.
 
     Raises:
         StorageError: standard input or output is closed.
@@ -168,5 +168,5 @@ def open_stdio(_config: StdioConfig, source: int = 0, sink: int = 1) -> Stream:
         with suppress(termios.error):  # the terminal went away
             termios.tcsetattr(source, termios.TCSANOW, before)
 
-    atexit.register(give_back)  # a terminal left like this is of no use to a shell
+    atexit.register(give_back)  # a shell cannot use a terminal in this mode
     return Stream("standard output", source, sink, give_back)

@@ -1,11 +1,11 @@
 """The identities of images that this host has computed, remembered from one process to the next.
 
-A file of the directory `chkpt/images` below $XDG_CACHE_HOME (else ~/.cache) holds what is known of one image: the
-device, inode, size, mtime and ctime that it had, its identities, and a checksum of all that. What does not match in
-everything is as good as absent. So the cache promises what those five can: a program that changes an image and sets its
-mtime back is found out by the ctime, which no program can set.
+A file of the directory `chkpt/images` below $XDG_CACHE_HOME (else ~/.cache) describes one image: the device, inode,
+size, mtime and ctime that it had, its identities, and a checksum of all that. An entry counts only if everything in it
+matches. So the cache finds every change that those five show: a program that changes an image can set its mtime back,
+but not its ctime.
 
-A file that is damaged, not the user's own or open to others, and a cache that cannot be written, are no errors: the
+If a file is damaged, not the user's own or open to others, or the cache cannot be written, that is not an error: the
 image is read again.
 """
 
@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 
 MAX_FILES: Final = 256
-"""Images that are remembered. The one used longest ago is forgotten first."""
+"""The most images that are remembered. The one that was used longest ago is forgotten first."""
 
 _MAX_SIZE: Final = 4096  # bytes of a file
 _SETTLED: Final = 2_000_000_000
@@ -29,7 +29,7 @@ _SETTLED: Final = 2_000_000_000
 
 
 class Stamp(NamedTuple):
-    """What is looked at to see that a file has not changed (stat(2))."""
+    """The fields of stat(2) that show whether a file has changed."""
 
     device: int
     inode: int
@@ -39,18 +39,18 @@ class Stamp(NamedTuple):
 
     @property
     def is_settled(self) -> bool:
-        """Whether a later change would show: one right after the last could have the same times."""
+        """Whether a later change would show. A change right after the last one could have the same times."""
         return time.time_ns() - max(self.mtime_ns, self.ctime_ns) > _SETTLED
 
 
 def stamp_of(file: int) -> Stamp:
-    """Return what an open file looks like now. Raise OSError if it cannot be asked."""
+    """Return the stamp of an open file. Raise OSError if the system refuses."""
     status = os.fstat(file)
     return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def remembered(stamp: Stamp) -> dict[int, bytes]:
-    """Return the identities of a file with this stamp, by their kinds; none if none is remembered."""
+def recall(stamp: Stamp) -> dict[int, bytes]:
+    """Return the identities of a file with this stamp, by their kinds; empty if none are remembered."""
     directory = _directory()
     if directory is None:
         return {}
@@ -71,7 +71,7 @@ def remembered(stamp: Stamp) -> dict[int, bytes]:
 
 
 def remember(stamp: Stamp, identities: Mapping[int, bytes]) -> None:
-    """Remember the identities of a file with this stamp, in place of what was known of it."""
+    """Remember the identities of a file with this stamp, and replace what was remembered of it."""
     directory = _directory()
     if directory is None:
         return
@@ -91,7 +91,7 @@ def remember(stamp: Stamp, identities: Mapping[int, bytes]) -> None:
 
 
 def _directory() -> Path | None:
-    """Return where the cache is; None if there is no place for it. The XDG specification takes no relative path."""
+    """Return where the cache is; None if there is no place for it. The XDG specification forbids relative paths."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if base.startswith("/"):
         return Path(base) / "chkpt" / "images"
@@ -108,7 +108,7 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a file that is ours alone. Raise OSError if it is not."""
+    """Return the content of a file that belongs to this user alone. Raise OSError if it does not."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(file, "rb") as stream:
         status = os.fstat(file)

@@ -1,8 +1,8 @@
 """A raw image on the host, and its identity, which a thread computes beside the machine.
 
-To identify a large image takes as long as to read it. It begins when the image is opened; what needs the identity waits
-for it, and what must not wait asks first. `chkpt_devices.backends.identity_cache` remembers it from one process to the
-next.
+To identify a large image takes as long as to read it. The thread begins when the image is opened. A caller that needs
+the identity waits for it; a caller that must not wait asks `is_identified` first.
+`chkpt_devices.backends.identity_cache` remembers it from one process to the next.
 """
 
 import errno
@@ -14,17 +14,17 @@ from threading import Event, Lock, Thread
 from typing import Final
 
 from chkpt_devices.backends.identity import Kind, extents_of, identity_of
-from chkpt_devices.backends.identity_cache import Stamp, remember, remembered, stamp_of
+from chkpt_devices.backends.identity_cache import Stamp, recall, remember, stamp_of
 
 SMALL: Final = 4 << 20
 """Bytes of an image that is identified when it is asked for, in a few milliseconds, without a thread and a cache."""
 
 _ATTEMPTS: Final = 3  # to identify an image that changes meanwhile
-_PATIENCE: Final = 2.0  # seconds for which the end of a thread is waited for that reads from a dead disk
+_PATIENCE: Final = 2.0  # seconds to wait for the end of a thread, which may hang on a dead disk
 
 
 class _Work:
-    """The computing of one identity of a file as it is at the beginning."""
+    """A thread's work: one identity of a file as it is when the work begins."""
 
     def __init__(self, kind: Kind, stamp: Stamp) -> None:
         self.kind = kind
@@ -39,7 +39,7 @@ class Image:
     """A raw image, opened for reading only. Identities may be asked for by any thread, all else by the owner."""
 
     def __init__(self, path: str) -> None:
-        """Open it. Raise OSError if it cannot be."""
+        """Open the image. Raise OSError if it cannot be opened."""
         self._path = path
         # O_NONBLOCK: a FIFO without a writer would wait for one; it changes nothing for files and block devices.
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -71,7 +71,7 @@ class Image:
         return data
 
     def close(self) -> None:
-        """Close it, and end what computes an identity. A second call does nothing."""
+        """Close the image, and end the threads of its identities. A second call does nothing."""
         self.end_identifying()
         for work in list(self._works.values()):
             if work.thread is not None:
@@ -84,13 +84,13 @@ class Image:
     # -- its identity -------------------------------------------------------------------------------------------------
 
     def begin_identifying(self) -> None:
-        """Let the identity that a save needs be computed, unless that takes no time."""
+        """Begin to compute the identity that a save needs, unless that takes no time."""
         if self.size > SMALL:
             with suppress(OSError):  # the caller that needs the identity gets the error
                 self._work(Kind.PIECES)
 
     def is_identified(self, kind: Kind) -> bool:
-        """Whether `identity` would return at once: it is known of the file as it is now, or cannot be had."""
+        """Whether `identity` would return at once: the identity is known, or cannot be computed."""
         with suppress(OSError):
             work = self._works.get(kind)
             if work is None:
@@ -99,10 +99,10 @@ class Image:
         return True
 
     def identity(self, kind: Kind) -> bytes:
-        """Return the identity of the image as it is now, and wait for it if it has to be computed.
+        """Return the identity of the image as it is now, and wait if it must be computed.
 
         Raises:
-            OSError: it cannot be read, or changes all the time, or `end_identifying` has been called.
+            OSError: it cannot be read, or it keeps changing, or `end_identifying` has been called.
         """
         for _ in range(_ATTEMPTS):
             work = self._work(kind)
@@ -110,18 +110,18 @@ class Image:
             if work.error is not None:
                 with self._lock:
                     if self._works.get(kind) is work:
-                        del self._works[kind]  # who asks later may be luckier
+                        del self._works[kind]  # a later call tries again
                 raise work.error
             if work.stamp == stamp_of(self._file):
                 return work.identity
         raise OSError(errno.EBUSY, "it changes while it is read")
 
     def end_identifying(self) -> None:
-        """Let all that waits for an identity fail, now and later: the machine ends."""
+        """Make all calls that wait for an identity fail, now and later: the machine ends."""
         self._ended = True
 
     def _work(self, kind: Kind) -> _Work:
-        """Return what computes, or has computed, an identity of the file as it is now; begin it if nothing does."""
+        """Return the work for an identity of the file as it is now; begin it if there is none."""
         with self._lock:
             stamp = stamp_of(self._file)
             work = self._works.get(kind)
@@ -129,7 +129,7 @@ class Image:
                 return work
             work = self._works[kind] = _Work(kind, stamp)
             if self.size > SMALL and self.kind == stat.S_IFREG:
-                work.identity = remembered(stamp).get(kind, b"")
+                work.identity = recall(stamp).get(kind, b"")
             if work.identity:
                 work.done.set()
                 return work
@@ -138,7 +138,7 @@ class Image:
                 work.thread = Thread(target=compute, name=f"identity of {self._path}", daemon=True)
                 try:
                     work.thread.start()
-                except RuntimeError:  # there can be no more threads
+                except RuntimeError:  # the system has no thread left
                     work.thread = None
                     compute()
                 return work
@@ -146,7 +146,7 @@ class Image:
         return work
 
     def _compute(self, work: _Work, file: int, size: int) -> None:
-        """Compute an identity. It reads from a descriptor of its own, which the image's end does not close."""
+        """Compute an identity. It reads from a descriptor of its own, which `close` of the image leaves open."""
 
         def check() -> None:
             if self._ended:
@@ -167,4 +167,4 @@ class Image:
 
 def _remember(work: _Work) -> None:
     if work.stamp.is_settled:
-        remember(work.stamp, {**remembered(work.stamp), work.kind: work.identity})
+        remember(work.stamp, {**recall(work.stamp), work.kind: work.identity})

@@ -1,6 +1,6 @@
-"""Files that are not raw images, known by their bytes: run as if they were raw, they would be disks full of nonsense.
+"""Formats of files that are not raw images, known by their bytes. Taken as raw, such a file is a disk full of nonsense.
 
-Nothing here reads what is in them. The magic numbers are those of the formats' own documents: QEMU's docs/interop
+This module does not read the formats. The magic numbers are those of the formats' own documents: QEMU's docs/interop
 (qcow2, parallels), VMware's "Virtual Disk Format 5.0", Microsoft's MS-VHDX and "Virtual Hard Disk Image Format", and
 the formats of compressed files as file(1) knows them. A file system, a partition table or LUKS begins a raw disk.
 """
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 HEAD_SIZE: Final = 512
-"""How many bytes of the beginning show the format, and how many of the end."""
+"""How many bytes at the beginning, and at the end, show the format."""
 
 
 class Format(NamedTuple):
-    """What a file is: what it is called, and the command that makes a raw image of it, with its path for `{0}`."""
+    """The format's name, and the command that makes the raw image `{1}` from the file `{0}`."""
 
     name: str
     cure: str
@@ -51,7 +51,7 @@ _BEGINNINGS: Final[tuple[tuple[int, bytes, Format], ...]] = (
     (0, b"age-encryption.org/", Format("encrypted by age", "`age -d -o {1} {0}`")),
     (0, b"\0" + b"\xff" * 10 + b"\0", Format("a CD of raw sectors of 2352 bytes", "`bchunk`, with its .cue file,")),
 )
-"""Where the bytes are, which they are, and what begins so."""
+"""The offset of the bytes, the bytes, and the format that has them there."""
 
 _ENDINGS: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"conectix", _disk("VHD", "vpc")),  # of a fixed size: the disk, and a last sector about it
@@ -62,19 +62,19 @@ _ENDINGS: Final[tuple[tuple[bytes, Format], ...]] = (
 _AFTER: Final[dict[bytes, Callable[[bytes], bool]]] = {
     b"BZh": lambda head: head[4:10] in {b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"},  # a block, or the end
 }
-"""For a beginning that is short, what must follow."""
+"""What must follow if the beginning is short."""
 
 
-def recognised(head: bytes, tail: bytes) -> Format | None:
-    """Return what a file is by its first and its last `HEAD_SIZE` bytes; None if it may be a raw image."""
+def find_format(head: bytes, tail: bytes) -> Format | None:
+    """Return a file's format by its first and last `HEAD_SIZE` bytes, or None if it may be a raw image."""
     for at, magic, found in _BEGINNINGS:
         if head.startswith(magic, at) and (magic not in _AFTER or _AFTER[magic](head)):
             return found
     return next((found for magic, found in _ENDINGS if tail.startswith(magic)), None)
 
 
-def refusal(path: str, found: Format) -> str:
-    """Return what a message says of a file that is not a raw image."""
+def describe_refusal(path: str, found: Format) -> str:
+    """Return the message that refuses a file because it is not a raw image."""
     cure = found.cure.format(shlex.quote(path), shlex.quote(f"{path}.raw"))
     return (
         f"image {path} is {found.name}, not a raw image; {cure} makes one of it; "

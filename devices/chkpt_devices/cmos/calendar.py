@@ -1,8 +1,8 @@
 """The MC146818A's time and calendar bytes, and how an update cycle advances them.
 
-Source: Motorola MC146818A datasheet (MC146818A/D), table 2, "Time, Calendar, and Alarm Data Modes". The bytes are as
-the program has left them: what the mode bits say does not convert them, and contents that the table does not have count
-on until they meet one of its ends.
+Source: Motorola MC146818A datasheet (MC146818A/D), table 2, "Time, Calendar, and Alarm Data Modes". The bytes stay
+as the program wrote them: a change of the mode bits does not convert them. Values that the table does not list count on
+until they reach one of its limits.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from typing import Final
 DAYS_IN_MONTH: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 DAY: Final = 24 * 60 * 60
 EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001  the calendar has no zone
-CENTURY_DAYS: Final = 36_525  # of a hundred years of which every fourth is a leap year
+CENTURY_DAYS: Final = 36_525  # in a hundred years, if every fourth is a leap year
 PM: Final = 0x80  # of the hours in 12-hour mode
 
 SECONDS, MINUTES, HOURS, DAY_OF_WEEK, DAY_OF_MONTH, MONTH, YEAR = range(7)  # places in `Calendar.bytes`
 
 WRITABLE: Final = {SECONDS: 0x7F}
-"""The bits of a byte, where it does not have all of them (datasheet, "Address Map")."""
+"""The bits of the bytes that do not have all eight (datasheet, "Address Map")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Modes:
     hours_24: bool
 
     def encode(self, value: int) -> int:
-        """Return a number from 0 to 99 as the bytes have it."""
+        """Return a number from 0 to 99 in the form of the bytes, BCD or binary."""
         return value if self.binary else value // 10 << 4 | value % 10
 
     def decode(self, byte: int) -> int:
@@ -60,12 +60,12 @@ class Calendar:
         """Go on by a second."""
         if self._carry(SECONDS, 0, 59, modes) and self._carry(MINUTES, 0, 59, modes) and self._next_hour(modes):
             self._carry(DAY_OF_WEEK, 1, 7, modes)
-            if self._carry(DAY_OF_MONTH, 1, self._days(modes), modes) and self._carry(MONTH, 1, 12, modes):
+            if self._carry(DAY_OF_MONTH, 1, self._count_days(modes), modes) and self._carry(MONTH, 1, 12, modes):
                 self._carry(YEAR, 0, 99, modes)
 
     def skip(self, seconds: int, modes: Modes) -> bool:
         """Go on by so many seconds at once, and return True. Bytes that are not a date stay as they are."""
-        date = self._date(modes)
+        date = self._read_date(modes)
         if date is None:
             return False
         since = (date - EPOCH) // timedelta(seconds=1)
@@ -79,7 +79,7 @@ class Calendar:
         self.bytes[DAY_OF_WEEK] = modes.encode((day_of_week - 1 + days) % 7 + 1) if 1 <= day_of_week <= 7 else shown
         return True
 
-    def _date(self, modes: Modes) -> datetime | None:
+    def _read_date(self, modes: Modes) -> datetime | None:
         """Return the date that is shown, of the years 2000 to 2099; None if the bytes are not a date."""
         values = [modes.decode(byte) for byte in self.bytes]
         if not modes.hours_24:
@@ -123,8 +123,8 @@ class Calendar:
             self.bytes[HOURS] = pm | modes.next(hours) & ~PM
         return False
 
-    def _days(self, modes: Modes) -> int:
-        """Return how many days this month has; 31 if the byte is not a month. Every fourth year is a leap year."""
+    def _count_days(self, modes: Modes) -> int:
+        """Return how many days this month has. Every fourth year is a leap year; an unknown month has 31."""
         month = modes.decode(self.bytes[MONTH])
         if month == 2 and modes.decode(self.bytes[YEAR]) % 4 == 0:
             return 29

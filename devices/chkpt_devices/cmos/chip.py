@@ -1,11 +1,10 @@
 """The PC's real-time clock and its battery-backed RAM: a Motorola MC146818A with 114 bytes of RAM behind two ports.
 
-Source: Motorola MC146818A datasheet (MC146818A/D, "DS" below); the use of the RAM is that of the IBM PC AT Technical
-Reference (6280070), "CMOS RAM", with what QEMU and its firmware have added for larger memories. The crystal is of
-32.768 kHz.
+Source: Motorola MC146818A datasheet (MC146818A/D, "DS" below); the use of the RAM follows the IBM PC AT Technical
+Reference (6280070), "CMOS RAM", and what QEMU and its firmware added for larger memories. The crystal has 32.768 kHz.
 
-An update cycle takes place every second of the machine's clock. The periodic taps do not tick: whether an edge has come
-follows from the time, and a timer is armed only while an edge would interrupt.
+An update cycle takes place every second of the machine's clock. The periodic taps do not tick: the time shows
+whether an edge has come. A timer is armed only while an edge would interrupt.
 """
 
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ D_VRT: Final = 0x80  # the battery is good
 
 ALARM_ANY: Final = 0xC0  # "don't care" of an alarm byte (DS, "Time, Calendar, and Alarm Locations")
 
-# The RAM that a PC's firmware looks for its memory in (AT Technical Reference; from 0x34 on QEMU)
+# The RAM in which a PC's firmware looks for the size of memory (AT Technical Reference; from 0x34 on QEMU)
 RAM_DISK_TYPES: Final = 0x12  # of the first channel's drive 0 in the high half, of drive 1 in the low one
 DISK_TYPE_EXTENDED: Final = 0xF  # the type is in 0x19, or 0x1a
 RAM_DISK_TYPE: Final = (0x19, 0x1A)
@@ -90,7 +89,7 @@ class CmosState:
     ram: Annotated[bytes, Length(RAM_SIZE, RAM_SIZE)]
     chain_start: Time | None  # when the divider chain was released; None while it is held in reset
     periodic_deadline: Time | None  # when PF comes, or has come unless c shows it; None: it is set, or nothing sets it
-    cycle_aborted: bool  # the update cycle that is due next will not be, as SET was high when it should have begun
+    cycle_aborted: bool  # the next update cycle does not happen: SET was high when it should have begun
 
 
 BOOT_CODES: Final = {Boot.DISKETTE: 1, Boot.DISK: 2, Boot.CDROM: 3, Boot.NETWORK: 4}
@@ -113,9 +112,9 @@ class Cmos:
         self._cycle_aborted = False
         self._periodic_deadline: int | None = None
         now = host.clock.now
-        date = _date(config.base) + timedelta(seconds=now // SECOND)
+        date = _parse_date(config.base) + timedelta(seconds=now // SECOND)
         self._calendar.set(date, self._modes)
-        self._ram = _ram(config, date)
+        self._ram = _make_ram(config, date)
         # A second of the calendar begins with one of the machine's clock.
         self._chain_start: int | None = now // SECOND * SECOND - FIRST_NS
         self._seek_edge()
@@ -125,7 +124,7 @@ class Cmos:
     # -- the device ---------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Do what the RESET pin does (DS, "RESET"): clear enables and flags. The battery keeps all else."""
+        """Do what the RESET pin does (DS, "RESET"): clear the enables and the flags. The battery keeps the rest."""
         self._b &= ~(B_PIE | B_AIE | B_UIE | B_SQWE)
         self._clear_flags()
         self._follow_irq()
@@ -155,7 +154,7 @@ class Cmos:
         )
 
     def load(self, state: CmosState) -> None:
-        """Become the clock of `state`, which was saved at the time that the machine's clock shows."""
+        """Take `state`, which was saved at the time that the machine's clock now shows."""
         _check(state, self._clock.now)
         self._calendar.bytes[:] = bytes(
             (
@@ -183,11 +182,9 @@ class Cmos:
         self._follow_irq()
 
     def advance_date(self, seconds: int) -> bool:
-        """Show the date of so many seconds later, unless SET or a divider chain in reset holds the updates.
+        """Advance the date by so many seconds, unless SET or a divider chain in reset stops the updates.
 
-        Return whether it does.
-
-        No flag is set: what an alarm would have done meanwhile is lost, as it was on a machine that was off.
+        Return whether the date is advanced. No flag is set: alarms of that time are lost, as on a machine that was off.
         """
         if self._b & B_SET or self._chain_start is None:
             return False
@@ -196,7 +193,7 @@ class Cmos:
     # -- the ports ----------------------------------------------------------------------------------------------------
 
     def _write_index(self, value: int) -> None:
-        """Take the address of the next access. Bit 7 masks the NMI, of which there is no source."""
+        """Take the address of the next access. Bit 7 masks the NMI, which has no source here."""
         self._index = value & 0x7F
 
     def _read(self) -> int:
@@ -208,7 +205,7 @@ class Cmos:
         if index in self._alarms:
             return self._alarms[index]
         if index == A:
-            return self._a | (A_UIP if self._updating() else 0)
+            return self._a | (A_UIP if self._is_updating() else 0)
         if index == B:
             return self._b
         return self._read_c() if index == C else D_VRT
@@ -235,7 +232,7 @@ class Cmos:
         return c
 
     def _write_a(self, value: int) -> None:
-        """Take the divider and the rate. The chain that is released from its reset begins anew."""
+        """Take the divider and the rate. A chain that is released from its reset begins anew."""
         self._see_edge()
         self._a = value
         if value >> A_DV_SHIFT not in DV_RUNS:
@@ -250,7 +247,7 @@ class Cmos:
         """Take modes, enables and SET, which clears UIE and stops an update cycle (DS, "Register B")."""
         if value & B_SET:
             value &= ~B_UIE
-        elif self._b & B_SET and self._in_cycle():
+        elif self._b & B_SET and self._is_in_cycle():
             self._cycle_aborted = True
         self._see_edge()
         self._b = value
@@ -264,7 +261,7 @@ class Cmos:
         return Modes(bool(self._b & B_DM), bool(self._b & B_24))
 
     def _follow_chain(self) -> None:
-        """Come back at the end of the next update cycle, and at the next periodic edge that interrupts."""
+        """Arm the timers for the end of the next update cycle and the next periodic edge that interrupts."""
         end = next_update(self._chain_start, self._clock.now)
         if end is None:
             self._update_timer.cancel()
@@ -272,12 +269,12 @@ class Cmos:
             self._update_timer.arm(end)
         self._arm_periodic()
 
-    def _in_cycle(self) -> bool:
-        """Return whether the time in which UIP is 1 has come, unless SET forbids it."""
-        return in_cycle(self._chain_start, self._clock.now)
+    def _is_in_cycle(self) -> bool:
+        """Return whether UIP is 1 at this time, unless SET forbids it."""
+        return is_in_cycle(self._chain_start, self._clock.now)
 
-    def _updating(self) -> bool:
-        return not self._b & B_SET and not self._cycle_aborted and self._in_cycle()
+    def _is_updating(self) -> bool:
+        return not self._b & B_SET and not self._cycle_aborted and self._is_in_cycle()
 
     def _update(self) -> None:
         """End an update cycle: show the next second, compare the alarm, set the flags."""
@@ -285,12 +282,12 @@ class Cmos:
         if not self._b & B_SET and not self._cycle_aborted:
             self._calendar.advance(self._modes)
             self._c |= C_UF
-            if self._alarm():
+            if self._is_alarm_time():
                 self._c |= C_AF
             self._follow_irq()
         self._cycle_aborted = False
 
-    def _alarm(self) -> bool:
+    def _is_alarm_time(self) -> bool:
         shown = self._calendar.bytes
         places = ((SECONDS_ALARM, SECONDS), (MINUTES_ALARM, MINUTES), (HOURS_ALARM, HOURS))
         return all(self._alarms[alarm] in {shown[place], self._alarms[alarm] | ALARM_ANY} for alarm, place in places)
@@ -298,7 +295,7 @@ class Cmos:
     # -- the periodic interrupt ---------------------------------------------------------------------------------------
 
     def _seek_edge(self) -> None:
-        """Wait for the next edge of the selected tap, unless PF is set already: then it would change nothing."""
+        """Wait for the next edge of the selected tap, unless PF is set already, which makes the edge invisible."""
         rate = 0 if self._c & C_PF else self._a & A_RS
         self._periodic_deadline = next_edge(self._chain_start, rate, self._clock.now)
 
@@ -336,15 +333,15 @@ class Cmos:
 
 
 def next_update(chain_start: int | None, now: int) -> int | None:
-    """Return the end of the next update cycle, None while the chain is held in reset."""
+    """Return the end of the next update cycle, or None while the chain is held in reset."""
     if chain_start is None:
         return None
     first = chain_start + FIRST_NS
     return first + max(0, (now - first) // SECOND + 1) * SECOND
 
 
-def in_cycle(chain_start: int | None, now: int) -> bool:
-    """Return whether the next update cycle goes on, or begins within tBUC."""
+def is_in_cycle(chain_start: int | None, now: int) -> bool:
+    """Return whether an update cycle is under way, or begins within tBUC."""
     end = next_update(chain_start, now)
     return end is not None and now >= end - UC_NS - BUC_NS
 
@@ -352,7 +349,7 @@ def in_cycle(chain_start: int | None, now: int) -> bool:
 def next_edge(chain_start: int | None, rate: int, now: int) -> int | None:
     """Return when the tap of this rate has its next edge (DS table 5); rate 0 has none.
 
-    An edge falls on the first nanosecond by which its clock of the crystal has come.
+    An edge falls on the first nanosecond at which its clock of the crystal has come.
     """
     if chain_start is None or not rate:
         return None
@@ -364,17 +361,17 @@ def next_edge(chain_start: int | None, rate: int, now: int) -> int | None:
 # -- what a new clock has ---------------------------------------------------------------------------------------------
 
 
-def _date(text: str) -> datetime:
+def _parse_date(text: str) -> datetime:
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"base {text!r} is not a date such as 2000-01-01T00:00:00") from None
     if date.tzinfo is not None or date.microsecond or not 1900 <= date.year < 2500:
-        raise ConfigError(f"base {text!r} is not of the years 1900 to 2499, in whole seconds and without a zone")
+        raise ConfigError(f"base {text!r} must lie in the years 1900 to 2499, in whole seconds and without a zone")
     return date
 
 
-def _ram(config: CmosConfig, date: datetime) -> bytearray:
+def _make_ram(config: CmosConfig, date: datetime) -> bytearray:
     """Return the RAM as a setup program would have left it."""
     ram = bytearray(128)
     ram[RAM_EQUIPMENT] = EQUIPMENT_FPU
@@ -398,10 +395,10 @@ def _ram(config: CmosConfig, date: datetime) -> bytearray:
 
 
 def _put_disks(ram: bytearray, disks: Sequence[int]) -> None:
-    """Put in what a BIOS reads of the hard disks: their geometry, and which of them it shows by another one.
+    """Put in what a BIOS reads of the hard disks: their geometry, and which disks it translates.
 
-    A disk has 16 heads and 63 sectors, as its IDENTIFY DEVICE says. One of more than 1024 such cylinders is shown with
-    up to 255 heads (LBA translation): else a program sees 504 MiB of it.
+    A disk has 16 heads and 63 sectors, as its IDENTIFY DEVICE says. A BIOS shows a disk of more
+    than 1024 such cylinders with up to 255 heads (LBA translation), else a program sees only 504 MiB.
     """
     for unit, sectors in enumerate(disks):
         if not sectors:
@@ -409,7 +406,7 @@ def _put_disks(ram: bytearray, disks: Sequence[int]) -> None:
         cylinders = min(sectors // (HEADS * SECTORS_PER_TRACK), MAX_CYLINDERS)
         if cylinders > MAX_BIOS_CYLINDERS:
             ram[RAM_TRANSLATION] |= TRANSLATION_LBA << 2 * unit
-        if unit < len(RAM_DISK_TYPE):  # for the first channel alone there is room
+        if unit < len(RAM_DISK_TYPE):  # there is room for the first channel only
             ram[RAM_DISK_TYPES] |= DISK_TYPE_EXTENDED << (0 if unit else 4)
             ram[RAM_DISK_TYPE[unit]] = DISK_TYPE_USER
             at = RAM_DISK_GEOMETRY[unit]
@@ -421,14 +418,14 @@ def _check(state: CmosState, now: int) -> None:
     """Raise StateError if `state` is not one that a clock can be in now."""
     start = state.chain_start
     if (start is not None) is not (state.a >> A_DV_SHIFT in DV_RUNS):
-        raise StateError("chain_start is not there exactly while register A lets the divider chain run")
+        raise StateError("chain_start must be set if register A lets the divider chain run, and only then")
     if start is not None and start > now:
         raise StateError("chain_start is in the future")
     if state.c & ~C_FLAGS:
         raise StateError(f"c is {state.c:#x}, which has bits that are not flags")
     if state.b & B_SET and state.b & B_UIE:
         raise StateError("b has UIE beside SET, which clears it")
-    if state.cycle_aborted and not in_cycle(start, now):
+    if state.cycle_aborted and not is_in_cycle(start, now):
         raise StateError("cycle_aborted is true outside the time of an update cycle")
     rate = 0 if state.c & C_PF else state.a & A_RS
     deadline = state.periodic_deadline

@@ -1,4 +1,4 @@
-"""What the clock and its RAM are configured with."""
+"""The configuration of the clock and its RAM."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,11 +26,11 @@ Byte: TypeAlias = tuple[Annotated[int, Range(RAM, RAM + RAM_SIZE - 1)], U8]
 
 @dataclass(frozen=True, slots=True)
 class CmosConfig:
-    """Where the clock answers, its interrupt line, the date when the machine's clock is 0, and what its RAM holds.
+    """The clock's ports, its interrupt line, the date when the machine's clock is 0, and what its RAM holds.
 
     `memory` is the bytes of RAM below 4 GiB, `high_memory` of that from there on, `disks` the sectors of the hard
-    disks: the machine's own if left out. `boot` is the order in which a BIOS tries to boot. `bytes` are bytes of the
-    RAM with another value, such as [[0x3d, 0x02]]. `base` is in the form of ISO 8601.
+    disks: the machine's own if left out. `boot` is the order in which a BIOS tries to boot. `bytes` replaces
+    bytes of the RAM, such as [[0x3d, 0x02]]. `base` is in the form of ISO 8601.
     """
 
     port: Annotated[int, Range(0, 0xFFFE)] = 0x70

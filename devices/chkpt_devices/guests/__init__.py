@@ -21,14 +21,14 @@ DISKS: Final = ("demo",)
 
 @dataclass(frozen=True, slots=True)
 class GuestConfig:
-    """Which guest, and how large its disk is, in bytes; behind what the guest brings it is zeros."""
+    """Which guest, and the size of its disk in bytes. The rest of the disk behind the guest is zeros."""
 
     name: Annotated[str, Length(1, 64)] = "demo"
     size: Annotated[int, Range(SECTOR_SIZE, MAX_SIZE)] = 1 << 20
 
 
 def open_guest(config: GuestConfig) -> CowDisk:
-    """Make a disk with a guest on it. Like an image's, its changes are laid over it and it is known by its content.
+    """Make a disk with a guest on it. As with an image, changes lie over it, and its content is its identity.
 
     Raises:
         NotFoundError: there is no such guest.

@@ -4,8 +4,8 @@ Source: IBM PC AT Technical Reference (6280070, "TR" below), "Keyboard Controlle
 System/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller" ("PS/2"); where they are
 silent, QEMU's hw/input/pckbd.c. Nothing is connected to the auxiliary port.
 
-A byte takes no time from the keyboard to the controller or back: as soon as the output buffer is read, the next is in
-it, and the interrupt line falls and rises.
+A byte takes no time from the keyboard to the controller or back: as soon as the output buffer is read, it
+holds the next byte, and the interrupt line falls and rises.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ READ_INPUT, READ_OUTPUT, WRITE_OUTPUT = 0xC0, 0xD0, 0xD1
 WRITE_KBD_BUFFER, WRITE_AUX_BUFFER, WRITE_AUX = 0xD2, 0xD3, 0xD4
 DISABLE_A20, ENABLE_A20 = 0xDD, 0xDF
 READ_TEST = 0xE0
-PULSE: Final = 0xF0  # and above: pulses the output port's lines of the bits that are 0 in its low four
+PULSE: Final = 0xF0  # and above: each of the low four bits that is 0 pulses its line of the output port
 NEXT_IS_DATA: Final = (WRITE_COMMAND_BYTE, WRITE_OUTPUT, WRITE_KBD_BUFFER, WRITE_AUX_BUFFER, WRITE_AUX)
 
 SELF_TEST_PASSED: Final = 0x55
@@ -47,7 +47,7 @@ TEST_PASSED: Final = 0x00
 
 
 class Source(IntEnum):
-    """Whose byte is in the output buffer."""
+    """Where the byte in the output buffer comes from."""
 
     NONE = 0
     KBD = 1  # or the controller itself
@@ -72,7 +72,7 @@ class KeyboardState:
     scan_set: Annotated[int, Range(1, 2)]
     scanning: bool
     keys: Annotated[bytes, Length(0, BUFFER + 1)]  # scan codes not sent yet
-    answers: Annotated[bytes, Length(0, 3)]  # not sent yet; they go before the keys
+    answers: Annotated[bytes, Length(0, 3)]  # not sent yet; they are sent before the keys
     last_sent: U8
     parameter_of: U8  # the command whose second byte is to come; 0: none
 
@@ -91,12 +91,12 @@ class I8042State:
     output_source: Source
     answer: U8  # the controller's, while it waits for the output buffer, else 0
     answer_source: Source
-    released: bool  # BREAK has come from the keyboard, and the code to it not yet
+    released: bool  # BREAK has come from the keyboard, but not yet the code that follows it
     keyboard: KeyboardState
 
 
 class I8042:
-    """The controller, and the character frontend through which its keyboard is typed on."""
+    """The controller, and the character frontend that types on its keyboard."""
 
     def __init__(self, host: Host, config: I8042Config) -> None:
         self._text = config.input is Input.TEXT
@@ -166,7 +166,7 @@ class I8042:
         )
 
     def load(self, state: I8042State) -> None:
-        """Become the saved controller and keyboard."""
+        """Take the saved state of the controller and the keyboard."""
         _check(state)
         self._command_byte = state.command_byte
         self._output_port = state.output_port
@@ -204,7 +204,7 @@ class I8042:
         return status | A2 if self._a2 else status
 
     def _write_command(self, value: int) -> None:
-        """Take a command; one that is not known does nothing."""
+        """Take a command; an unknown one does nothing."""
         self._a2 = True
         self._command = value if value in NEXT_IS_DATA else 0
         if value in self._do:
@@ -260,7 +260,7 @@ class I8042:
     # -- the output buffer --------------------------------------------------------------------------------------------
 
     def _answer(self, value: int, source: Source = Source.KBD) -> None:
-        """Give the system a byte of the controller's own; one that still waits for the buffer is lost."""
+        """Give the system a byte of the controller's own; it replaces one that still waits for the buffer."""
         self._answer_waiting = value
         self._answer_source = source
         self._fill()
@@ -276,7 +276,7 @@ class I8042:
         self._follow_irqs()
 
     def _fetch(self) -> None:
-        """Take the next byte from the keyboard, unless that is disabled, and translate it if that is wanted."""
+        """Take the next byte from the keyboard unless that is disabled; translate it if the command byte says so."""
         while self._keyboard.ready and not self._command_byte & KBD_DISABLED:
             code = self._keyboard.send()
             if self._command_byte & TRANSLATE:
@@ -328,7 +328,7 @@ class I8042:
 
 
 def translate(code: int) -> int:
-    """Return a byte from the keyboard as the controller turns it from set 2 into set 1."""
+    """Translate a byte from the keyboard from set 2 to set 1."""
     if code < len(SET_1):
         return SET_1[code]
     return {0x83: 0x41, 0x84: 0x54}.get(code, code)
@@ -337,19 +337,19 @@ def translate(code: int) -> int:
 def _check(state: I8042State) -> None:
     """Raise StateError if `state` is not one that a controller and its keyboard can be in."""
     if state.output_port & ~OUT_LATCHED or not state.output_port & OUT_RESET:
-        raise StateError("output_port has a bit of an interrupt line, or holds the machine in reset")
+        raise StateError("output_port has the bit of an interrupt line set, or holds the machine in reset")
     if state.command and state.command not in NEXT_IS_DATA:
         raise StateError(f"command is {state.command:#x}, which takes no data byte")
     if state.command and not state.a2:
-        raise StateError("command waits for its data byte, but a2 says that a data byte came since")
+        raise StateError("command waits for its data byte, but a2 says that the data byte has come")
     if state.answer_source and not state.output_source:
-        raise StateError("answer waits for an output buffer that is empty")
+        raise StateError("answer waits for the output buffer, but that is empty")
     if state.answer and not state.answer_source:
-        raise StateError("answer is there, but has no source")
+        raise StateError("answer is set, but has no source")
     keyboard = state.keyboard
     sendable = (keyboard.keys or keyboard.answers) and not state.command_byte & KBD_DISABLED
     if sendable and not state.output_source:
-        raise StateError("the keyboard has bytes to send and an empty output buffer to send them to")
+        raise StateError("the keyboard has bytes to send, but the output buffer is empty")
     if keyboard.parameter_of and keyboard.parameter_of not in WITH_PARAMETER:
         raise StateError(f"keyboard/parameter_of is {keyboard.parameter_of:#x}, which takes no second byte")
     if len(keyboard.keys) > BUFFER and keyboard.keys[BUFFER] != OVERRUN[keyboard.scan_set]:

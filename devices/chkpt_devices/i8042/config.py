@@ -1,4 +1,4 @@
-"""What the keyboard controller is configured with."""
+"""The configuration of the keyboard controller."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ class Input(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class I8042Config:
-    """Where the controller answers, its interrupt lines, and what is typed on the keyboard."""
+    """The controller's ports, its interrupt lines, and what its keyboard types."""
 
     data_port: U16 = 0x60
     command_port: U16 = 0x64

@@ -1,4 +1,4 @@
-"""How a BIOS, a driver and someone at the keyboard talk through an 8042."""
+"""How a BIOS, a driver and a user at the keyboard talk through an 8042."""
 
 from collections.abc import Callable
 from random import Random

@@ -1,15 +1,15 @@
 """The keyboard at the other end of the 8042's cable: its commands, its buffer, and the keys that type a text.
 
 Source: IBM PC AT Technical Reference (6280070), "Keyboard", and IBM Personal System/2 Hardware Interface Technical
-Reference, "Keyboard (101- and 102-Key)". It has scan code sets 1 and 2. Set 3 is refused, as an AT's keyboard does, and
-what acts on set 3 alone is acknowledged, as in the other sets. LEDs and typematic rate are acknowledged and have no
-effect, so they are not kept; no key is ever held down.
+Reference, "Keyboard (101- and 102-Key)". It has scan code sets 1 and 2. It refuses set 3, as an
+AT's does, and acknowledges commands that act on set 3 alone, as in the other sets. It acknowledges LEDs and typematic
+rate, which have no effect and are not kept. No key is ever held down.
 """
 
 from typing import Final
 
 BUFFER: Final = 16
-"""Scan codes that wait; the one after them becomes OVERRUN, and what comes after it is lost."""
+"""The most scan codes that wait. The next one becomes OVERRUN, and those after it are lost."""
 
 OVERRUN: Final = {1: 0xFF, 2: 0x00}
 BREAK: Final = 0xF0  # in set 2, before the code of a key that is released
@@ -23,7 +23,7 @@ ACK, BAT_PASSED = 0xFA, 0xAA
 IDENTITY: Final = (0xAB, 0x83)
 WITH_PARAMETER: Final = (SET_LEDS, SCAN_SET, TYPEMATIC, *SET_3_KEY)
 
-# Set 2 to set 1, as the 8042 translates each byte below 0x80; of the others it changes 0x83 and 0x84 alone.
+# Set 2 to set 1, as the 8042 translates each byte below 0x80; of the others it changes only 0x83 and 0x84.
 SET_1: Final = bytes.fromhex(
     "ff43413f3d3b3c58644442403e0f295965382a701d10025a66712c1f1e11035b"
     "672e2d201205045c68392f211413065d693130232215075e6a7232241608095f"
@@ -60,7 +60,7 @@ LONGEST_STROKE: Final = 6  # bytes of set 2: a key within another, each pressed 
 
 
 def stroke(character: int, scan_set: int) -> bytes:
-    """Return the scan codes that type a character; none if no key types it."""
+    """Return the scan codes that type a character; none if no key does."""
     if character not in STROKES:
         return b""
     key, held = STROKES[character]
@@ -73,12 +73,12 @@ def stroke(character: int, scan_set: int) -> bytes:
 
 
 def break_code(make: bytes, scan_set: int) -> bytes:
-    """Return what a key sends when it is released, of what it sends when it is pressed."""
+    """Return the codes of a key's release. `make` are the codes of its press."""
     return bytes((BREAK, make[0])) if scan_set == 2 else bytes((make[0] | 0x80,))
 
 
 class Keyboard:
-    """The keyboard. It has bytes to send, one after another, its answers before its keys."""
+    """The keyboard. It sends one byte at a time, its answers before its keys."""
 
     def __init__(self) -> None:
         self.reset()
@@ -98,7 +98,7 @@ class Keyboard:
     # -- from the system ----------------------------------------------------------------------------------------------
 
     def command(self, value: int) -> None:
-        """Take a byte from the system. An answer that was still to come is dropped."""
+        """Take a byte from the system. Answers that wait are dropped."""
         self.answers.clear()
         command, self.parameter_of = self.parameter_of, 0
         if command and value < SET_LEDS:  # a command in place of a parameter is a command
@@ -154,7 +154,7 @@ class Keyboard:
         return room // LONGEST_STROKE if text else room
 
     def press(self, codes: bytes) -> None:
-        """Send scan codes when their turn comes; what the buffer has no room for overruns."""
+        """Put scan codes into the buffer. Those without room overrun."""
         if self.scanning:
             self.keys += codes
             if len(self.keys) > BUFFER:

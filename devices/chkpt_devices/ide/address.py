@@ -1,4 +1,4 @@
-"""Where on a disk a command means: CHS, 28-bit and 48-bit addresses in the task file."""
+"""The address of a command on a disk: CHS, 28-bit and 48-bit addresses in the task file."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +22,7 @@ class Geometry:
 
     @property
     def capacity(self) -> int:
-        """How many sectors have a CHS address."""
+        """The number of sectors that have a CHS address."""
         return self.cylinders * self.heads * self.sectors
 
 
@@ -36,7 +36,7 @@ def default_geometry(sectors: int) -> Geometry:
 
 
 def read_address(task: TaskFile, heads: int, sectors: int, *, extended: bool) -> int | None:
-    """Return the number of the sector that the registers address, or None if no disk can have it.
+    """Return the number of the sector that the registers address, or None if no disk can have that sector.
 
     The translation has `heads` heads and `sectors` sectors a track. `extended` addresses are of 48 bits, and LBAs.
     """

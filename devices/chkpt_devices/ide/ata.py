@@ -1,8 +1,8 @@
 """A disk: the ATA commands. Source: ATA/ATAPI-6 (T13/1410D); for CHS, ATA-3 (X3T10/2008D).
 
-A command is done when the write of its code returns, or has its first PIO block ready then; BSY is only seen while the
-host fails to read or write what is behind the disk and the disk is configured to wait for it. Every failure is reported
-as ABRT with the registers at the sector that failed, as QEMU does; the standard lets a drive report IDNF or UNC so.
+When the write of a command's code returns, the command is done or has its first PIO block ready. A guest sees BSY only
+while the host fails to read or write the medium and the disk is configured to wait for it. Every failure is reported as
+ABRT with the registers at the sector that failed, as in QEMU; the standard allows that in place of IDNF or UNC.
 """
 
 from collections.abc import Callable
@@ -70,9 +70,9 @@ class Disk:
         """Make a disk without a medium.
 
         Args:
-            config: its unit, its strings, what it does when the host fails.
-            update_line: called when it begins or ends to ask for an interrupt.
-            presence_changed: called when it appears or vanishes.
+            config: the disk's unit, its strings, what it does when the host fails.
+            update_line: called when the disk's interrupt request changes.
+            presence_changed: called when the disk appears or vanishes.
             diagnose: carries out EXECUTE DEVICE DIAGNOSTIC, which is for both drives of the channel.
         """
         self.config = config
@@ -138,7 +138,7 @@ class Disk:
         self._presence_changed()
 
     def disconnect(self) -> None:
-        """Vanish from the channel, and keep nothing for the next disk."""
+        """Vanish from the channel, and clear the state for the next disk."""
         self._backend = None
         self._max.insert(1)
         self.power_on()
@@ -146,7 +146,7 @@ class Disk:
         self._presence_changed()
 
     def retry(self) -> None:
-        """Try once more what waits for the host."""
+        """Try again the command that waits for the host."""
         transfer = self._transfer
         if transfer is None or not transfer.waiting:
             return
@@ -172,7 +172,7 @@ class Disk:
     # -- resets and commands ------------------------------------------------------------------------------------------
 
     def power_on(self) -> None:
-        """Go to what power-on makes of the disk. The registers show its signature."""
+        """Go to the state after power-on. The registers show the signature."""
         self.settings.power_on()
         self._max.power_on()
         geometry = default_geometry(self._max.sectors)
@@ -181,7 +181,7 @@ class Disk:
         self.reset()
 
     def reset(self) -> None:
-        """Give up what is in flight and show the signature, as the channel's reset does.
+        """Drop the command in flight and show the signature, as the channel's reset does.
 
         The translation of INITIALIZE DEVICE PARAMETERS stays, as in QEMU and in Fujitsu's drives (manual C141-E120);
         so do the transfer mode and SMART.
@@ -195,14 +195,14 @@ class Disk:
         self.task.forget_previous()
 
     def sign(self) -> None:
-        """Show the signature of a disk that is well."""
+        """Show the signature of a disk that has passed its test."""
         self._transfer = None
         self.task.sign(self.signature, self.ready_status)
 
     def command(self, code: int) -> None:
         """Carry out a command, or begin to. It is dropped while another one is in flight, and in sleep.
 
-        The write takes the interrupt back in any case (ATA/ATAPI-6, INTRQ).
+        The write always withdraws the interrupt (ATA/ATAPI-6, INTRQ).
         """
         task = self.task
         task.clear_interrupt()
@@ -231,7 +231,7 @@ class Disk:
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self) -> DriveState | None:
-        """Return the disk's state, None when it is absent."""
+        """Return the disk's state, or None if it is absent."""
         backend = self._backend
         if backend is None:
             return None
@@ -269,7 +269,7 @@ class Disk:
         check_disk_transfer(transfer, self._max.native, where)
 
     def load(self, state: DriveState) -> None:
-        """Become the disk of a state that `check` has passed."""
+        """Take a state that `check` has passed."""
         ata = state.ata
         assert self._backend is not None
         assert ata is not None
@@ -291,7 +291,7 @@ class Disk:
     # -- data commands ------------------------------------------------------------------------------------------------
 
     def _begin(self, kind: TransferKind, block: int, *, extended: bool) -> bool:
-        """Take the address and the count from the registers; False when no such command can be."""
+        """Take the address and the count from the registers; return False if they are not valid."""
         task = self.task
         lba = read_address(task, self._heads, self._sectors_per_track, extended=extended)
         if not block or lba is None:
@@ -302,7 +302,7 @@ class Disk:
         return True
 
     def _advance(self, transfer: Transfer, count: int) -> None:
-        """Move the command on by `count` sectors, and the registers with it."""
+        """Advance the command and the registers by `count` sectors."""
         transfer.lba += count
         transfer.left -= count
         write_address(self.task, transfer.lba, self._heads, self._sectors_per_track, extended=transfer.extended)
@@ -344,7 +344,7 @@ class Disk:
         transfer, backend = self._transfer, self._backend
         assert transfer is not None
         assert backend is not None
-        block = self.task.taken()
+        block = self.task.written_bytes()
         count = len(block) // SECTOR_SIZE
         if backend.read_only or transfer.lba + count > self._max.sectors:
             self._abort()
@@ -369,7 +369,7 @@ class Disk:
             self._verify_rest()
 
     def _verify_rest(self) -> None:
-        """Read the sectors and forget them. The registers stay as they are."""
+        """Read the sectors and drop them. The registers stay as they are."""
         transfer, backend = self._transfer, self._backend
         assert transfer is not None
         assert backend is not None

@@ -1,11 +1,11 @@
 """A CD-ROM drive: the PACKET protocol and its commands. Source: SFF-8020i revision 2.6; ATA/ATAPI-6, PACKET.
 
     PACKET -> DRQ, reason COMMAND: the host writes 12 bytes
-           -> DRQ, reason TO_HOST, interrupt: the host reads a block, at most as many bytes as it has set as a limit
+           -> DRQ, reason TO_HOST, interrupt: the host reads a block, at most as long as the limit that it has set
            -> reason COMMAND | TO_HOST, interrupt: done, or failed with the sense key in Error
 
-A sense is kept until REQUEST SENSE takes it or another command comes. A unit attention is a condition of its own: it
-fails the next command that does not stand above it, once.
+A sense is kept until REQUEST SENSE takes it or another command comes. A unit attention is a separate condition: it
+fails the next command once, unless the command is one of those that ignore it.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from chkpt_devices.ide.taskfile import HAS_REGISTERS, TaskFile
 from chkpt_devices.ide.transfer import Transfer, check_transfer, drive_state, load_drive
 
 DMA_OR_OVERLAP: Final = 0x03
-"""Features of PACKET: DMA and OVL, neither of which this drive has."""
+"""Features of PACKET, DMA and OVL. This drive has neither."""
 
 MAX_BLOCK: Final = 0xFFFE
 """The largest byte count limit; 0xFFFF means this (ATA/ATAPI-6, PACKET)."""
@@ -68,7 +68,7 @@ class Cdrom:
         presence_changed: Callable[[], None],
         diagnose: Callable[[], None],
     ) -> None:
-        """Make an empty drive. The arguments are those of `chkpt_devices.ide.ata.Disk`; a drive is always present."""
+        """Make an empty drive. The arguments are those of `chkpt_devices.ide.ata.Disk`. The drive is always present."""
         del presence_changed
         self.config = config
         self.task = TaskFile(update_line)
@@ -94,7 +94,7 @@ class Cdrom:
             Command.SET_FEATURES: self._set_features,
         }
         self._packets: dict[int, Callable[[bytes], None]] = {
-            Packet.TEST_UNIT_READY: lambda _: self._done(),
+            Packet.TEST_UNIT_READY: lambda _: self._finish(),
             Packet.REQUEST_SENSE: self._request_sense,
             Packet.INQUIRY: self._inquiry,
             Packet.START_STOP: self._start_stop,
@@ -109,7 +109,7 @@ class Cdrom:
             Packet.GET_CONFIGURATION: self._get_configuration,
             Packet.GET_EVENT: self._get_event,
             Packet.MODE_SENSE: self._mode_sense,
-            Packet.SET_SPEED: lambda _: self._done(),
+            Packet.SET_SPEED: lambda _: self._finish(),
             Packet.MECHANISM_STATUS: self._mechanism_status,
         }
 
@@ -122,7 +122,7 @@ class Cdrom:
         self._medium_changed()
 
     def disconnect(self) -> None:
-        """Lose the disc. A read that waits for it fails."""
+        """Remove the disc. A read that waits for it fails."""
         self._backend = None
         self._event = MediaEvent.REMOVAL
         self.retry()
@@ -138,12 +138,12 @@ class Cdrom:
         return self._locked and not self._tray_open
 
     def request_eject(self) -> None:
-        """Let the guest know that the button of the locked tray was pressed, unless it has to hear of another event."""
+        """Report to the guest that the button of the locked tray was pressed, unless another event waits for it."""
         if self._event is MediaEvent.NONE:
             self._event = MediaEvent.EJECT_REQUEST
 
     def eject(self) -> None:
-        """Open the tray, locked or not. The disc is there until `disconnect` takes it."""
+        """Open the tray, locked or not. The disc stays until `disconnect` takes it."""
         if not self._tray_open:
             self._tray_open = True
             if self._backend is not None:
@@ -151,7 +151,7 @@ class Cdrom:
         self.retry()
 
     def retry(self) -> None:
-        """Try once more the read that waits for the host."""
+        """Try again the read that waits for the host."""
         transfer = self._transfer
         if transfer is not None and transfer.waiting:
             transfer.waiting = False
@@ -159,18 +159,18 @@ class Cdrom:
 
     def _medium_changed(self) -> None:
         self._event = MediaEvent.NEW_MEDIA
-        if self._attention is Attention.NONE:  # an attention for the reset says as much
+        if self._attention is Attention.NONE:  # an attention for a reset includes this
             self._attention = Attention.MEDIUM_CHANGED
 
     @property
     def _sectors(self) -> int:
-        """How many sectors the disc has; 0 without a disc or with the tray open."""
+        """The number of the disc's sectors; 0 without a disc or with the tray open."""
         return 0 if self._backend is None or self._tray_open else min(self._backend.size // CD_SECTOR, MAX_SECTORS)
 
     # -- resets and commands ------------------------------------------------------------------------------------------
 
     def power_on(self) -> None:
-        """Go to what power-on makes of the drive; the tray stays where it is."""
+        """Go to the state after power-on; the tray stays where it is."""
         self.settings.power_on()
         self._sense = (0, 0, 0)
         self._attention = Attention.RESET
@@ -179,12 +179,12 @@ class Cdrom:
         self.reset()
 
     def reset(self) -> None:
-        """Give up what is in flight and show the signature, as the channel's reset does. Sense and lock stay."""
+        """Drop the command in flight and show the signature, as the channel's reset does. Sense and lock stay."""
         self.sign()
         self.task.forget_previous()
 
     def sign(self) -> None:
-        """Show the signature of a drive that is well, and wake up. This is also DEVICE RESET."""
+        """Show the signature of a drive that has passed its test, and wake up. This is also DEVICE RESET."""
         self._transfer = None
         self.settings.power = PowerMode.ACTIVE
         self.task.sign(self.signature, self.ready_status)
@@ -192,7 +192,7 @@ class Cdrom:
     def command(self, code: int) -> None:
         """Carry out a command, or begin to. While one is in flight, and in sleep, all but DEVICE RESET are dropped.
 
-        The write takes the interrupt back in any case (ATA/ATAPI-6, INTRQ).
+        The write always withdraws the interrupt (ATA/ATAPI-6, INTRQ).
         """
         task = self.task
         task.clear_interrupt()
@@ -232,7 +232,7 @@ class Cdrom:
         transfer = self._transfer
         assert transfer is not None
         if transfer.kind is TransferKind.PACKET:
-            self._execute(self.task.taken())
+            self._execute(self.task.written_bytes())
         elif transfer.kind is TransferKind.IDENTIFY:
             self._transfer = None
             self.task.end_of_data()
@@ -241,7 +241,7 @@ class Cdrom:
         elif transfer.left:
             self._read_block()
         else:
-            self._done()
+            self._finish()
 
     def _execute(self, packet: bytes) -> None:
         """Carry out a command packet."""
@@ -259,7 +259,7 @@ class Cdrom:
         else:
             execute(packet)
 
-    def _done(self) -> None:
+    def _finish(self) -> None:
         self._transfer = None
         self.task.nsector = COMMAND | TO_HOST
         self.task.complete()
@@ -276,7 +276,7 @@ class Cdrom:
         self._fail(mmc.UNIT_ATTENTION, attention.value)
 
     def _block_size(self, transfer: Transfer, left: int) -> int:
-        """Return how many bytes the next block has. All blocks but the last are even."""
+        """Return the number of bytes in the next block, which is even unless the block is the last."""
         limit = min(transfer.block, MAX_BLOCK)
         return left if left <= limit else limit & ~1
 
@@ -289,7 +289,7 @@ class Cdrom:
         task.raise_interrupt()
 
     def _begin(self, kind: TransferKind, left: int) -> Transfer | None:
-        """Return the transfer of a packet command's data, None if the host's limit lets no byte through."""
+        """Return the transfer of a packet command's data, or None if the host's limit is 0 bytes."""
         packet = self._transfer
         assert packet is not None
         if not self._block_size(packet, left):
@@ -301,10 +301,10 @@ class Cdrom:
         return self._transfer
 
     def _reply(self, data: bytes, allocated: int) -> None:
-        """Send `data` to the host, cut to the length it has allocated."""
+        """Send `data` to the host, cut to the length that the host has allocated."""
         data = data[:allocated]
         if not data:
-            self._done()
+            self._finish()
             return
         transfer = self._begin(TransferKind.REPLY, len(data))
         if transfer is not None:
@@ -321,7 +321,7 @@ class Cdrom:
         if lba + count > self._sectors:
             self._fail(mmc.ILLEGAL_REQUEST, mmc.ADDRESS_OUT_OF_RANGE)
         elif not count or not moves:
-            self._done()
+            self._finish()
         else:
             self.settings.power = PowerMode.ACTIVE
             transfer = self._begin(TransferKind.READ_CD, count * CD_SECTOR)
@@ -331,7 +331,7 @@ class Cdrom:
                 self._read_block()
 
     def _read_cd(self, packet: bytes) -> None:
-        """Read the user data of sectors, or nothing of them. The disc is an image, which has no more of a sector."""
+        """Read the user data of sectors, or none of it. An image has no other part of a sector."""
         kind, fields = packet[1] >> 2 & 0x07, packet[9] & mmc.MAIN_CHANNEL
         if kind not in {mmc.ANY_TYPE, mmc.MODE_1}:
             self._fail(mmc.ILLEGAL_REQUEST, mmc.ILLEGAL_MODE)
@@ -358,7 +358,7 @@ class Cdrom:
         try:
             sectors = backend.read(transfer.lba * CD_SECTOR, (count + bool(end)) * CD_SECTOR)
         except OSError:
-            self._read_failed(transfer)
+            self._fail_read(transfer)
             return
         block = sectors[transfer.skip : transfer.skip + size]
         transfer.lba += count
@@ -366,7 +366,7 @@ class Cdrom:
         transfer.left -= size
         self._present_block(block)
 
-    def _read_failed(self, transfer: Transfer) -> None:
+    def _fail_read(self, transfer: Transfer) -> None:
         """End the read with an error, or wait for the host with the read as it is."""
         if self._on_error is OnError.REPORT:
             self._fail(mmc.MEDIUM_ERROR, mmc.UNRECOVERED_READ)
@@ -385,7 +385,7 @@ class Cdrom:
         self._reply(mmc.sense_data(key, code, qualifier), packet[4])
 
     def _inquiry(self, packet: bytes) -> None:
-        if packet[1] & 0x01 or packet[2]:  # EVPD: vital product data, of which there is none
+        if packet[1] & 0x01 or packet[2]:  # EVPD: vital product data, which this drive does not have
             self._invalid_field()
         else:
             self._reply(mmc.inquiry(self.config), packet[4])
@@ -393,7 +393,7 @@ class Cdrom:
     def _start_stop(self, packet: bytes) -> None:
         load_or_eject, start = packet[4] & 0x02, packet[4] & 0x01
         if packet[4] & 0xF0:  # a power condition: nothing to start or eject then (MMC-2)
-            self._done()
+            self._finish()
         elif load_or_eject and not start:
             self._eject()
         else:
@@ -404,18 +404,18 @@ class Cdrom:
             if start and not load_or_eject and not self._sectors:
                 self._fail(mmc.NOT_READY, mmc.MEDIUM_NOT_PRESENT)
             else:
-                self._done()
+                self._finish()
 
     def _eject(self) -> None:
         if self.locked:
             self._fail(mmc.ILLEGAL_REQUEST, mmc.LOAD_OR_EJECT_FAILED, mmc.REMOVAL_PREVENTED)
             return
         self.eject()
-        self._done()
+        self._finish()
 
     def _prevent_allow(self, packet: bytes) -> None:
         self._locked = bool(packet[4] & 0x01)
-        self._done()
+        self._finish()
 
     def _read_capacity(self) -> None:
         self._reply((self._sectors - 1).to_bytes(4, "big") + CD_SECTOR.to_bytes(4, "big"), 8)
@@ -424,7 +424,7 @@ class Cdrom:
         if _long(packet, 2) >= self._sectors:
             self._fail(mmc.ILLEGAL_REQUEST, mmc.ADDRESS_OUT_OF_RANGE)
         else:
-            self._done()
+            self._finish()
 
     def _read_toc(self, packet: bytes) -> None:
         msf = bool(packet[1] & 0x02)
@@ -505,7 +505,7 @@ class Cdrom:
             _check_packet_transfer(state.transfer, where)
 
     def load(self, state: DriveState) -> None:
-        """Become the drive of a state that `check` has passed."""
+        """Take a state that `check` has passed."""
         atapi = state.atapi
         assert atapi is not None
         if self._backend is not None and state.disk is not None:

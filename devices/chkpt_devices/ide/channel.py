@@ -1,11 +1,11 @@
 """The channel: ports, drive selection, interrupts and resets of two drives on one cable.
 
-Source: ATA/ATAPI-6 (T13/1410D): registers, resets, single device configurations; QEMU's `hw/ide/core.c` where the
-standard leaves it open: what the host writes while a drive has the registers is dropped.
+Source: ATA/ATAPI-6 (T13/1410D): registers, resets, single device configurations; if the standard leaves a point
+open, QEMU's `hw/ide/core.c`: the channel drops what the host writes while a drive has the registers.
 
 Each drive has its own registers and its own pending interrupt, writes go to both drives, and only the selected one
-drives INTRQ. Drive 0 answers for an absent drive 1, with a Status of 0; an absent drive 0, and a channel without
-drives, read as 0.
+drives INTRQ. Drive 0 answers for an absent drive 1, with a Status of 0. An absent drive 0 reads as 0, and so does a
+channel without drives.
 """
 
 from struct import pack, unpack_from
@@ -34,7 +34,7 @@ class Channel:
 
         Raises:
             ConfigError: two drives of one unit, or a string that IDENTIFY cannot report.
-            ConflictError: the ports have an owner.
+            ConflictError: another device has the ports.
         """
         check(config)
         self._control = 0
@@ -42,7 +42,7 @@ class Channel:
         self._absent = TaskFile(lambda: None)
         self._drives: list[Drive | None] = [None, None]
         for drive in config.drive:
-            self._drives[drive.unit] = self._make(drive)
+            self._drives[drive.unit] = self._make_drive(drive)
         self._line = host.irq_line(config.irq)
         self._presence_changed()
         self.reset()
@@ -52,7 +52,7 @@ class Channel:
             if frontend is not None:
                 host.add_block_frontend(frontend, unit)
 
-    def _make(self, config: DriveConfig) -> Drive:
+    def _make_drive(self, config: DriveConfig) -> Drive:
         kind = Disk if config.media is Media.DISK else Cdrom
         return kind(config, self._update_line, self._presence_changed, self._diagnose)
 
@@ -71,7 +71,7 @@ class Channel:
     # -- who answers --------------------------------------------------------------------------------------------------
 
     def _presence_changed(self) -> None:
-        """Find the present drives anew: one has appeared or vanished."""
+        """Find the present drives again, after one has appeared or vanished."""
         present = [drive for drive in self._drives if drive is not None and drive.present]
         self._tasks = tuple(drive.task for drive in present)
         for drive in present:
@@ -82,12 +82,12 @@ class Channel:
         self._select(self._unit)
 
     def _select(self, unit: int) -> None:
-        """Let drive `unit` answer.
+        """Select drive `unit`.
 
         `_task` has the registers, `_selected` answers for Status and Data, `_drive` takes the commands.
 
         `_shown` answers for Error, Sector Count and the address. In place of an absent drive 1 a disk 0 shows its own,
-        and a packet device 0 zeros (ATA/ATAPI-6, "Device 0 only configurations"): else it would be found twice.
+        and a packet device 0 zeros (ATA/ATAPI-6, "Device 0 only configurations"): else a guest would find it twice.
         """
         self._unit = unit
         drive = self._drives[unit]
@@ -116,7 +116,7 @@ class Channel:
         return word
 
     def _read_data_low(self) -> int:
-        """Read 8 bits: a whole word goes, as in QEMU, for the sake of an old Solaris boot loader."""
+        """Read 8 bits and consume a whole word, as in QEMU: an old Solaris boot loader relies on it."""
         return self._read_data() & 0xFF
 
     def _write_data(self, value: int) -> None:
@@ -129,7 +129,7 @@ class Channel:
                 task.block_end()
 
     def _read_block(self, count: int, width: int) -> bytes:
-        """Read what waits, but for the last word, at which the block ends."""
+        """Read what waits, except the last word, which ends the block."""
         words, each = self._selected.words_in, width // 2
         taken = min(count, (len(words) - 1) // each) * each
         if taken <= 0:
@@ -140,7 +140,7 @@ class Channel:
         return pack(f"<{taken}H", *block)
 
     def _write_block(self, data: bytes, width: int) -> int:
-        """Take what there is room for, but for the last word, at which the block ends."""
+        """Take what there is room for, except the last word, which ends the block."""
         task, each = self._selected, width // 2
         taken = min(len(data) // width, (task.out_end - len(task.words_out) - 1) // each)
         if taken <= 0:
@@ -173,7 +173,7 @@ class Channel:
         return self._task.device
 
     def _read_status(self) -> int:
-        """Read Status, which takes the interrupt back."""
+        """Read Status, which withdraws the interrupt."""
         task = self._selected
         if task.interrupt:
             task.interrupt = False
@@ -227,7 +227,7 @@ class Channel:
             self._select(1 if value & DEV else 0)
 
     def _write_command(self, value: int) -> None:
-        """Take a command. In reset no drive hears one, DEVICE RESET neither."""
+        """Take a command. In reset the drives ignore all commands, also DEVICE RESET."""
         if self._control & SRST:
             return
         self._control &= NOT_HOB
@@ -250,7 +250,7 @@ class Channel:
                     drive.task.status = BSY
                 else:
                     drive.task.status = drive.ready_status
-                self._calm(drive.task)  # at the end too: beside an absent drive 0, drive 1 hears Device while in reset
+                self._calm(drive.task)  # again: without a drive 0, drive 1 takes writes of Device in reset
             self._select(0)
         else:
             self._update_line()
@@ -258,12 +258,12 @@ class Channel:
     # -- resets -------------------------------------------------------------------------------------------------------
 
     def _calm(self, task: TaskFile) -> None:
-        """Take back a drive's interrupt, and select drive 0 in its Device register."""
+        """Withdraw a drive's interrupt, and select drive 0 in its Device register."""
         task.interrupt = False
         task.device = OBSOLETE
 
     def _diagnose(self) -> None:
-        """EXECUTE DEVICE DIAGNOSTIC: both drives show their signatures and that they are well, drive 0 interrupts.
+        """Carry out EXECUTE DEVICE DIAGNOSTIC: both drives pass and show their signatures; drive 0 interrupts.
 
         A drive that sleeps takes no part.
         """
@@ -298,11 +298,11 @@ class Channel:
         )
 
     def load(self, state: IdeState, /) -> None:
-        """Become the saved channel.
+        """Take the saved state of the channel.
 
         Raises:
-            StateError: a drive is on one side only or of another kind, its medium is another one, or the parts of the
-                state cannot go together. Nothing has changed.
+            StateError: only one side has a drive, the drives differ in kind or medium, or the parts of the state
+                contradict each other. Nothing has changed.
         """
         if state.control & ~CONTROL_BITS:
             raise StateError(f"control is {state.control:#04x}, with bits that Device Control does not keep")
@@ -314,7 +314,7 @@ class Channel:
         self._select(state.unit)
 
     def _check(self, unit: int, drive: Drive | None, saved: DriveState | None, state: IdeState) -> None:
-        """Refuse the state of a drive that cannot be this one's. Raise StateError."""
+        """Raise StateError if this drive cannot have the saved state."""
         where = f"drive{unit}"
         if drive is None or not drive.present:
             if saved is not None:
@@ -325,7 +325,7 @@ class Channel:
         if _kind(saved) != drive.config.media:
             raise StateError(f"the state has a {_kind(saved)} as drive {unit}, this channel a {drive.config.media}")
         if (saved.ata is None) == (saved.atapi is None):
-            raise StateError(f"{where} has ata and atapi, of which a drive has one")
+            raise StateError(f"{where} has ata and atapi, but a drive has only one of them")
         if saved.device & (OBSOLETE | DEV) != OBSOLETE | (DEV if state.unit else 0):
             raise StateError(f"{where}.device is {saved.device:#04x}, but the selected drive is {state.unit}")
         if state.control & SRST and (saved.status != BSY or saved.transfer is not None):
@@ -337,7 +337,7 @@ class Channel:
     def _load_drives(self, states: tuple[DriveState | None, DriveState | None]) -> None:
         """Load every drive, or none: a medium read from a file may prove corrupt on the way.
 
-        A drive whose load fails has not changed, so only the first of two need ever be put back.
+        A drive whose load fails has not changed, so only the first of the two may need its old state again.
         """
         first, second = self._drives
         one, two = states

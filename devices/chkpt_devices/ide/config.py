@@ -1,4 +1,4 @@
-"""What a channel and its drives are configured with."""
+"""The configuration of a channel and its drives."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,14 +12,14 @@ LAST_BLOCK: Final = 0xFFF8
 
 
 class Media(StrEnum):
-    """What a drive takes."""
+    """The medium of a drive."""
 
     DISK = "disk"
     CDROM = "cdrom"
 
 
 class OnError(StrEnum):
-    """What a drive does when the host fails to read or write what is behind it."""
+    """What a drive does when the host fails to read or write its medium."""
 
     REPORT = "report"  # the command fails
     WAIT = "wait"  # the drive stays busy, and tries again when the machine is resumed
@@ -27,7 +27,7 @@ class OnError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriveConfig:
-    """One drive. The strings are what IDENTIFY reports; `model` empty stands for a name by `media`."""
+    """One drive. The strings are what IDENTIFY reports; An empty `model` stands for a name by `media`."""
 
     unit: U1
     media: Media = Media.DISK
@@ -56,7 +56,7 @@ def model_of(drive: DriveConfig) -> str:
 
 
 def check(config: IdeConfig) -> None:
-    """Refuse what the fields' ranges cannot.
+    """Check what the fields' ranges do not.
 
     Raises:
         ConfigError: two drives of one unit, or a string that is not printable ASCII.

@@ -58,19 +58,19 @@ BLOCK: Final = 0x10000
 
 
 class _Driver:
-    """A driver of one channel. Each method that takes chances alone begins a phrase."""
+    """A driver of one channel. Each method with `choose` as its only parameter begins a phrase."""
 
     def __init__(self, name: str, config: IdeConfig) -> None:
         self._port = config.port
         self._control = config.control
         self._drives = [f"{name}.{drive.unit}" for drive in config.drive]
         units = [drive.unit * DEV for drive in config.drive]
-        self._units = units * 4 + [0, DEV]  # mostly those that are there
+        self._units = units * 4 + [0, DEV]  # mostly drives that are present
         self._disks = [drive.unit * DEV for drive in config.drive if drive.media is Media.DISK] * 8 + self._units
         self._cdroms = [drive.unit * DEV for drive in config.drive if drive.media is Media.CDROM] * 8 + self._units
 
     def phrases(self) -> list[Callable[[Random], Phrase]]:
-        """Return all, those that reach far more often."""
+        """Return all phrases, and those that reach more states several times."""
         phrases: list[Callable[[Random], Phrase]] = [self._read, self._write, self._other] * 3
         phrases += [
             self._setting,
@@ -124,7 +124,7 @@ class _Driver:
         yield Out(port + STATUS, command)
 
     def _move(self, choose: Random, *, to_host: bool) -> Phrase:
-        """Move what the drive asks for, whole or a part, in words, double words or, reading, bytes."""
+        """Move the drive's block, whole or in part, in words or double words, or read it in bytes."""
         data = self._port + DATA
         left = choose.choice((0, 1, 10, 255, 256, 300, BLOCK, BLOCK, BLOCK))
         to_host ^= choose.random() < 0.1
@@ -142,7 +142,7 @@ class _Driver:
     # -- what later commands depend on --------------------------------------------------------------------------------
 
     def _setting(self, choose: Random) -> Phrase:
-        """Change what later commands depend on, and use it."""
+        """Change a setting that later commands depend on, and use it."""
         kinds = (
             *(self._geometry, self._multiple, self._smart, self._power),
             *(self._feature, self._maximum) * 2,
@@ -175,7 +175,7 @@ class _Driver:
         yield from self._task(choose, command, count=0, lba=0)
 
     def _maximum(self, choose: Random) -> Phrase:
-        """SET MAX ADDRESS (EXT) right behind its query, kept over a power cycle or not."""
+        """Send SET MAX ADDRESS (EXT) right after its query, to be kept over a power cycle or not."""
         port, extended = self._port, choose.random() < 0.5
         query = Command.READ_NATIVE_MAX_EXT if extended else Command.READ_NATIVE_MAX
         yield Out(port + DEVICE, OBSOLETE | LBA | choose.choice(self._disks))
@@ -194,7 +194,7 @@ class _Driver:
     # -- packets ------------------------------------------------------------------------------------------------------
 
     def _packets(self, choose: Random) -> Phrase:
-        """Send a few packets: the first after a reset only hears of it, and some depend on the one before."""
+        """Send a few packets: the first one after a reset only reports the reset, and some depend on the one before."""
         if choose.random() < 0.2:
             yield from self._pieces(choose)
             return
@@ -204,7 +204,7 @@ class _Driver:
         yield from self._look(choose)
 
     def _pieces(self, choose: Random) -> Phrase:
-        """Ask for a reply of an odd length that comes in several pieces, and look at most of them."""
+        """Ask for a reply of an odd length that comes in several pieces, and read most of them."""
         port = self._port
         yield Out(port + DEVICE, OBSOLETE | choose.choice(self._cdroms))
         yield Out(port + ERROR, 0)
@@ -248,7 +248,7 @@ class _Driver:
         yield In(self._port + STATUS)
 
     def _fail(self, choose: Random) -> Phrase:
-        """Let a medium fail under a command, and have it tried again."""
+        """Let a medium fail during a command, and try the command again."""
         drive = choose.choice(self._drives)
         command = choose.choice((self._read, self._write, self._other, self._packets))
         if choose.random() < 0.5:
@@ -260,7 +260,7 @@ class _Driver:
         yield from self._move(choose, to_host=True)
 
     def _change(self, choose: Random) -> Phrase:
-        """Take a medium out, also from under a command, and put one in: at once, or while the drive is asked."""
+        """Take a medium out, also during a command, and put one in: at once, or between packets."""
         drive = choose.choice(self._drives)
         under_way = choose.random() < 0.5
         if under_way:

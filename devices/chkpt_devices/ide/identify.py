@@ -1,8 +1,8 @@
 """The 256 words that IDENTIFY DEVICE and IDENTIFY PACKET DEVICE give.
 
-Source: ATA/ATAPI-6 (T13/1410D) for what the words mean; QEMU's `hw/ide/core.c` for the values of a drive that
-could be anything: a guest sees the disk it knows from there. The transfer modes above PIO are reported as QEMU does,
-though this channel moves all data by PIO and aborts the DMA commands.
+Source: ATA/ATAPI-6 (T13/1410D) for what the words mean; QEMU's `hw/ide/core.c` for values that the
+standard leaves open: a guest sees the disk that it knows from there. As in QEMU, the words report modes above
+PIO, but this channel moves all data by PIO and aborts the DMA commands.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from chkpt_devices.ide.config import DriveConfig, model_of
 MAX_MULTIPLE: Final = 16
 """The most sectors that a block of READ or WRITE MULTIPLE may have."""
 
-# Words 82 to 84 report what there is, 85 to 87 what of it is on
+# Words 82 to 84 report what the drive has, 85 to 87 which of that is enabled
 SMART: Final = 1 << 0
 WRITE_CACHE: Final = 1 << 5
 NOP: Final = 1 << 14  # words 82 and 85
@@ -53,7 +53,7 @@ DISK_WORDS: Final = {
     87: VALID,
     93: 0x6001,  # hardware reset: drive 0, 80-wire cable
 }  # fmt: skip
-"""What every disk says."""
+"""The words that all disks share."""
 
 CDROM_WORDS: Final = {
     0: 0x85C0,  # ATAPI, CD-ROM, removable, DRQ within 50 us of PACKET, 12-byte packets
@@ -68,31 +68,31 @@ CDROM_WORDS: Final = {
     71: 30, 72: 30,  # microseconds from PACKET and from SERVICE to bus release
     80: 0x001E,  # ATA-1 to ATA/ATAPI-4
 }  # fmt: skip
-"""What every CD-ROM drive says."""
+"""The words that all CD-ROM drives share."""
 
 
-def _text(words: dict[int, int], first: int, length: int, text: str) -> None:
+def _put_text(words: dict[int, int], first: int, length: int, text: str) -> None:
     """Put an ATA string at word `first`: padded with blanks, the first character in the upper byte."""
     padded = text.encode("ascii").ljust(length)
     for index in range(0, length, 2):
         words[first + index // 2] = padded[index] << 8 | padded[index + 1]
 
 
-def _strings(words: dict[int, int], config: DriveConfig) -> None:
-    _text(words, 10, 20, config.serial)
-    _text(words, 23, 8, config.firmware)
-    _text(words, 27, 40, model_of(config))
+def _put_strings(words: dict[int, int], config: DriveConfig) -> None:
+    _put_text(words, 10, 20, config.serial)
+    _put_text(words, 23, 8, config.firmware)
+    _put_text(words, 27, 40, model_of(config))
 
 
-def _modes(words: dict[int, int], transfer_mode: int) -> None:
-    """Return the DMA modes there are, and in the upper byte the one selected, if any."""
+def _put_modes(words: dict[int, int], transfer_mode: int) -> None:
+    """Put in the supported DMA modes, and in the upper byte the selected one, if any."""
     for word, supported, base in MODE_WORDS:
         words[word] = supported
         if transfer_mode & ~0x07 == base:
             words[word] |= 0x100 << (transfer_mode & 0x07)
 
 
-def _block(words: Mapping[int, int]) -> bytes:
+def _pack_block(words: Mapping[int, int]) -> bytes:
     return pack("<256H", *[words.get(index, 0) for index in range(256)])
 
 
@@ -106,7 +106,7 @@ def identify_disk(
     write_cache: bool,
     smart: bool,
 ) -> bytes:
-    """Return the answer of a disk of `sectors` sectors. `geometry` is the translation at power-on and the one now."""
+    """Return the answer of a disk of `sectors` sectors. `geometry`: the translation at power-on and the present one."""
     default, current = geometry
     capacity = current.capacity
     lba28 = min(sectors, MAX_LBA28)
@@ -129,14 +129,14 @@ def identify_disk(
         102: sectors >> 32 & 0xFFFF,
         103: sectors >> 48,
     }
-    _strings(words, config)
-    _modes(words, transfer_mode)
-    return _block(words)
+    _put_strings(words, config)
+    _put_modes(words, transfer_mode)
+    return _pack_block(words)
 
 
 def identify_cdrom(config: DriveConfig, *, transfer_mode: int) -> bytes:
     """Return the answer of a CD-ROM drive."""
     words = dict(CDROM_WORDS)
-    _strings(words, config)
-    _modes(words, transfer_mode)
-    return _block(words)
+    _put_strings(words, config)
+    _put_modes(words, transfer_mode)
+    return _pack_block(words)

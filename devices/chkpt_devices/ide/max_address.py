@@ -1,6 +1,6 @@
-"""How large a disk says it is: the host protected area commands of ATA/ATAPI-6.
+"""The size that a disk reports: the host protected area commands of ATA/ATAPI-6.
 
-IDENTIFY does not announce the host protected area feature set, as QEMU does not, though the commands work.
+As in QEMU, IDENTIFY does not announce the host protected area feature set, but the commands work.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ KEPT: Final = 0x01
 """SET MAX ADDRESS, sector count bit 0, called VV: the new size outlives a power cycle."""
 
 SECURITY_SUBCOMMANDS: Final = range(0x01, 0x05)
-"""Features of SET MAX that belong to its security extensions, which this disk has not."""
+"""Features of SET MAX that belong to its security extensions, which this disk does not have."""
 
 
 class MaxAddress:
@@ -27,7 +27,7 @@ class MaxAddress:
         self.insert(1)
 
     def insert(self, native: int) -> None:
-        """Begin anew with a disk of `native` sectors."""
+        """Begin with a new disk of `native` sectors."""
         self.native = native
         self.power_on_sectors = native
         self.power_on()
@@ -46,13 +46,13 @@ class MaxAddress:
         return last if query is MaxQuery.ADDRESS_EXT else min(last, LAST_TOLD_28)
 
     def set(self, query: MaxQuery, last: int | None, *, keep: bool) -> bool:
-        """Let `last` be the last address, if the disk was asked for its native one just before; False if not so."""
+        """Let `last` be the last address, if the command before asked for the native one. Return False if not."""
         extended = query is MaxQuery.ADDRESS_EXT
         if self.query is not query or last is None or last >= self.native:
             return False
         if self.is_extended and not extended:
             return False
-        if keep and self.is_kept:  # once a power cycle
+        if keep and self.is_kept:  # allowed once per power cycle
             return False
         self.sectors = last + 1
         self.is_extended = extended and self.sectors < self.native

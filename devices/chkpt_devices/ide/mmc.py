@@ -1,4 +1,4 @@
-"""What a CD-ROM drive answers to packet commands: the replies, byte by byte.
+"""The replies of a CD-ROM drive to packet commands, byte by byte.
 
 Source: SFF-8020i revision 2.6; MMC-2 (T10/1228D) for GET CONFIGURATION, GET EVENT STATUS NOTIFICATION, READ DISC
 INFORMATION, READ CD, and format 2 of READ TOC.
@@ -93,7 +93,7 @@ def inquiry(config: DriveConfig) -> bytes:
         0x00,  # no ANSI version: SFF-8020i
         0x21,  # ATAPI version 2, response format 1
         31,  # bytes after this one
-        vendor.encode("ascii").ljust(8),  # the format cuts what is longer
+        vendor.encode("ascii").ljust(8),  # the format cuts a longer name
         product.encode("ascii").ljust(16),
         config.firmware.encode("ascii").ljust(4),
     )
@@ -105,7 +105,7 @@ def sense_data(key: int, code: int, qualifier: int) -> bytes:
 
 
 def address_of(lba: int, *, msf: bool) -> bytes:
-    """Return a disc address: the LBA, or minutes, seconds and frames from the start of the lead-in's end."""
+    """Return a disc address: the LBA, or minutes, seconds and frames from the end of the lead-in."""
     if not msf:
         return pack(">I", lba)
     second, frame = divmod(lba + 150, 75)  # the first two seconds come before LBA 0
@@ -129,9 +129,9 @@ def session_information(*, msf: bool) -> bytes:
 
 
 def full_table_of_contents(sectors: int, session: int) -> bytes | None:
-    """Return format 2, what the lead-in says from a session on; None if there is no such session.
+    """Return format 2, the lead-in's entries from a session on; None if there is no such session.
 
-    Its addresses are minutes, seconds and frames whatever is asked for.
+    Its addresses are always minutes, seconds and frames.
     """
     if session > 1:
         return None

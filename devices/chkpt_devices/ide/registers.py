@@ -31,13 +31,13 @@ STUCK: Final = DRDY | DSC | BSY  # the medium behind the drive has failed, and t
 
 # Error
 ABRT: Final = 0x04  # the command was aborted
-PASSED: Final = 0x01  # after power-on, a reset or DIAGNOSTIC: this drive is well (diagnostic codes)
+PASSED: Final = 0x01  # after power-on, a reset or DIAGNOSTIC: this drive has passed its test (diagnostic codes)
 
 # Device
 HEAD: Final = 0x0F  # head of a CHS address, or bits 27-24 of a 28-bit LBA
 DEV: Final = 0x10  # which drive
 LBA: Final = 0x40  # the address is an LBA
-OBSOLETE: Final = 0xA0  # bits 7 and 5, which ATA-3 wants set; they read as ones
+OBSOLETE: Final = 0xA0  # bits 7 and 5, which ATA-3 requires to be set; they read as ones
 
 # Device Control
 NIEN: Final = 0x02  # INTRQ is not driven
@@ -102,7 +102,7 @@ class Command(IntEnum):
 
 
 class Feature(IntEnum):
-    """What SET FEATURES is asked for, in the Features register."""
+    """The subcommands of SET FEATURES, in the Features register."""
 
     WRITE_CACHE_ON = 0x02
     TRANSFER_MODE = 0x03
@@ -110,4 +110,4 @@ class Feature(IntEnum):
     KEEP_SETTINGS = 0x66  # a software reset leaves the settings alone
     WRITE_CACHE_OFF = 0x82
     LOOK_AHEAD_ON = 0xAA
-    REVERT_SETTINGS = 0xCC  # a software reset makes them what they were at power-on
+    REVERT_SETTINGS = 0xCC  # a software reset gives them their values at power-on

@@ -1,4 +1,4 @@
-"""What every drive can be set to: its power mode, its transfer mode, whether a software reset undoes its settings."""
+"""The settings of every drive: power mode, transfer mode, and whether a software reset reverts them."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -16,7 +16,7 @@ TRANSFER_MODES: Final = frozenset((
     *range(0x20, 0x23),  # multiword DMA 0 to 2
     *range(0x40, 0x46),  # Ultra DMA 0 to 5
 ))  # fmt: skip
-"""Sector counts that SET FEATURES 0x03 takes (ATA/ATAPI-6). They only show in IDENTIFY: all data is PIO."""
+"""Sector counts that SET FEATURES 0x03 takes (ATA/ATAPI-6). Only IDENTIFY shows them: all data moves by PIO."""
 
 STANDBY_COUNT: Final = 0x00  # CHECK POWER MODE: in standby (ATA/ATAPI-6)
 ACTIVE_COUNT: Final = 0xFF  # active or idle
@@ -34,13 +34,13 @@ class Settings:
         self.keep = False
 
     def power_on(self) -> None:
-        """Go to what is set at power-on. The reset that comes with it wakes the drive up."""
+        """Take the settings of power-on. The reset that follows wakes the drive up."""
         self.transfer_mode = POWER_ON_MODE
         self.keep = False
 
     @property
     def asleep(self) -> bool:
-        """Whether only a reset is heard."""
+        """Whether the drive reacts only to a reset."""
         return self.power is PowerMode.SLEEP
 
     def commands(self) -> Mapping[int, Callable[[], None]]:
@@ -61,7 +61,7 @@ class Settings:
         }
 
     def set_feature(self) -> bool:
-        """Carry out the SET FEATURES that all drives know; False when it is not one of them."""
+        """Carry out the SET FEATURES that all drives know; return False if it is not one of them."""
         feature = self._task.feature
         if feature == Feature.TRANSFER_MODE:
             if self._task.nsector not in TRANSFER_MODES:

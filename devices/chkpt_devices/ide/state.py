@@ -1,7 +1,7 @@
-"""The state of a channel and its drives: everything a guest can ever notice, the command in flight included.
+"""The state of a channel and its drives: all that a guest can notice, and the command in flight.
 
-The command in flight is a state machine written as data, as in OpenVMM's IDE: what kind of transfer it is, where on the
-medium it goes on and how much is left, and the PIO block now between the drive and the host.
+The command in flight is a state machine written as data, as in OpenVMM's IDE: the kind of transfer, where on the medium
+it goes on, how much is left, and the PIO block that now moves between the drive and the host.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ PACKET_SIZE: Final = 12
 
 
 class TransferKind(StrEnum):
-    """What is being moved."""
+    """What a command moves."""
 
     IDENTIFY = "identify"  # one block to the host: 256 words about the drive
     READ = "read"  # sectors of a disk to the host
     WRITE = "write"  # sectors from the host to a disk
-    VERIFY = "verify"  # sectors of a disk to nowhere; exists only while the medium is waited for
-    FLUSH = "flush"  # nothing; exists only while the medium is waited for
+    VERIFY = "verify"  # reads sectors of a disk and drops them; exists only while it waits for the medium
+    FLUSH = "flush"  # nothing; exists only while it waits for the medium
     PACKET = "packet"  # a command packet from the host
     REPLY = "reply"  # a packet command's answer to the host
     READ_CD = "read-cd"  # sectors of a CD-ROM to the host
@@ -37,9 +37,9 @@ class TransferState:
     `lba`, `left`: of a disk, the next sector the medium is to read or write and the number of sectors from there;
     of a CD-ROM, the next 2048-byte sector and the number of bytes from there, `skip` bytes into that sector.
     `block`: the most that one PIO block may hold, in sectors of a disk, in bytes of a packet device.
-    `buffer`: to the host, the block and what else of a reply follows it; from the host, what has come of it.
+    `buffer`: to the host, the block and the rest of a reply after it; from the host, the bytes that have come.
     `offset`, `length`: bytes of the block that have moved, and of the whole block. A waiting command has moved all of
-    its block or has none.
+    its block or has no block.
     """
 
     VERSION: ClassVar[int] = 1
@@ -57,7 +57,7 @@ class TransferState:
 
 
 class PowerMode(StrEnum):
-    """How deep a drive sleeps (ATA/ATAPI-6, power management feature set)."""
+    """The power mode of a drive (ATA/ATAPI-6, power management feature set)."""
 
     ACTIVE = "active"  # or idle, which CHECK POWER MODE does not distinguish here
     STANDBY = "standby"
@@ -74,7 +74,7 @@ class MaxQuery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AtaState:
-    """What a disk has and a CD-ROM drive has not. `max_sectors` is the size reported, below a host protected area."""
+    """What only a disk has. `max_sectors` is the size reported, below a host protected area."""
 
     VERSION: ClassVar[int] = 1
 
@@ -109,7 +109,7 @@ class MediaEvent(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AtapiState:
-    """What a CD-ROM drive has and a disk has not. Version 1 had no `MediaEvent.EJECT_REQUEST`."""
+    """What only a CD-ROM drive has. Version 1 had no `MediaEvent.EJECT_REQUEST`."""
 
     VERSION: ClassVar[int] = 2
     UPGRADES: ClassVar[dict[int, Upgrade]] = {1: dict}
@@ -156,7 +156,7 @@ class DriveState:
 class IdeState:
     """A channel: Device Control, the selected unit, and the drives that are present.
 
-    From version 1 to 2 only what a `DiskState` is has changed, from 2 to 3 an `AtapiState`; these upgrade themselves.
+    Version 2 changed only `DiskState` and version 3 only `AtapiState`; both upgrade themselves.
     """
 
     VERSION: ClassVar[int] = 3

@@ -1,4 +1,4 @@
-"""The registers of one drive, and the PIO block now between the drive and the host."""
+"""The registers of one drive, and the PIO block that moves between the drive and the host."""
 
 from collections.abc import Callable
 from struct import pack, unpack
@@ -10,7 +10,7 @@ HAS_REGISTERS: Final = BSY | DRQ
 """While one of these is set the drive, not the host, has the registers (ATA/ATAPI-6)."""
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Stand in for `block_end` until the drive sets it."""
 
 
@@ -29,11 +29,11 @@ class TaskFile:
     def __init__(self, update_line: Callable[[], None]) -> None:
         """Make a drive's registers; `update_line` is called whenever the drive wants to interrupt."""
         self.update_line = update_line
-        self.block_end: Callable[[], None] = _nothing
+        self.block_end: Callable[[], None] = _do_nothing
         self.clear()
 
     def clear(self) -> None:
-        """Hold nothing, as before power-on."""
+        """Clear all registers and the block, as before power-on."""
         self.status = 0
         self.error = 0
         self.feature = 0
@@ -55,20 +55,20 @@ class TaskFile:
     # -- how a command ends -------------------------------------------------------------------------------------------
 
     def complete(self, status: int = READY) -> None:
-        """End the command well, and interrupt."""
+        """End the command without an error, and interrupt."""
         self.drop_block()
         self.status = status
         self.error = 0
         self.raise_interrupt()
 
     def end_of_data(self) -> None:
-        """End the command without an interrupt: the host has read the last block, which interrupted when it came."""
+        """End the command without an interrupt: the last block interrupted when it was ready."""
         self.drop_block()
         self.status = READY
         self.error = 0
 
     def abort(self, error: int = ABRT) -> None:
-        """End the command with an error, and interrupt. Count and address stay: they show how far it came."""
+        """End the command with an error, and interrupt. Count and address stay and show how far it came."""
         self.drop_block()
         self.status = FAILED
         self.error = error
@@ -80,7 +80,7 @@ class TaskFile:
         self.update_line()
 
     def clear_interrupt(self) -> None:
-        """Take the request back, as a read of Status and a write of Command do."""
+        """Withdraw the request, as a read of Status and a write of Command do."""
         if self.interrupt:
             self.interrupt = False
             self.update_line()
@@ -107,20 +107,20 @@ class TaskFile:
         self.status = MOVING
         self.error = 0
 
-    def taken(self) -> bytes:
+    def written_bytes(self) -> bytes:
         """Return the bytes that the host has written."""
         words = self.words_out
         return pack(f"<{len(words)}H", *words)
 
     def stall(self) -> None:
-        """Be busy until the medium works again. What the host has written stays for the next try."""
+        """Be busy until the medium works again. The bytes that the host has written stay for the next try."""
         self.block = b""
         self.words_in = []
         self.out_end = 0
         self.status = STUCK
 
     def drop_block(self) -> None:
-        """Forget the block, moved or not."""
+        """Drop the block, moved or not."""
         self.block = b""
         self.words_in = []
         self.words_out = []
@@ -128,13 +128,13 @@ class TaskFile:
 
     @property
     def read_so_far(self) -> int:
-        """How many bytes of the block the host has read."""
+        """The number of bytes of the block that the host has read."""
         return (len(self.block) + 1) // 2 * 2 - 2 * len(self.words_in)
 
     # -- resets -------------------------------------------------------------------------------------------------------
 
     def sign(self, signature: tuple[int, int], status: int) -> None:
-        """Show what the drive is by its signature (ATA/ATAPI-6), as after a reset and DIAGNOSTIC. No interrupt."""
+        """Show the drive's signature (ATA/ATAPI-6), as after a reset and DIAGNOSTIC. No interrupt."""
         self.drop_block()
         self.nsector = 1
         self.sector = 1

@@ -1,4 +1,4 @@
-"""The command in flight, how a drive is saved with it, and what a saved one must be like so that it can go on."""
+"""The command in flight: how a drive is saved with it, and the check that a saved command can go on."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -38,7 +38,7 @@ class Transfer:
     def save(self, task: TaskFile) -> TransferState:
         """Return the command in flight with what the task file has of its block."""
         if self.kind in FROM_HOST:
-            buffer = task.taken()
+            buffer = task.written_bytes()
             offset, length = len(buffer), len(buffer) if self.waiting else 2 * task.out_end
         else:
             buffer = task.block + self.rest if self.rest else task.block
@@ -49,7 +49,7 @@ class Transfer:
 
 
 def _resume(task: TaskFile, state: TransferState) -> Transfer:
-    """Go on with a command that `check_transfer` has passed. Status and Error are the caller's."""
+    """Go on with a command that `check_transfer` has passed. The caller sets Status and Error."""
     rest = b""
     if state.kind in FROM_HOST:
         task.take(state.length, state.buffer)
@@ -62,10 +62,10 @@ def _resume(task: TaskFile, state: TransferState) -> Transfer:
 
 
 def check_transfer(state: TransferState, status: int, where: str) -> None:
-    """Refuse a command in flight whose parts do not fit together, whatever kind of drive it is on.
+    """Refuse a command in flight whose parts do not fit together, for any kind of drive.
 
     Raises:
-        StateError: with `where` in front.
+        StateError: the message begins with `where`.
     """
     kind = state.kind
     if state.waiting and kind not in WITH_MEDIUM:
@@ -108,7 +108,7 @@ def check_disk_transfer(state: TransferState, sectors: int, where: str) -> None:
         return
     if kind is TransferKind.FLUSH:
         return
-    # Where a write would go is looked at when its block has come.
+    # The address of a write is checked when its block has come.
     if state.left > MAX_COUNT or (state.lba > sectors and kind is not TransferKind.WRITE):
         raise StateError(f"{where}: {state.left} sectors from {state.lba} on a disk of {sectors} sectors")
     if not state.left and (state.waiting or kind is TransferKind.WRITE):

@@ -1,19 +1,19 @@
 """The PC's pair of 8259A interrupt controllers, and the ELCR that goes with them.
 
 Source: Intel 8259A datasheet, order number 231468 ("the datasheet" below). The edge/level control registers are not
-part of the 8259A; they are as in Intel's 82371AB (PIIX4), order number 290562, and in QEMU's `hw/intc/i8259.c`.
+part of the 8259A; they follow Intel's 82371AB (PIIX4), order number 290562, and QEMU's `hw/intc/i8259.c`.
 
 The master's INT pin drives the processor's INTR, the slave's INT pin drives line 2, which is the master's input IR2.
-INT is a level, judged after each command and each change of an input; it does not pulse at an acknowledge.
+INT is a level, computed after each command and each change of an input. It does not pulse at an acknowledge.
 
-An interrupt-acknowledge sequence is one step here: both INTA cycles happen in `Pic.acknowledge`, so that no state lies
-between them. A chip in MCS-80 mode would want a third INTA, which no x86 processor sends: the processor reads what
-such a chip shows in the second cycle, the low byte of its CALL address.
+An interrupt-acknowledge sequence is one step here: both INTA cycles happen in `Pic.acknowledge`, so there is no state
+between them. A chip in MCS-80 mode expects a third INTA, which an x86 processor does not send. The processor then reads
+what the chip shows in the second cycle: the low byte of its CALL address.
 
-The chips take their role, master or slave, from the board's wiring; ICW4's BUF and M/S are kept, and change nothing,
-for the data buffers they steer cannot be seen by a guest.
+The chips take their role, master or slave, from the board's wiring. ICW4's BUF and M/S are stored and have no effect:
+a guest cannot see the data buffers that they control.
 
-What becomes of an edge whose input falls before the acknowledge is the machine's choice, see `EdgeRequest`.
+The machine's configuration chooses what happens to an edge whose input falls before the acknowledge: `EdgeRequest`.
 """
 
 from collections.abc import Callable
@@ -71,11 +71,11 @@ HIGHEST: Final = tuple(bytes(next((b for b in order if b & mask), 0) for mask in
 """HIGHEST[lowest][mask]: the bit of highest priority in `mask`, 0 if it is empty."""
 
 ABOVE: Final = tuple({0: 0xFF} | {bit: sum(order[:rank]) for rank, bit in enumerate(order)} for order in ORDERS)
-"""ABOVE[lowest][bit]: the bits of higher priority than `bit`; all of them where it is 0."""
+"""ABOVE[lowest][bit]: the bits of higher priority than `bit`; all of them if it is 0."""
 
 
 class Awaited(StrEnum):
-    """What a write at A0 = 1 will be taken for."""
+    """What the chip takes the next write at A0 = 1 for."""
 
     OCW1 = "ocw1"
     ICW2 = "icw2"
@@ -83,7 +83,7 @@ class Awaited(StrEnum):
     ICW4 = "icw4"
 
 
-# By these names: to look a member up in its class takes ten times as long on Python 3.11.
+# Names of their own, because Python 3.11 takes ten times as long to look a member up in its class.
 AWAITING_ICW3: Final = Awaited.ICW3
 AWAITING_ICW4: Final = Awaited.ICW4
 
@@ -101,12 +101,12 @@ class ChipState:
     irr: U8 = 0  # requests: latched edges, and the level-triggered inputs that are high
     isr: U8 = 0  # levels in service
     imr: U8 = 0  # masked levels
-    lines: U8 = 0  # the levels of the inputs, against which an edge is seen
+    lines: U8 = 0  # the levels of the inputs; a change from them is an edge
     elcr: U8 = 0  # inputs made level triggered one by one
     icw1: U8 = ICW1_SELECT | ICW1_IC4  # as last written; so are the next three
     icw2: U8 = 0
     icw3: U8 = 1 << CASCADE_LINE  # master: inputs with a slave; slave: its address
-    icw4: U8 = ICW4_UPM  # 0 where ICW1 said that there is none
+    icw4: U8 = ICW4_UPM  # 0 if ICW1 said that there is none
     awaited: Awaited = Awaited.OCW1
     lowest: U3 = LOWEST_AFTER_ICW1  # the level of lowest priority
     rotate_on_aeoi: bool = False
@@ -208,17 +208,17 @@ class Intel8259A:
         self.read_isr = state.read_isr
         self.int_out = state.int_out
         self._decode_icws()
-        self._judge_levels()
+        self._compute_enabled()
 
-    def try_on(self, state: ChipState, name: str) -> None:
+    def check(self, state: ChipState, name: str) -> None:
         """Assign `state`, and raise StateError if it is not one that the chip can be in."""
         self.assign(state)
         unlike = (state.irr ^ state.lines) & self.level_triggered
         no_icw3 = state.icw1 & ICW1_SNGL
         no_icw4 = not state.icw1 & ICW1_IC4
         for wrong, what in (
-            (state.elcr & ~self._elcr_mask, "elcr makes an input level triggered that cannot be"),
-            (not state.icw1 & ICW1_SELECT, "icw1 has bit 4 clear, so it is none"),
+            (state.elcr & ~self._elcr_mask, "elcr sets a bit of an input that is always edge triggered"),
+            (not state.icw1 & ICW1_SELECT, "icw1 has bit 4 clear, so it is not an ICW1"),
             (no_icw3 and state.awaited is AWAITING_ICW3, "icw3 is awaited, but icw1 says that there is none"),
             (no_icw4 and state.awaited is AWAITING_ICW4, "icw4 is awaited, but icw1 says that there is none"),
             (no_icw4 and state.icw4, "icw4 is not 0, but icw1 says that there is none"),
@@ -231,7 +231,7 @@ class Intel8259A:
     # -- the pins -----------------------------------------------------------------------------------------------------
 
     def set_input(self, bit: int, level: bool) -> None:
-        """Take the level of an input. One that rises is a request, which its fall may end.
+        """Take the level of an input. A rise is a request, which the fall may end.
 
         A level that the input already has changes nothing: after a load each input is driven once more.
         """
@@ -267,7 +267,7 @@ class Intel8259A:
                     self.lowest = bit.bit_length() - 1
             else:
                 self.isr |= bit
-            self._judge_levels()
+            self._compute_enabled()
         return bit
 
     def vector(self, level: int) -> int:
@@ -301,7 +301,7 @@ class Intel8259A:
         """Write at A0 = 1: the awaited ICW, else OCW1, the mask."""
         if self.awaited is Awaited.OCW1:
             self.imr = value
-            self._judge_levels()
+            self._compute_enabled()
         else:
             self._write_icw(value)
         self.drive()
@@ -333,7 +333,7 @@ class Intel8259A:
     # -- initialization command words ---------------------------------------------------------------------------------
 
     def _write_icw1(self, value: int) -> None:
-        """Begin an initialization (datasheet, ICW1, a-f). The ISR, the poll and the rotation in AEOI go as in QEMU."""
+        """Begin an initialization (datasheet, ICW1, a-f). As in QEMU, it clears the ISR, poll and AEOI rotation."""
         self.icw1 = value
         self.irr = self.isr = self.imr = 0
         self.lowest = LOWEST_AFTER_ICW1
@@ -345,7 +345,7 @@ class Intel8259A:
         self.awaited = Awaited.ICW2
         self._decode_icws()
         self._follow_levels()
-        self._judge_levels()
+        self._compute_enabled()
 
     def _write_icw(self, value: int) -> None:
         """Take the ICW whose turn it is, and find the one that comes after it."""
@@ -360,19 +360,19 @@ class Intel8259A:
             after = Awaited.OCW1
         self.awaited = after if after is not Awaited.ICW4 or self.icw1 & ICW1_IC4 else Awaited.OCW1
         self._decode_icws()
-        self._judge_levels()
+        self._compute_enabled()
 
     # -- operation command words --------------------------------------------------------------------------------------
 
     def _write_ocw3(self, value: int) -> None:
-        """Set what the next reads give, and the special mask mode. A poll comes before a register asked for with it."""
+        """Set what the next reads give, and the special mask mode. A poll has priority over a register read."""
         if value & OCW3_P:
             self.poll = True
         if value & OCW3_RR:
             self.read_isr = value & OCW3_RIS != 0
         if value & OCW3_ESMM:
             self.special_mask = value & OCW3_SMM != 0
-            self._judge_levels()
+            self._compute_enabled()
 
     def _clear_rotate_on_aeoi(self, _value: int) -> None:
         self.rotate_on_aeoi = False
@@ -385,7 +385,7 @@ class Intel8259A:
 
     def _end_of_interrupt(self, _value: int) -> None:
         self.isr &= ~self.foremost
-        self._judge_levels()
+        self._compute_enabled()
 
     def _rotate_on_end_of_interrupt(self, _value: int) -> None:
         if self.foremost:
@@ -393,7 +393,7 @@ class Intel8259A:
 
     def _specific_end_of_interrupt(self, value: int) -> None:
         self.isr &= ~(1 << (value & OCW2_LEVEL))
-        self._judge_levels()
+        self._compute_enabled()
 
     def _rotate_on_specific_end_of_interrupt(self, value: int) -> None:
         self.isr &= ~(1 << (value & OCW2_LEVEL))
@@ -401,7 +401,7 @@ class Intel8259A:
 
     def _set_priority(self, value: int) -> None:
         self.lowest = value & OCW2_LEVEL
-        self._judge_levels()
+        self._compute_enabled()
 
     # -- what follows from the registers ------------------------------------------------------------------------------
 
@@ -419,10 +419,10 @@ class Intel8259A:
         self.falling = 0xFF if self._edge_request is EdgeRequest.WITHDRAWN else self.level_triggered
 
     def _follow_levels(self) -> None:
-        """Make the requests of the level-triggered inputs those inputs' levels."""
+        """Copy the levels of the level-triggered inputs to their requests."""
         self.irr = self.irr & ~self.level_triggered | self.lines & self.level_triggered
 
-    def _judge_levels(self) -> None:
+    def _compute_enabled(self) -> None:
         """Compute which levels may interrupt now: not masked, and above what is in service.
 
         In special mask mode a masked level in service does not count, and a non-specific EOI passes it over: "An IS
@@ -441,7 +441,7 @@ class Pic:
         self._intr = host.cpu_interrupt_line()
         self._cascade = host.irq_line(CASCADE_LINE)
         self._master, self._slave = master, slave = self._make_pair(config)
-        # Spare chips to try a state on before a load touches the real ones. They drive nothing.
+        # A load tries the state on these spare chips before it touches the real ones. They drive nothing.
         self._spares = self._make_pair(config)
         for port, chip in ((config.master_port, master), (config.slave_port, slave)):
             host.claim_ports(port, [Port(chip.read_command, chip.write_command), Port(chip.read_data, chip.write_data)])
@@ -462,9 +462,9 @@ class Pic:
     def acknowledge(self) -> int:
         """Run both INTA cycles and return the vector.
 
-        If the request has gone by now, the vector is that of IR7 and nothing is in service ("default IR7"); when it
-        is the slave's request that has gone, the master has its level in service and the slave gives its IR7. If
-        the master leaves the vector to a slave that is not addressed, the bus floats.
+        If the request has gone by now, the vector is that of IR7 and nothing is in service ("default IR7"). If the
+        slave's request has gone, the master has its level in service and the slave gives its IR7. If the master
+        leaves the vector to a slave that is not addressed, the bus floats.
         """
         master, slave = self._master, self._slave
         bit = master.accept()
@@ -488,11 +488,11 @@ class Pic:
         """Become the saved pair and drive line 2 and INTR to their levels.
 
         Raises:
-            StateError: registers that cannot go together.
+            StateError: the registers contradict each other.
         """
         spare_master, spare_slave = self._spares
-        spare_master.try_on(state.master, "master")
-        spare_slave.try_on(state.slave, "slave")
+        spare_master.check(state.master, "master")
+        spare_slave.check(state.slave, "slave")
         if state.slave.int_out and not state.master.lines & 1 << CASCADE_LINE:
             raise StateError("slave.int_out is high, but the master's input 2 is low")
         self._master.assign(state.master)

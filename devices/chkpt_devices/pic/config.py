@@ -1,4 +1,4 @@
-"""What the interrupt controllers are configured with."""
+"""The configuration of the interrupt controllers."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from chkpt.device import Range
 
 
 class EdgeRequest(StrEnum):
-    """What becomes of the request of an edge-triggered input that falls before the acknowledge."""
+    """What happens to the request of an edge-triggered input that falls before the acknowledge."""
 
     KEPT = "kept"
     """It stays until it is acknowledged, as in QEMU."""
@@ -21,7 +21,7 @@ class EdgeRequest(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PicConfig:
-    """Where the chips answer, two ports each and two for the ELCR, and what they do with an edge that has gone."""
+    """The ports, two for each chip and two for the ELCR, and what the chips do with an edge that has gone."""
 
     master_port: Annotated[int, Range(0, 0xFFFE)] = 0x20
     slave_port: Annotated[int, Range(0, 0xFFFE)] = 0xA0

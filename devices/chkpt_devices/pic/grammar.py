@@ -8,7 +8,7 @@ from chkpt.grammar import Acknowledge, Grammar, In, Line, Out, Phrase
 from chkpt_devices.pic.config import PicConfig
 
 EOI: Final = (0x20, 0x60, 0xA0, 0xE0, 0xC0, 0x80, 0x00)  # OCW2, datasheet "Operation Command Word 2"
-WITH_LEVEL: Final = 0x40  # of them, those with the level in bits 2-0
+WITH_LEVEL: Final = 0x40  # set in those that have the level in bits 2-0
 OCW3: Final = (0x0A, 0x0B, 0x0C, 0x0E, 0x48, 0x68, 0x6B)  # IRR, ISR, poll, special mask off and on
 
 
@@ -61,4 +61,4 @@ def _phrases(_: str, config: PicConfig) -> list[Callable[[Random], Phrase]]:
     return [initialise, initialise, request, serve, serve, end, mask, look, look, trigger]
 
 
-PIC_GRAMMAR: Final = Grammar(_phrases, caches=("_spares",))  # chips that a state is tried on
+PIC_GRAMMAR: Final = Grammar(_phrases, caches=("_spares",))  # chips on which a load tries a state

@@ -24,12 +24,12 @@ READ_BACK_COUNTERS: Final = (0x02, 0x04, 0x08)  # the bit of each counter
 
 # Port 61h (PIIX4, NMISC)
 PORT_B_GATE2: Final = 0x01  # GATE of counter 2
-PORT_B_WRITABLE: Final = 0x0F  # GATE, speaker data, and the disables of two NMI sources, which are stored and no more
+PORT_B_WRITABLE: Final = 0x0F  # GATE, speaker data, and the disables of two NMI sources, which are only stored
 PORT_B_REFRESH_SHIFT: Final = 4  # changes with every memory refresh
 PORT_B_OUT2_SHIFT: Final = 5  # OUT of counter 2
 
 # The AT's BIOS lets counter 1 ask for a refresh every 18 clocks, "a 15-microsecond period signal" (IBM PC AT Technical
-# Reference, "System Timers"). Here the refreshes go on whatever a guest makes of counter 1.
+# Reference, "System Timers"). Here the refreshes go on, even if a guest changes counter 1.
 REFRESH_CLOCKS: Final = 18
 
 
@@ -40,10 +40,10 @@ class PitState:
     VERSION: ClassVar[int] = 1
 
     counters: Annotated[tuple[CounterState, ...], Length(3, 3)]
-    irq: bool  # the interrupt line: OUT of counter 0 once it is programmed, but for the instant before its timer
+    irq: bool  # the interrupt line: OUT of counter 0 once that is programmed; it changes when the timer fires
     edge_deadline: Time | None  # when the line changes next, if nothing is written
     port_b: U4  # bits 3-0 of port 61h
-    refresh_start: Time  # from when the refreshes count
+    refresh_start: Time  # the refreshes are counted from here
 
 
 class Pit:
@@ -56,7 +56,7 @@ class Pit:
             Counter(host.clock, gate=True),
             Counter(host.clock, gate=False),
         )
-        # Spare counters to try a state on before a load touches the real ones.
+        # A load tries the state on these spare counters before it touches the real ones.
         self._spares = (Counter(host.clock, gate=True), Counter(host.clock, gate=True), Counter(host.clock, gate=False))
         self._irq = host.irq_line(config.irq)
         self._timer = host.timer(self._drive)
@@ -66,7 +66,7 @@ class Pit:
                 Port(counter0.read, self._write_counter0),
                 Port(counter1.read, counter1.write),
                 Port(counter2.read, counter2.write),
-                # "No-Operation (3-State)" where it is read (datasheet, "Read/Write Operations Summary")
+                # "No-Operation (3-State)" when it is read (datasheet, "Read/Write Operations Summary")
                 Port(write=self._write_control),
             ),
         )
@@ -96,7 +96,7 @@ class Pit:
         )
 
     def load(self, state: PitState) -> None:
-        """Become the timer of `state`, which was saved at the time that the clock shows."""
+        """Take `state`, which was saved at the time that the clock now shows."""
         self._check(state)
         now = self._clock.now
         for counter, saved in zip(self._counters, state.counters, strict=True):
@@ -117,7 +117,7 @@ class Pit:
             check(counter, now, name)
             trial.assign(counter, now)
             if counter.gate is not gate:
-                raise StateError(f"{name}: gate is not at the level that it is wired to")
+                raise StateError(f"{name}: gate is not at its wired level")
             if trial.out(now) is not counter.out:
                 raise StateError(f"{name}: out is not at the level that the counter gives it")
             edges.append(trial.next_edge(now))
@@ -155,7 +155,7 @@ class Pit:
                 self._drive()
 
     def _read_port_b(self) -> int:
-        """Return port 61h. Bits 7 and 6, the sources of an NMI, are 0: there is none."""
+        """Return port 61h. Bits 7 and 6, the sources of an NMI, are 0: this machine has no such source."""
         now = self._clock.now
         refreshes = clocks(now - self._refresh_start) // REFRESH_CLOCKS
         out2 = self._counters[2].out(now)
@@ -169,10 +169,10 @@ class Pit:
     # -- the interrupt line --------------------------------------------------------------------------------------------
 
     def _drive(self) -> None:
-        """Bring the interrupt line to the level of counter 0's OUT, and come back when that changes.
+        """Set the interrupt line to counter 0's OUT, and arm the timer for its next change.
 
-        Before its first control word OUT is undefined (datasheet, "Programming the 8254"), and the line stays low: a
-        request that no program asked for would wait for the guest in the interrupt controller.
+        Before its first control word OUT is undefined (datasheet, "Programming the 8254"), and the line stays low:
+        else the guest would find a request in the interrupt controller that no program asked for.
         """
         now = self._clock.now
         counter = self._counters[0]

@@ -1,4 +1,4 @@
-"""What the timer is configured with."""
+"""The configuration of the timer."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +8,7 @@ from chkpt.device import U4, U16, Range
 
 @dataclass(frozen=True, slots=True)
 class PitConfig:
-    """Where the timer answers, at four ports and at one, and the interrupt line of counter 0."""
+    """The first of the timer's four ports, the port of the speaker, and the interrupt line of counter 0."""
 
     port: Annotated[int, Range(0, 0xFFFC)] = 0x40
     speaker_port: U16 = 0x61

@@ -4,8 +4,19 @@ Source: Intel 8254 datasheet, order number 231164 ("the datasheet" below). Of it
 register CR is `cr` here, the counting element CE follows from `count` and the time from which it counts, and the output
 latch OL is `latched_count`.
 
-Each counter's CLK has its own phase: it starts when a count is loaded, at the write of its last byte or at the rising
-edge of GATE.
+Each counter's CLK has its own phase. It starts when a count is loaded: at the write of its last byte or at the rising
+edge of GATE. The times in a counter, for a count that GATE does not stop:
+
+    nanoseconds   start          moment(start, origin)     now                  reload_at
+                  |--------------|-------------------------|--------------------|------->
+    clocks        0              origin                    clocks(now - start)
+                                 |<----- _clock_at ------->|
+
+    start      the write or edge that loaded the first count: clock 0
+    origin     the clock at which the present count began; a periodic mode moves it when it takes a new count
+    _clock_at  what the counting element and OUT follow from
+    held       in place of _clock_at while GATE stops the count
+    reload_at  when the (half-)period ends, if a new count waits for that
 """
 
 from dataclasses import dataclass
@@ -61,7 +72,7 @@ class Phase(StrEnum):
     COUNTING = "counting"  # the counting element has been loaded
 
 
-# By these names: to look a member up in its class takes ten times as long on Python 3.11.
+# Names of their own, because Python 3.11 takes ten times as long to look a member up in its class.
 AWAITING_COUNT: Final = Phase.AWAITING_COUNT
 AWAITING_TRIGGER: Final = Phase.AWAITING_TRIGGER
 COUNTING: Final = Phase.COUNTING
@@ -74,7 +85,7 @@ class CounterState:
     VERSION: ClassVar[int] = 1
 
     mode: U3  # M2-M0 as written, so 6 and 7 too
-    access: U2  # RW1-RW0; 0 before the first control word, when it works as 1 does
+    access: U2  # RW1-RW0; 0 before the first control word, which works like 1
     bcd: bool
     phase: Phase
     gate: bool  # the GATE pin
@@ -82,18 +93,18 @@ class CounterState:
     cr: U16  # the count register: the last whole count written
     cr_lsb: U8 | None  # the first byte of a count whose second byte is not written yet
     null_count: bool  # `cr` is not in the counting element yet, or there is none
-    count: U16  # what the counting element was last loaded with; where it does not count, what it shows
-    start: Time  # from when `count` counts: clock 0
+    count: U16  # what the counting element was last loaded with, or what it shows if it does not count
+    start: Time  # clock 0; `origin` and `held` are counted from here
     origin: Annotated[int, Range(-0x1_0000, 1 << 62)]  # the clock at which `count` was (or would have been) loaded
-    held: Annotated[int, Range(0, 1 << 62)] | None  # clocks counted since, where GATE stops the counting
+    held: Annotated[int, Range(0, 1 << 62)] | None  # clocks counted since `origin`; only while GATE stops the count
     latched_count: U16 | None
-    latched_msb_next: bool  # of the latched count, one byte is read
+    latched_msb_next: bool  # one byte of the latched count has been read
     latched_status: U8 | None
-    read_msb_next: bool  # of the count not latched, one byte is read
+    read_msb_next: bool  # one byte of the count, which is not latched, has been read
 
 
 def check(state: CounterState, now: int, name: str) -> None:
-    """Raise StateError if `state` is not one that a counter can be in at `now`. The pins are left to the caller."""
+    """Raise StateError if `state` is not one that a counter can be in at `now`. The caller checks the pins."""
     mode = MODE_OF_M[state.mode]
     counting = state.phase is COUNTING
     triggerable = state.phase is AWAITING_TRIGGER
@@ -103,15 +114,15 @@ def check(state: CounterState, now: int, name: str) -> None:
     stopped_by_gate = counting and not state.gate and mode in STOPPED_BY_GATE
     counted = clocks(now - state.start) - state.origin
     for wrong, what in (
-        (half_way and state.access != RW_WORD, "it is half-way through a count, but access is not of two bytes"),
+        (half_way and state.access != RW_WORD, "half of a count is read or written, but access is not of two bytes"),
         (state.latched_msb_next and state.latched_count is None, "latched_msb_next, but no count is latched"),
-        (triggerable and mode not in AWAIT_TRIGGER, "it awaits a trigger, which its mode does not"),
-        (counting and stopped_by_byte, "it counts, but half of a new count stops its mode"),
+        (triggerable and mode not in AWAIT_TRIGGER, "phase awaits a trigger, but the mode does not wait for one"),
+        (counting and stopped_by_byte, "phase is counting, but half of a new count stops its mode"),
         (not (counting or stopped_by_byte or state.null_count), "no count is loaded, but null_count is clear"),
         (counting and state.null_count and mode in AT_ONCE, "null_count is set, but its mode loads a count at once"),
         (counting and not state.null_count and state.cr != state.count, "count is not cr, but null_count is clear"),
-        (counting and counted < 0, "its count has not begun yet"),
-        (stopped_by_gate is (state.held is None), "held does not go with phase, mode and gate"),
+        (counting and counted < 0, "its count begins in the future"),
+        (stopped_by_gate is (state.held is None), "held contradicts phase, mode and gate"),
         (state.held is not None and state.held > counted, "held is more than the clocks that have passed"),
     ):
         if wrong:
@@ -122,7 +133,7 @@ class Counter:
     """One of the three counters: its registers, latches and flip-flops, and its pins GATE and OUT."""
 
     def __init__(self, clock: Clock, *, gate: bool) -> None:
-        """Make a counter on this clock, whose GATE is at this level at power-on."""
+        """Make a counter on this clock. `gate` is the level of GATE at power-on."""
         self._clock = clock
         self._gate_at_power_on = gate
         self.reset()
@@ -142,11 +153,11 @@ class Counter:
 
     @property
     def is_programmed(self) -> bool:
-        """Whether there was a control word since power-on."""
+        """Whether a control word was written since power-on."""
         return self._access != RW_LATCH
 
     def save(self, now: int) -> CounterState:
-        """Return the counter's state, with the load of a new count carried out if it is due."""
+        """Return the counter's state, after the load of a new count that is due."""
         waveform, origin, null_count = self._waveform, self._origin, self._null_count
         if self._reload_at is not None and now >= self._reload_at:
             waveform, origin = self._reload(self._reload_at)
@@ -189,7 +200,7 @@ class Counter:
         self._latched_msb_next = state.latched_msb_next
         self._latched_status = state.latched_status
         self._read_msb_next = state.read_msb_next
-        # These follow from the rest.
+        # The rest of the state determines these.
         self._waveform = Waveform(self._mode, state.count, bcd=state.bcd)
         self._reload_at = self._period_end(now) if self._awaits_period_end() else None
 
@@ -278,7 +289,7 @@ class Counter:
     # -- the pins ------------------------------------------------------------------------------------------------------
 
     def set_gate(self, *, level: bool) -> None:
-        """Take GATE's level: its rise loads the count in modes 1, 2, 3 and 5; low, it stops modes 0, 2, 3 and 4."""
+        """Take GATE's level. Its rise loads the count in modes 1, 2, 3 and 5; low stops modes 0, 2, 3 and 4."""
         if level is self._gate:
             return
         now = self._clock.now
@@ -300,12 +311,12 @@ class Counter:
         return self._level(now, self._waveform, self._origin)
 
     def next_edge(self, now: int) -> int | None:
-        """Return when OUT changes next if all stays as it is, or None for never. GATE is taken to be high."""
+        """Return when OUT changes next if nothing is written, or None for never. GATE is taken to be high."""
         self._settle(now)
         if self._phase is not COUNTING:
             return None
         edge = self._waveform.next_edge(self._clock_at(now))
-        # Without an edge (an illegal count of 1), a count that waits may still bring one.
+        # An illegal count of 1 has no edge, but a new count that waits may have one.
         return self._reload_at if edge is None else moment(self._start, self._origin + edge)
 
     def _level(self, now: int, waveform: Waveform, origin: int) -> bool:
@@ -338,7 +349,7 @@ class Counter:
         return clocks(now - self._start) - self._origin
 
     def _await_count(self, shown: int) -> None:
-        """Stop, the counting element showing this, until a whole count is written."""
+        """Stop until a whole count is written. The counting element shows `shown`."""
         self._phase = AWAITING_COUNT
         self._waveform = Waveform(self._mode, shown, bcd=self._bcd)
         self._held = None
@@ -369,11 +380,11 @@ class Counter:
         self._reload_at = None
 
     def _resume(self, now: int) -> None:
-        """Count on from where GATE stopped the counting. It has kept whole clocks away: the phase of CLK stays."""
+        """Count on from where GATE stopped. GATE kept whole clocks away, so the phase of CLK stays."""
         held = self._held
         if held is not None:
             if self._mode == SOFTWARE_STROBE and held == self._waveform.length and self._clock_at(now) > held:
-                held += self._waveform.wrap  # the same is shown, and the strobe is over
+                held += self._waveform.wrap  # the element shows the same, but the strobe is over
             self._origin += self._clock_at(now) - held
             self._held = None
 
@@ -383,7 +394,7 @@ class Counter:
         return counting and self._null_count and self._mode in PERIODIC
 
     def _period_end(self, now: int) -> int:
-        """Return when the present period, or half-period in mode 3, ends."""
+        """Return when the present period ends, or the half-period in mode 3."""
         return moment(self._start, self._origin + self._waveform.period_end(self._clock_at(now)))
 
     def _settle(self, now: int) -> None:

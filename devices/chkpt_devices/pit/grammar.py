@@ -58,7 +58,7 @@ def _phrases(_: str, config: PitConfig) -> list[Callable[[Random], Phrase]]:
 
 PIT_GRAMMAR: Final = Grammar(
     _phrases,
-    caches=(  # a reload that is due is carried out when the counter is next looked at, or saved
+    caches=(  # a counter carries out a reload that is due when it is next read or saved
         "_counters[]._reload_at",
         "_counters[]._null_count",
         "_counters[]._origin",

@@ -2,12 +2,12 @@
 
 Source: Intel 8254 datasheet, order number 231164 ("the datasheet" below).
 
-Nothing ticks here. A counter keeps the time from which it counts, and what it shows follows from the clock by integer
-arithmetic: t nanoseconds after that time, floor(t * 1193182 / 10^9) clocks have passed. A clock falls on the first
-nanosecond at which the formula gives it, and no error adds up, however long the counter runs.
+Nothing ticks here. A counter keeps the time from which it counts, and computes what it shows from the machine's clock:
+t nanoseconds after that time, floor(t * 1193182 / 10^9) clocks have passed. A clock falls on the first nanosecond at
+which the formula gives it. Errors do not add up, however long the counter runs.
 
-A count is loaded in no time. One of N that by the datasheet ends "N + 1 CLK pulses after the initial count is written"
-ends N clocks after it here, as in QEMU: the CLK pulse that loads the count is left out.
+To load a count takes no time. By the datasheet a count of N ends "N + 1 CLK pulses after the initial count is written".
+Here it ends after N clocks, as in QEMU: the CLK pulse that loads the count is left out.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ SQUARE_WAVE: Final = 3
 SOFTWARE_STROBE: Final = 4  # software triggered strobe
 HARDWARE_STROBE: Final = 5  # hardware triggered strobe, retriggerable
 MODE_OF_M: Final = (TERMINAL_COUNT, ONE_SHOT, RATE, SQUARE_WAVE, SOFTWARE_STROBE, HARDWARE_STROBE, RATE, SQUARE_WAVE)
-"""The mode that M2-M0 of a control word select: M2 does not count in modes 2 and 3."""
+"""The mode that M2-M0 of a control word select: M2 has no effect in modes 2 and 3."""
 
 PERIODIC: Final = frozenset({RATE, SQUARE_WAVE})
 STROBES: Final = frozenset({SOFTWARE_STROBE, HARDWARE_STROBE})
@@ -42,7 +42,7 @@ def moment(start: int, clock: int) -> int:
 def count_down_bcd(count: int, decrements: int) -> int:
     """Return what four decades show `decrements` decrements after `count`.
 
-    A digit above 9 (the datasheet knows none) counts down as in 16 bits; every digit borrows to 9.
+    A digit above 9, which the datasheet does not describe, counts down as in 16 bits. Every digit borrows to 9.
     """
     shown = 0
     for shift in range(0, 16, 4):
@@ -56,7 +56,7 @@ def count_down_bcd(count: int, decrements: int) -> int:
 
 
 class Waveform:
-    """What a loaded count makes of the counting element and of OUT, clock by clock, while GATE lets it count.
+    """The counting element and OUT of a loaded count, clock by clock, while GATE lets it count.
 
     A count of 1 is illegal in modes 2 and 3 (datasheet, "Minimum and Maximum Initial Counts"): OUT stays high.
     """

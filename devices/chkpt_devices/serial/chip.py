@@ -1,14 +1,14 @@
 """16550A UART: a PC's serial port, at the level of its registers.
 
 Source: National Semiconductor PC16550D / NS16550D, "Universal Asynchronous Receiver/Transmitter with FIFOs"
-(TL/C/8652, June 1995), cited below as DS. What it leaves open follows QEMU's hw/char/serial.c.
+(TL/C/8652, June 1995), cited below as DS. If DS leaves a point open, this follows QEMU's hw/char/serial.c.
 
-A character takes no time to send or to receive; only the receive time-out uses the clock. A line that cannot take more
-(`CharBackend.write` comes short) is how time passes for the transmitter: shift register, THR and transmit FIFO fill up,
-and LSR says so.
+A character takes no time to send or to receive; only the receive time-out uses the clock. The transmitter
+waits only for a line that takes no more (`CharBackend.write` takes less than it was given). Then the shift register,
+THR and transmit FIFO fill up, and LSR shows it.
 
-To and from a backend characters are whole bytes whatever word length LCR asks for, as in QEMU: a guest without firmware
-that never sets LCR (5 bits after a reset) is understood. Loopback has words of LCR's length.
+A backend sends and gets whole bytes, whatever word length LCR sets, as in QEMU. So a guest without firmware works even
+if it never sets LCR (5 bits after a reset). Loopback has words of LCR's length.
 """
 
 from chkpt.device import CharBackend, Host, LineError, ModemLine, Port
@@ -68,14 +68,14 @@ from chkpt_devices.serial.registers import (
 
 
 class Serial:
-    """A 16550A between a guest's ports and a character backend; its own character frontend."""
+    """A 16550A between a guest's ports and a character backend. It is its own character frontend."""
 
     def __init__(self, host: Host, config: SerialConfig) -> None:
         self._clock = host.clock
         self._timeout = host.timer(self._time_out)
         self._resume = host.timer(self._transmit)  # sends what a load or a new backend found waiting
         self._backend: CharBackend | None = None
-        self._blocked = False  # the backend came short and has not called `writable` since
+        self._blocked = False  # the backend took too little and has not called `writable` since
         self._modem_lines = UNPLUGGED
         self._clear()
         self._irq = host.irq_line(config.irq)
@@ -95,7 +95,7 @@ class Serial:
         host.add_char_frontend(self)
 
     def _clear(self) -> None:
-        """Give every register its value after a reset (DS table I). The modem's lines stay as they are."""
+        """Give every register its value after a reset (DS table I). The modem's lines do not change."""
         self._divisor = RESET_DIVISOR
         self._ier = self._fcr = self._lcr = self._mcr = self._scr = self._rbr = 0
         self._iir = IIR_NONE
@@ -116,7 +116,7 @@ class Serial:
             half_bits += 2
         if self._lcr & LCR_STB:
             half_bits += 1 if data_bits == 5 else 2
-        divisor = self._divisor or 0x10000  # DS allows 1 to 65535: 0 counts once around
+        divisor = self._divisor or 0x10000  # DS allows 1 to 65535; 0 works like 65536
         character_ns = 1_000_000_000 * half_bits * CLOCKS_PER_BIT * divisor // (2 * CRYSTAL_HZ)
         self._timeout_ns = TIMEOUT_CHARACTERS * character_ns
         self._word_mask = (1 << data_bits) - 1
@@ -125,7 +125,7 @@ class Serial:
     # -- the device ---------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Go to the state after power-on; what waits to be sent is lost."""
+        """Go to the state after power-on; characters that wait to be sent are lost."""
         self._timeout.cancel()
         self._resume.cancel()
         self._blocked = False
@@ -157,7 +157,7 @@ class Serial:
         )
 
     def load(self, state: SerialState) -> None:
-        """Become the saved UART. Characters it had not sent wait until the clock runs, then go out once."""
+        """Take the saved state. Characters that were not sent wait until the clock runs, then are sent once."""
         refuse_inconsistent(state)
         self._divisor = state.divisor
         self._ier = state.ier
@@ -227,13 +227,13 @@ class Serial:
             return
         value &= IER_MASK
         if (value ^ self._ier) & IER_ETBEI:
-            # To enable the interrupt asks for it again. Not in DS, but chips do, and Windows relies on it (QEMU).
+            # Enabling the interrupt requests it again. This is not in DS, but chips do it and Windows needs it (QEMU).
             self._thr_ipending = bool(value & IER_ETBEI and self._lsr & LSR_THRE)
         self._ier = value
         self._update()
 
     def _read_iir(self) -> int:
-        """Read IIR; to read that the THR is empty takes that interrupt back (DS table IV)."""
+        """Read IIR. If it reports an empty THR, the read withdraws that interrupt (DS table IV)."""
         iir = self._iir
         if iir & IIR_ID == IIR_THR_EMPTY:
             self._thr_ipending = False
@@ -241,7 +241,7 @@ class Serial:
         return iir
 
     def _write_fcr(self, value: int) -> None:
-        """Write FCR. Without bit 0 the other bits are not taken; to change bit 0 clears both FIFOs (DS 8.5)."""
+        """Write FCR. Without bit 0 the other bits have no effect; a change of bit 0 clears both FIFOs (DS 8.5)."""
         toggled = (value ^ self._fcr) & FCR_ENABLE
         if not value & FCR_ENABLE and not toggled:
             return
@@ -321,7 +321,7 @@ class Serial:
         self._iir = iir | IIR_FIFOS if self._fcr else iir
 
     def _time_out(self) -> None:
-        """Four characters' time have passed since the receive FIFO, which is not empty, was last touched."""
+        """Note that for the time of four characters the receive FIFO was neither read nor filled, and is not empty."""
         self._timeout_ipending = True
         self._update()
 
@@ -340,13 +340,13 @@ class Serial:
             self._lsr |= LSR_OE  # this character is lost
             return
         if not self._recv_fifo:
-            self._lsr |= errors  # at the top they are revealed
+            self._lsr |= errors  # LSR shows the errors of the character at the top
         self._recv_fifo.append(byte)
         self._recv_errors.append(errors)
         self._lsr |= LSR_DR | LSR_FIFO_ERROR if errors else LSR_DR
 
     def _pop_received(self) -> int:
-        """Take the character at the top of the receive FIFO, its flags with it, and reveal those of the next."""
+        """Take the character at the top of the receive FIFO with its flags, and show the flags of the next."""
         byte = self._recv_fifo.pop(0)
         errors = self._recv_errors
         del errors[0]
@@ -367,10 +367,10 @@ class Serial:
     # -- transmitter --------------------------------------------------------------------------------------------------
 
     def _transmit(self) -> None:
-        """Send what waits as far as the line takes it, and say in LSR what still waits.
+        """Send as many characters as the line takes, and show in LSR whether some still wait.
 
-        During a break it is not sent anywhere: the break acts on the outgoing pin alone, and the transmitter serves the
-        guest as a timer (DS 8.1). What the line had not taken when the break began is lost behind it.
+        During a break the characters are lost, and so are those that the line had not taken when it began: the break
+        acts on the outgoing pin alone, and the transmitter serves the guest as a timer (DS 8.1).
         """
         unsent = self._unsent
         sent = len(unsent)
@@ -390,7 +390,7 @@ class Serial:
             self._update()
 
     def _send_when_running(self) -> None:
-        """Leave what waits until the clock runs: a paused machine sends nothing."""
+        """Send the waiting characters when the clock runs: a paused machine sends nothing."""
         self._blocked = False
         if self._unsent:
             self._resume.arm(self._clock.now)
@@ -400,7 +400,7 @@ class Serial:
     # -- line and modem -----------------------------------------------------------------------------------------------
 
     def _change_line(self, lcr: int, mcr: int) -> None:
-        """Take new values of LCR and MCR; show the line what changed, or in loopback the receiver."""
+        """Take new values of LCR and MCR. Show the change to the line, or in loopback to the receiver."""
         outputs = self._outputs()
         looped_break = self._mcr & MCR_LOOP and self._lcr & LCR_SB
         self._lcr = lcr
@@ -416,7 +416,7 @@ class Serial:
             self._transmit()  # neither waits for the line
 
     def _outputs(self) -> tuple[bool, bool, bool]:
-        """Return DTR, RTS and break as the pins have them: in loopback none is active (DS 8.8)."""
+        """Return DTR, RTS and break as the pins have them: in loopback they are inactive (DS 8.8)."""
         if self._mcr & MCR_LOOP:
             return False, False, False
         return bool(self._mcr & MCR_DTR), bool(self._mcr & MCR_RTS), bool(self._lcr & LCR_SB)
@@ -443,13 +443,13 @@ class Serial:
     # -- the line's side: the frontend --------------------------------------------------------------------------------
 
     def connect(self, backend: CharBackend, /) -> None:
-        """Use `backend`; what waits goes to it once the clock runs."""
+        """Use `backend`. Waiting characters go to it when the clock runs."""
         self._backend = backend
         self._show_outputs()
         self._send_when_running()
 
     def disconnect(self) -> None:
-        """Forget the backend: what it would not take is lost, unless it waits for the clock to run."""
+        """Forget the backend. Characters that it did not take are lost, unless they wait for the clock to run."""
         self._backend = None
         if self._resume.deadline is None:
             self._transmit()
@@ -464,7 +464,7 @@ class Serial:
         return 0 if self._lsr & LSR_DR else 1
 
     def receive(self, data: bytes, errors: LineError = LineError(0), /) -> None:  # noqa: B008 - an immutable flag
-        """Take characters from the line; in loopback it is cut off, and they are lost."""
+        """Take characters from the line. In loopback they are lost, because the line is cut off."""
         if self._mcr & MCR_LOOP:
             return
         flags = int(errors) & LSR_CHARACTER
@@ -478,6 +478,6 @@ class Serial:
         self._follow_modem()
 
     def writable(self) -> None:
-        """Send what waits, unless it is to wait for the clock to run."""
+        """Send the waiting characters, unless they must wait for the clock to run."""
         if self._resume.deadline is None:
             self._transmit()

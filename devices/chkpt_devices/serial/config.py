@@ -1,4 +1,4 @@
-"""What a serial port is configured with."""
+"""The configuration of a serial port."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +8,7 @@ from chkpt.device import U4, Range
 
 @dataclass(frozen=True, slots=True)
 class SerialConfig:
-    """Where the UART sits: the first of its eight ports, and its interrupt line."""
+    """The first of the UART's eight ports, and its interrupt line."""
 
     port: Annotated[int, Range(0, 0xFFF8)] = 0x3F8
     irq: U4 = 4

@@ -36,7 +36,7 @@ IIR_FIFOS: Final = 0xC0  # both bits are FCR bit 0
 FCR_ENABLE: Final = 0x01
 FCR_RECV_RESET: Final = 0x02  # clears itself
 FCR_XMIT_RESET: Final = 0x04  # clears itself
-FCR_KEPT: Final = 0xC9  # enable, DMA mode (only the RXRDY and TXRDY pins show it, a PC has none), trigger
+FCR_KEPT: Final = 0xC9  # enable, DMA mode (shown only by RXRDY and TXRDY, which a PC does not use), trigger
 TRIGGER: Final = (1, 4, 8, 14)  # bytes in the receive FIFO at which the data interrupt comes, by FCR bits 7 and 6
 FIFO_SIZE: Final = 16
 
@@ -52,7 +52,7 @@ LCR_DLAB: Final = 0x80  # offsets 0 and 1 are the divisor latches
 MCR_DTR: Final = 0x01
 MCR_RTS: Final = 0x02
 MCR_OUT1: Final = 0x04
-MCR_OUT2: Final = 0x08  # gates the interrupt on some PC cards, in QEMU's PC and here it does not
+MCR_OUT2: Final = 0x08  # gates the interrupt on some PC cards, but not in QEMU's PC and not here
 MCR_LOOP: Final = 0x10
 MCR_MASK: Final = 0x1F  # bits 5 to 7 are always 0
 
@@ -65,7 +65,7 @@ LSR_BI: Final = int(LineError.BREAK)
 LSR_THRE: Final = 0x20  # THR, or the whole transmit FIFO, is empty
 LSR_TEMT: Final = 0x40  # and the shift register too
 LSR_FIFO_ERROR: Final = 0x80  # PE, FE or BI somewhere in the receive FIFO
-LSR_CHARACTER: Final = LSR_PE | LSR_FE | LSR_BI  # travel with their character
+LSR_CHARACTER: Final = LSR_PE | LSR_FE | LSR_BI  # belong to one character
 RECV_ERRORS: Final = frozenset(bits for bits in range(0x100) if not bits & ~LSR_CHARACTER)  # a character's flags
 LSR_INTERRUPT: Final = LSR_OE | LSR_CHARACTER  # raise the line status interrupt, cleared by a read
 
@@ -96,7 +96,7 @@ class SerialState:
 
     divisor: U16  # DLL and DLM
     ier: U4
-    fcr: U8  # without the bits that clear themselves
+    fcr: U8  # without the two reset bits, which clear themselves
     lcr: U8
     mcr: Annotated[int, Range(0, MCR_MASK)]
     lsr: U8  # as a read would give it
@@ -114,7 +114,7 @@ class SerialState:
 
 
 def refuse_inconsistent(state: SerialState) -> None:
-    """Raise StateError for fields that no 16550A can have together."""
+    """Raise StateError if the fields contradict each other."""
     fifos = bool(state.fcr & FCR_ENABLE)
     waiting = state.recv_fifo
     errors = state.recv_errors

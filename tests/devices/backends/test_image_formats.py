@@ -14,7 +14,7 @@ import zstandard
 
 from chkpt.errors import ConfigError
 from chkpt_devices.backends.block import ImageConfig, ImageFormat, open_image
-from chkpt_devices.backends.image_formats import _BEGINNINGS, _ENDINGS, HEAD_SIZE, recognised
+from chkpt_devices.backends.image_formats import _BEGINNINGS, _ENDINGS, HEAD_SIZE, find_format
 
 CONTENT = b"\x55\xaa" * 4096
 
@@ -75,7 +75,7 @@ def test_a_packed_image_is_refused_and_the_command_for_it_named(command: str, tm
 
 
 def test_an_empty_bzip2_is_known_too() -> None:
-    found = recognised(bz2.compress(b"").ljust(HEAD_SIZE, b"\0"), b"")
+    found = find_format(bz2.compress(b"").ljust(HEAD_SIZE, b"\0"), b"")
     assert found is not None
     assert "bzip2" in found.name
 
@@ -103,15 +103,15 @@ def test_the_format_raw_insists(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_raw_disk_may_begin_with_is_taken(head: bytes) -> None:
-    assert recognised(head, head) is None
+    assert find_format(head, head) is None
 
 
 def test_each_magic_number_is_seen_at_its_place_only() -> None:
     for at, magic, found in _BEGINNINGS:
         if magic != b"BZh":
             head = bytes(at) + magic + bytes(8)
-            assert recognised(head, b"") == found
-            assert recognised(b"\x01" + head, b"") is None
+            assert find_format(head, b"") == found
+            assert find_format(b"\x01" + head, b"") is None
     for magic, found in _ENDINGS:
-        assert recognised(b"", magic) == found
-        assert recognised(b"", b"\x01" + magic) is None
+        assert find_format(b"", magic) == found
+        assert find_format(b"", b"\x01" + magic) is None

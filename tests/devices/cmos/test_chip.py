@@ -476,8 +476,8 @@ def broken(**changes: Any) -> CmosState:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"chain_start": None}, "chain_start is not there"),
-        ({"a": 0x76}, "chain_start is not there"),
+        ({"chain_start": None}, "chain_start must be set"),
+        ({"a": 0x76}, "chain_start must be set"),
         ({"chain_start": 1}, "chain_start is in the future"),
         ({"c": 0x01}, "not flags"),
         ({"b": SET | UIE}, "UIE beside SET"),

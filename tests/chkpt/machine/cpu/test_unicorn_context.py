@@ -1,4 +1,4 @@
-"""Where Unicorn keeps its registers is found, and found in memory that is still ours."""
+"""Where Unicorn keeps its registers is found, and found in memory that is still held."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def test_the_registers_are_found_in_memory_that_is_still_held() -> None:
-    """glibc overwrites what is freed (mallopt(3), M_PERTURB): who reads it afterwards finds no registers there."""
+    """glibc overwrites freed memory (mallopt(3), M_PERTURB), so a late read finds no registers there."""
     code = (
         "import unicorn; from chkpt.machine.cpu.unicorn_context import discover\nfor _ in range(3):\n    discover({})"
     )

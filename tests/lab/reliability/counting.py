@@ -44,7 +44,7 @@ def write_bios(path: Path) -> None:
     path.write_bytes(bios)
 
 
-def torn(machine: Machine) -> str:
+def find_torn(machine: Machine) -> str:
     """Return which parts of a machine that runs the guest are of different moments; empty if none are.
 
     Each page must hold the last number that fell to it before the one in EBP; or that one, between the write and the

@@ -143,12 +143,12 @@ def crowd(scratch: Path, *, cpu: bool, seconds: float) -> Crowd:
     return found.seen
 
 
-def loaded(what: MachineConfig, checkpoint: Checkpoint) -> tuple[int, str]:
+def load_new(what: MachineConfig, checkpoint: Checkpoint) -> tuple[int, str]:
     """Load everything in a checkpoint into a new machine; return its clock, and what of it is torn."""
     twin = Machine(what)
     try:
         twin.load(checkpoint, strict=True)
-        return twin.clock.now, "" if what.cpu is None else counting.torn(twin)
+        return twin.clock.now, "" if what.cpu is None else counting.find_torn(twin)
     finally:
         twin.close()
 
@@ -252,7 +252,7 @@ class _Clients:
                     f"{reply['path']} is of {reader.header['clock_ns']!r} ns, its answer of {reply['clock_ns']}"
                 )
             with self._twin:  # processors are made one at a time
-                clock, torn = loaded(self._config, reader.checkpoint())
+                clock, torn = load_new(self._config, reader.checkpoint())
             if clock != reply["clock_ns"]:
                 self.broken(f"{reply['path']} loads to {clock} ns")
             if torn:

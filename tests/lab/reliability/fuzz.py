@@ -20,7 +20,7 @@ from tests.lab.fuzz.targets import targets
 from tests.lab.reliability.attacks import FIRECRACKER
 from tests.lab.reliability.row import Row
 from tests.lab.reliability.served import BrokenError
-from tests.lab.reliability.tally import Tally, skipped
+from tests.lab.reliability.tally import Tally, skipped_row
 
 ACCESSES: Final = 1000
 
@@ -42,7 +42,10 @@ def rows(scratch: Path, *, sample: bool) -> list[Row]:
     """Fuzz, or return what the last run of the fuzzer has found."""
     states = _states(5 if sample else 300)
     if find_spec("atheris") is None:
-        return [skipped(PROMISE, "coverage-guided fuzzing (atheris)", "atheris is not installed: make fuzz"), states]
+        return [
+            skipped_row(PROMISE, "guided fuzzing (atheris)", "atheris is not installed: make fuzz"),
+            states,
+        ]
     if sample:
         return [*_make_rows(_run(["codec", "machine-parts", "device-pit"], 6, scratch)), states]
     return [*_make_rows(_last()), states]

@@ -22,7 +22,7 @@ from chkpt.snapshot import loads
 from tests.lab.reliability.pair import go_on, machine, snapshot, stir
 from tests.lab.reliability.row import Row
 from tests.lab.reliability.served import BrokenError
-from tests.lab.reliability.tally import Tally, skipped
+from tests.lab.reliability.tally import Tally, skipped_row
 
 RAISED: Final = (ValueError, StateError, MemoryError, RecursionError, SystemExit)
 """What a device's `load` raises: a fault of its own, a refusal, no memory, no stack, the end of the process."""
@@ -192,7 +192,7 @@ def no_memory(scratch: Path, *, sample: bool) -> Row:
     promise = "If memory runs out in a load, the machine is as it was, or loaded whole, or gone; never half loaded"
     tried = "the nth allocation by Python of a load fails, alone or with 19 or 199 after it, each in its own process"
     if importlib.util.find_spec("_testcapi") is None:
-        return skipped(promise, tried, "this Python has no _testcapi, whose set_nomemory makes allocations fail")
+        return skipped_row(promise, tried, "this Python has no _testcapi, whose set_nomemory makes allocations fail")
     tally = Tally()
     here, other = machine(cpu=False), machine(cpu=False)
     try:

@@ -78,7 +78,7 @@ def bench(place: Place) -> Iterator[Bench]:
         yield made
 
 
-def recorded(made: Bench) -> list[Point]:
+def record_calls(made: Bench) -> list[Point]:
     """Return the calls of a load that concern its file or memory."""
     served = made.served
     logs = served.place.path / "loop.log", served.place.path / "worker.log"
@@ -99,7 +99,7 @@ def failing(scratch: Path, *, sample: bool) -> Row:
     tally = Tally()
     place = Place(scratch / "load-failing")
     with bench(place) as made:
-        faults = [(point, error) for point in recorded(made) for error in ERRORS]
+        faults = [(point, error) for point in record_calls(made) for error in ERRORS]
         for point, error in faults[:: max(len(faults) // 3, 1)] if sample else faults:
             tally.attempt(f"{error} at {point}", partial(_fail, made, point, error))
     return tally.row(
@@ -123,7 +123,7 @@ def killed(scratch: Path, *, sample: bool) -> Row:
     tally = Tally()
     place = Place(scratch / "load-killed")
     with bench(place) as made:
-        found = recorded(made)
+        found = record_calls(made)
     for point in found[:: max(len(found) // 2, 1)] if sample else found[:: max(len(found) // 40, 1)]:
         tally.attempt(f"SIGKILL at {point}", partial(_kill, place, point))
     return tally.row(
@@ -166,7 +166,7 @@ def changing(scratch: Path, *, sample: bool) -> Row:
     tally = Tally()
     place = Place(scratch / "load-changing")
     with bench(place) as made:
-        reads = [point for point in recorded(made) if point.name == "pread64"]
+        reads = [point for point in record_calls(made) if point.name == "pread64"]
         for point in reads[1:2] if sample else reads:
             for change in CHANGES:
                 fault = f"{change.__doc__} after {point}"

@@ -11,7 +11,7 @@ RAM = 256 * 1024
 """Bytes of RAM in the machine that is saved: a snapshot of it takes several writes."""
 
 
-def settled(place: Place, name: str, old: bytes | None) -> str:
+def read_name(place: Place, name: str, old: bytes | None) -> str:
     """Return what a name holds: nothing ("absent"), the "old" snapshot or a "new" one. Every one is verified.
 
     Raises:
@@ -39,29 +39,29 @@ def check_said(ended: Ended, found: str) -> None:
         raise BrokenError(f"the snapshot is there, but the save said {ended.err!r}")
 
 
-def cleaned(place: Place) -> None:
+def check_next_save(place: Place) -> None:
     """Save once more, and check that no temporary file is left. Raise BrokenError."""
     ended = place.chkpt("save", "next", "--force")
     if ended.status:
         raise BrokenError(f"the next save fails: {ended.err}")
-    no_temporaries(place)
+    check_no_temporaries(place)
 
 
-def repaired(place: Place) -> None:
+def check_repair(place: Place) -> None:
     """Repair the store, and check that no temporary file is left. Raise BrokenError."""
     ended = place.chkpt("verify", "--repair")
     if ended.status:
         raise BrokenError(f"chkpt verify --repair fails: {ended.err}")
-    no_temporaries(place)
+    check_no_temporaries(place)
 
 
-def no_temporaries(place: Place) -> None:
+def check_no_temporaries(place: Place) -> None:
     """Check that no temporary file is left. Raise BrokenError."""
     if left := place.temporaries():
         raise BrokenError(f"left behind: {', '.join(left)}")
 
 
-def unharmed(served: Served) -> None:
+def check_unharmed(served: Served) -> None:
     """Compare the whole machine with its twin. Raise BrokenError if they differ."""
     served.talk()
     ended = served.place.chkpt("save", "last", "--force")
@@ -70,10 +70,10 @@ def unharmed(served: Served) -> None:
     checkpoint = Checkpoint()
     served.twin.save(checkpoint)
     with Reader.open(served.place.store / "last.zst") as reader:
-        same_machine(reader.checkpoint(), checkpoint)
+        check_same_machine(reader.checkpoint(), checkpoint)
 
 
-def same_machine(one: Checkpoint, other: Checkpoint) -> None:
+def check_same_machine(one: Checkpoint, other: Checkpoint) -> None:
     """Compare the whole content of two checkpoints. Raise BrokenError if they differ."""
     if differences := compare(one, other):
         raise BrokenError(f"the machine differs from one that was left alone: {differences}")

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.lab.reliability import strace
 from tests.lab.reliability.row import Row
-from tests.lab.reliability.save_checks import RAM, check_said, cleaned, repaired, settled, unharmed
+from tests.lab.reliability.save_checks import RAM, check_next_save, check_repair, check_said, check_unharmed, read_name
 from tests.lab.reliability.served import BrokenError, Place, Served, serving
 from tests.lab.reliability.tally import Tally
 
@@ -48,7 +48,7 @@ def warm(served: Served, name: str = "warm") -> bytes:
     return (served.place.store / f"{name}.zst").read_bytes()
 
 
-def recorded(served: Served, *options: str) -> dict[bool, list[strace.Call]]:
+def record_calls(served: Served, *options: str) -> dict[bool, list[strace.Call]]:
     """Return the calls of a save of `warm`: those of the run loop's thread under True, of the worker under False."""
     loop, worker = served.loop_thread, served.worker_thread
     logs = served.place.path / "loop.log", served.place.path / "worker.log"
@@ -96,14 +96,14 @@ def failing(scratch: Path, *, sample: bool) -> Row:
         with serving(place, memory=MEMORY) as served:
             served.fill(RAM)
             warm(served)
-            found = points(recorded(served, *options_of(force=force)), place.store)
+            found = points(record_calls(served, *options_of(force=force)), place.store)
             faults = [(point, error) for point in found for error in ERRORS]
             for point, error in faults[3::74] if sample else faults:
                 tally.attempt(
                     f"{error} at {point}{' --force' * force}",
                     partial(_fail, served, point, error, force=force),
                 )
-            tally.attempt("all of them", partial(unharmed, served))
+            tally.attempt("all of them", partial(check_unharmed, served))
     return tally.row(
         "A save that fails leaves the name as it was, or says that the new snapshot is there; the machine goes on;"
         " the next save leaves no temporary file",
@@ -127,10 +127,10 @@ def _fail(served: Served, point: Point, error: str, *, force: bool) -> str | Non
         ended = place.chkpt("save", *options_of(force=force))
     if not strace.injected(log):
         return None
-    found = settled(place, "target", old)
+    found = read_name(place, "target", old)
     check_said(ended, found)
     served.talk(3)
-    cleaned(place)
+    check_next_save(place)
     return f"{found}{'' if ended.status else ', saved all the same'}"
 
 
@@ -145,7 +145,7 @@ def killed(scratch: Path, *, sample: bool) -> Row:
         with serving(place, memory=MEMORY) as served:
             served.fill(RAM)
             warm(served)
-            found = points(recorded(served, *options_of(force=force)), None)
+            found = points(record_calls(served, *options_of(force=force)), None)
         few = first_of_each(found)
         for number, point in enumerate(few if sample else found):
             tally.attempt(
@@ -184,14 +184,14 @@ def _kill(place: Place, point: Point, *, force: bool, repair: bool) -> str | Non
             return None
         if served.wait() != -9:
             raise BrokenError("the machine was not killed")
-    found = settled(place, "target", old if force else None)
+    found = read_name(place, "target", old if force else None)
     check_said(ended, found) if ended.status == 0 else None
     left = len(place.temporaries())
     if place.chkpt("ps").status or place.left_running():
         raise BrokenError(f"in the runtime directory: {place.left_running()}")
     if repair:
-        repaired(place)
+        check_repair(place)
     else:
         with serving(place, memory=MEMORY):
-            cleaned(place)
+            check_next_save(place)
     return f"{found}{' with a temporary file, removed' * bool(left)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from chkpt.snapshot import Reader
 from tests.lab.reliability import strace
 from tests.lab.reliability.row import Row
-from tests.lab.reliability.save_checks import RAM, cleaned, no_temporaries, settled, unharmed
+from tests.lab.reliability.save_checks import RAM, check_next_save, check_no_temporaries, check_unharmed, read_name
 from tests.lab.reliability.save_faults import MEMORY, warm
 from tests.lab.reliability.served import PATIENCE, BrokenError, Place, Served, serving, wait_until
 from tests.lab.reliability.tally import Tally
@@ -46,12 +46,12 @@ def _race(place: Place, machines: tuple[str, ...]) -> str:
     winner = statuses.index(0)
     if TAKEN not in said[1 - winner][1]:
         raise BrokenError(f"the other says {said[1 - winner]}")
-    if settled(place, "race", None) != "new":
+    if read_name(place, "race", None) != "new":
         raise BrokenError("the winner's snapshot is not there")
     with Reader.open(place.store / "race.zst") as reader:
         if reader.header["machine"] != machines[winner]:
             raise BrokenError(f"{machines[winner]} won, and the snapshot is of {reader.header['machine']!r}")
-    no_temporaries(place)
+    check_no_temporaries(place)
     return "won by one"
 
 
@@ -72,7 +72,7 @@ def clients(scratch: Path, *, sample: bool) -> Row:
         calls = [call for call in strace.calls(log, 0) if "socket:" in call.arguments or "AF_UNIX" in call.arguments]
         for call in calls[::4] if sample else calls:
             tally.attempt(f"SIGKILL of the client at {call.name} {call.number}", partial(_kill_client, served, call))
-        tally.attempt("all of them", partial(unharmed, served))
+        tally.attempt("all of them", partial(check_unharmed, served))
     return tally.row(
         "A `chkpt save` that is killed leaves the name as it was, or the new snapshot whole; the machine goes on",
         "SIGKILL of the client before each of its calls on the machine's socket (strace)",
@@ -89,7 +89,7 @@ def _kill_client(served: Served, call: strace.Call) -> str | None:
     if not strace.injected(log):
         return None
     wait_until(lambda: not place.temporaries(), "the end of the save whose client was killed")
-    found = settled(place, "target", None)
+    found = read_name(place, "target", None)
     served.talk(3)
-    cleaned(place)
+    check_next_save(place)
     return found

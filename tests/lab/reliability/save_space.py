@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from tests.lab.reliability.row import Row
-from tests.lab.reliability.save_checks import RAM, check_said, cleaned, settled, unharmed
+from tests.lab.reliability.save_checks import RAM, check_next_save, check_said, check_unharmed, read_name
 from tests.lab.reliability.save_faults import MEMORY, options_of, warm
 from tests.lab.reliability.served import BrokenError, Place, Served, serving
-from tests.lab.reliability.tally import Tally, skipped
+from tests.lab.reliability.tally import Tally, skipped_row
 
 PAGE: Final = 4096
 DISK: Final = 2 << 20
@@ -62,9 +62,9 @@ def no_room(scratch: Path, *, sample: bool) -> Row:
                     tally.attempt(f"{room} bytes left", partial(_save, served, _filled, room, force=force))
                     tally.attempt(f"RLIMIT_FSIZE {room}", partial(_save, served, _limited, room, force=force))
                 tally.attempt("a read-only disk", partial(_save, served, _read_only, 0, force=force))
-            tally.attempt("all of them", partial(unharmed, served))
+            tally.attempt("all of them", partial(check_unharmed, served))
     except PermissionError as exc:
-        return skipped(promise, tried, f"no file system can be mounted here: {exc}")
+        return skipped_row(promise, tried, f"no file system can be mounted here: {exc}")
     return tally.row(
         promise,
         tried,
@@ -79,7 +79,7 @@ def _save(served: Served, shrink: Shrink, room: int, *, force: bool) -> str:
     old = warm(served, "target") if force else None
     with shrink(served, room):
         ended = place.chkpt("save", *options_of(force=force))
-    found = settled(place, "target", old)
+    found = read_name(place, "target", old)
     check_said(ended, found)
     if found == "new" and room < RAM:
         raise BrokenError("it was saved without the room for it")
@@ -87,7 +87,7 @@ def _save(served: Served, shrink: Shrink, room: int, *, force: bool) -> str:
     if place.temporaries():
         raise BrokenError(f"left behind: {place.temporaries()}")
     (place.store / "target.zst").unlink(missing_ok=True)
-    cleaned(place)
+    check_next_save(place)
     return found
 
 

@@ -60,6 +60,6 @@ class Tally:
         )
 
 
-def skipped(promise: str, tried: str, reason: str) -> Row:
+def skipped_row(promise: str, tried: str, reason: str) -> Row:
     """Return the row of a promise that cannot be tried here."""
     return Row(promise, tried, 0, f"not tried: {reason}", held=True)

@@ -1,4 +1,4 @@
-"""What is told of hostile files and of fuzzing comes from runs, and a promise that is broken is told as broken."""
+"""The rows on hostile files and on fuzzing come from runs, and a broken promise is shown as broken."""
 
 import threading
 from dataclasses import replace
@@ -11,7 +11,7 @@ from tests.lab.fuzz import results
 from tests.lab.fuzz.results import Result, Run
 from tests.lab.reliability import attacks, fuzz
 from tests.lab.reliability.served import BrokenError
-from tests.lab.reliability.tally import skipped
+from tests.lab.reliability.tally import skipped_row
 from tests.support.large import FILES, PROMISED
 
 
@@ -82,7 +82,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(fuzz, "FOLDER", tmp_path)
     monkeypatch.setattr(fuzz, "find_spec", lambda _: object())
     monkeypatch.setattr(fuzz, "targets", lambda: {"codec": None})
-    monkeypatch.setattr(fuzz, "_states", lambda _: skipped("a", "b", "c"))
+    monkeypatch.setattr(fuzz, "_states", lambda _: skipped_row("a", "b", "c"))
     monkeypatch.setattr(fuzz, "_run", lambda *_: replace(RUN, results=(replace(RESULT, executions=99),)))
     return tmp_path
 
@@ -112,11 +112,11 @@ def test_where_no_run_tells_of_this_code_the_fuzzer_runs_anew(folder: Path, caps
 
 
 def test_reliability_waits_for_a_run_of_the_fuzzer_that_has_not_ended(folder: Path) -> None:
-    told: list[int] = []
-    waiting = threading.Thread(target=lambda: told.append(fuzz.rows(folder, sample=False)[0].count))
+    counts: list[int] = []
+    waiting = threading.Thread(target=lambda: counts.append(fuzz.rows(folder, sample=False)[0].count))
     with results.locked(folder, wait=False):
         waiting.start()
         results.write(folder, replace(RUN, sources=results.digest(), ended=True))
-        assert told == []
+        assert counts == []
     waiting.join()
-    assert told == [7]
+    assert counts == [7]

@@ -1,4 +1,4 @@
-"""The service keeps its promises as docs/RELIABILITY.md tells: five seconds of a crowd here, a minute under `long`."""
+"""The service keeps its promises as docs/RELIABILITY.md says: five seconds of a crowd here, a minute under `long`."""
 
 import tempfile
 from collections.abc import Iterator

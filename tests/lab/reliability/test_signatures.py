@@ -1,4 +1,4 @@
-"""Signed and encrypted snapshots that somebody has changed are refused, as docs/RELIABILITY.md promises."""
+"""Changed snapshots that were signed or encrypted are refused, as docs/RELIABILITY.md promises."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.lab.reliability.served import BrokenError
-from tests.lab.reliability.tally import Tally, skipped
+from tests.lab.reliability.tally import Tally, skipped_row
 
 
 def test_outcomes_are_counted_and_one_broken_promise_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,5 +26,5 @@ def test_a_promise_that_nothing_tried_to_break_did_not_hold() -> None:
 
 
 def test_what_is_skipped_says_why() -> None:
-    row = skipped("promise", "tried", "no strace")
+    row = skipped_row("promise", "tried", "no strace")
     assert (row.count, row.outcome, row.held) == (0, "not tried: no strace", True)

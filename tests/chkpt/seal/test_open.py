@@ -231,7 +231,7 @@ def test_what_was_encrypted_and_is_no_snapshot_is_refused(tmp_path: Path, me: tu
 
 
 def test_a_machine_reads_no_file_of_recipients(tmp_path: Path) -> None:
-    """Whoever asks a machine to save gives recipients, not the name of a file that the machine would tell of."""
+    """A request to save has recipients, not the name of a file whose content an error would show."""
     (tmp_path / "team").write_text("a secret line\n")
     with pytest.raises(KeyFileError) as caught:
         sealing(None, [str(tmp_path / "team")])

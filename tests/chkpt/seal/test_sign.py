@@ -1,4 +1,4 @@
-"""Signatures over the root digest: who has signed, and what an attacker can make of a file that somebody has."""
+"""Signatures over the root digest: whose they are, and what an attacker can make of a signed file."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def trust(*keys: Pair) -> TrustedKeys:
 
 
 def opened(path: Path, *keys: Pair) -> list[tuple[str, Verdict]]:
-    """Open a snapshot that one of the keys must have signed, read all of it, and tell who has."""
+    """Open a snapshot that one of the keys must have signed, read all of it, and return the signers."""
     with open_snapshot(path, trusted=trust(*keys)) as reader:
         reader.verify()
         return [(each.key.name, each.verdict) for each in signers(reader, trust(*keys))]
@@ -216,7 +216,7 @@ def test_a_file_cut_off_before_its_trailer_is_refused_as_such(tmp_path: Path, al
 
 
 def test_swapped_sections_are_refused(tmp_path: Path, alice: Pair) -> None:
-    """Two frames change places: the index, which is signed, tells other digests."""
+    """Two frames change places: the index, which is signed, has other digests."""
     path = signed(tmp_path / "s.zst", alice)
     data = path.read_bytes()
     with Reader.open(path) as reader:

@@ -1,4 +1,4 @@
-"""Where machines are found: one owner a name, nobody else's eyes, nothing left of the dead."""
+"""Directories of machines: one owner a name, private, and nothing left of dead machines."""
 
 import errno
 import fcntl
@@ -247,7 +247,7 @@ def test_root_in_a_directory_that_others_can_change_is_refused(runtime: Path, mo
             StorageError, match=rf"can be changed by other users \(mode 0{mode:o}\); chmod go-w it, or set"
         ):
             call()
-    runtime.chmod(mode | stat.S_ISVTX)  # like /tmp: nobody can rename what is another's
+    runtime.chmod(mode | stat.S_ISVTX)  # like /tmp: a user cannot rename another's files
     assert directory.running() == {"m": claimed.path}
     claimed.remove()
 
@@ -376,7 +376,7 @@ def test_lock_on_all_directories_that_is_never_given_back_is_told(
 def test_lock_on_all_directories_that_was_replaced_is_taken_anew(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who has opened a lock whose file is replaced meanwhile must not go on with one that nobody else sees."""
+    """If the file of a lock is replaced, a process that has opened the old one must not go on with it."""
     directory.claim("m").remove()
     path = runtime / "chkpt" / ".lock"
     lock = directory._lock

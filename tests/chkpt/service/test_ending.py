@@ -71,18 +71,18 @@ def test_signals_end_it_whatever_clients_do(runtime: Path, tmp_path: Path, signa
 
 
 def test_end_in_the_midst_of_saves_leaves_whole_files_only(runtime: Path, tmp_path: Path) -> None:
-    told: list[str] = []
+    paths: list[str] = []
 
     def save(number: int) -> None:
         with suppress(ChkptError):
             for turn in range(10_000):
-                told.append(machine.save(SaveRequest(str(tmp_path / f"{number}-{turn}.zst")))["path"])
+                paths.append(machine.save(SaveRequest(str(tmp_path / f"{number}-{turn}.zst")))["path"])
 
     with running() as (machine, process):
         threads = [threading.Thread(target=save, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        while len(told) < 8:
+        while len(paths) < 8:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         for thread in threads:
@@ -90,7 +90,7 @@ def test_end_in_the_midst_of_saves_leaves_whole_files_only(runtime: Path, tmp_pa
             assert not thread.is_alive()
     assert process.returncode == 0
     names = {path.name for path in tmp_path.iterdir()}
-    assert {Path(path).name for path in told} <= names
+    assert {Path(path).name for path in paths} <= names
     for name in names:
         with Reader.open(tmp_path / name) as reader:  # and no temporary one is among them
             reader.verify()

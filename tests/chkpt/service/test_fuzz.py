@@ -17,7 +17,7 @@ from tests.support.served import launch, serving
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[MachineClient]:
-    """A machine that may be told to stop, but goes on until the test is over."""
+    """A machine that takes requests to stop, but goes on until the test is over."""
     over = threading.Event()
     monkeypatch.setattr(
         server, "application", lambda running, stop: app.application(running, lambda: stop() if over.is_set() else None)

@@ -1,4 +1,4 @@
-"""A guest that is saved while it runs is the guest that never was; and what takes long is told."""
+"""A save does not disturb a running guest, and the progress of a save or a load is shown."""
 
 import os
 import threading
@@ -141,13 +141,13 @@ def test_no_save_of_a_guest_that_writes_ram_all_the_time_is_torn(tmp_path: Path)
 def test_a_save_that_takes_long_leaves_the_machine_running_and_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[list[WorkInfo]] = []
+    shown: list[list[WorkInfo]] = []
 
     def slow(*args: object, **more: object) -> object:
         client = find("m")
         more["progress"](5, 10)  # type: ignore[operator]  # as in the middle of it
         before = client.machine()
-        told.append(before["work"])
+        shown.append(before["work"])
         while client.machine()["clock_ns"] == before["clock_ns"]:
             pass
         return dump(*args, **more)  # type: ignore[arg-type]
@@ -155,23 +155,23 @@ def test_a_save_that_takes_long_leaves_the_machine_running_and_tells(
     monkeypatch.setattr(running_module, "dump", slow)
     with serving(launch(COM1)) as client:
         client.save(SaveRequest(str(tmp_path / "a.zst")))
-        assert told == [[{"what": "save", "done": 5, "total": 10}]]
+        assert shown == [[{"what": "save", "done": 5, "total": 10}]]
         assert client.machine()["work"] == []
 
 
 def test_a_load_reads_the_ram_while_the_machine_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[list[WorkInfo]] = []
+    shown: list[list[WorkInfo]] = []
     prepare = Machine.prepare
 
     def slow(machine: Machine, checkpoint: Checkpoint, progress: object) -> None:
         prepare(machine, checkpoint, progress)  # type: ignore[arg-type]
-        told.append(find("m").machine()["work"])
+        shown.append(find("m").machine()["work"])
 
     monkeypatch.setattr(Machine, "prepare", slow)
     with serving(Launch(parse({"name": "m", "memory": "16M", "device": [COM1]}))) as client:
         client.save(SaveRequest(str(tmp_path / "a.zst")))
         assert client.load(tmp_path / "a.zst")["loaded"] == ["com1"]
-    assert told in ([[]], [[{"what": "load", "done": 0, "total": 16 << 20}]])
+    assert shown in ([[]], [[{"what": "load", "done": 0, "total": 16 << 20}]])
 
 
 def test_a_load_of_ram_of_another_size_is_refused_as_before(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A tap: the guest cannot tell it from the backend behind it, and whoever listens hears what was taken."""
+"""A tap: the guest does not notice it, and listeners get what the backend has taken."""
 
 from typing import Any
 

@@ -182,7 +182,7 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     """
     refuse_unknown(table, ("name", "memory", "cpu", "firmware", "kernel", "device"), "machine")
     if directory is not None:
-        table = _absolute(table, directory)
+        table = _make_absolute(table, directory)
     check_savable(table)
     name = table.get("name", "machine")
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 64 or "/" in name or name[0] == ".":
@@ -193,7 +193,9 @@ def parse(table: Table, directory: Path | None = None) -> MachineConfig:
     memory = parse_size(table.get("memory", 0), "machine: memory")
     if memory % 4096 or memory > MAX_MEMORY:
         raise ConfigError(f"memory {memory} is not a multiple of 4096 bytes up to {MAX_MEMORY}", where="machine")
-    devices = [_parse_device(each, f"device {at}") for at, each in enumerate(_list(table.get("device", []), "device"))]
+    devices = [
+        _parse_device(each, f"device {at}") for at, each in enumerate(_check_tables(table.get("device", []), "device"))
+    ]
     names = [device.name for device in devices]
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
@@ -220,14 +222,14 @@ def check_savable(table: Table) -> None:
     Raises:
         ConfigError: a value cannot be in a snapshot, or a path has a NUL; the message names the value.
     """
-    for where, value, _ in _leaves(table, ""):
+    for where, value, _ in _find_leaves(table, ""):
         if isinstance(value, str) and "\0" in value and where.rpartition(".")[2] in PATH_KEYS:
             raise ConfigError(f"{where} {ascii(value)[:200]} is not a path: it has a NUL", where="machine")
     problem = _find_problem(table)
     if problem is None:
         return
     where, value = next(
-        ((where, value) for where, value, alone in _leaves(table, "") if _find_problem(alone) is not None),
+        ((where, value) for where, value, alone in _find_leaves(table, "") if _find_problem(alone) is not None),
         ("the table", None),
     )
     shown = "" if value is None else f" {ascii(value)[:200]}"
@@ -246,15 +248,15 @@ def _find_problem(table: Table) -> str | None:
     return None
 
 
-def _leaves(value: object, where: str) -> Iterator[tuple[str, object, Table]]:
+def _find_leaves(value: object, where: str) -> Iterator[tuple[str, object, Table]]:
     """Yield each key and each value in a table that holds no others: its place, itself, and a table with only it."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield f"a key in {where or 'the table'}", key, {key: None}
-            yield from _leaves(item, f"{where}.{key}" if where else str(key))
+            yield from _find_leaves(item, f"{where}.{key}" if where else str(key))
     elif isinstance(value, list | tuple):
         for at, item in enumerate(value):
-            yield from _leaves(item, f"{where} {at}")
+            yield from _find_leaves(item, f"{where} {at}")
     else:
         yield where, value, {"value": value}
 
@@ -286,7 +288,7 @@ def parse_size(value: object, where: str) -> int:
 def _parse_device(table: Table, where: str) -> DeviceConfig:
     type_name = table.get("type")
     if not isinstance(type_name, str):
-        raise ConfigError("type is missing: which device type is it?", where=where)
+        raise ConfigError('type is missing: give one, such as type = "serial"', where=where)
     name = table.get("name", type_name)
     if not isinstance(name, str):
         raise ConfigError(f"name is {name!r}, not a string", where=where)
@@ -294,32 +296,32 @@ def _parse_device(table: Table, where: str) -> DeviceConfig:
     options = {key: value for key, value in table.items() if key not in KEYS_TAKEN[""]}
     backends: list[BackendConfig] = []
     if "backend" in table:
-        backends.append(_backend(name, table["backend"], where))
+        backends.append(_parse_backend(name, table["backend"], where))
     if "drive" in options:
-        drives = _list(options["drive"], f"{where}: drive")
+        drives = _check_tables(options["drive"], f"{where}: drive")
         for at, drive in enumerate(drives):
-            backends += _drive_backend(name, drive, f"{where}: drive {at}")
+            backends += _parse_drive(name, drive, f"{where}: drive {at}")
         options["drive"] = [{key: drive[key] for key in drive if key not in KEYS_TAKEN["drive"]} for drive in drives]
     return DeviceConfig(type_name, name, options, tuple(backends))
 
 
-def _drive_backend(device: str, drive: Table, where: str) -> list[BackendConfig]:
+def _parse_drive(device: str, drive: Table, where: str) -> list[BackendConfig]:
     given = [key for key in BACKEND_KEYS if key in drive]
     if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} exclude each other", where=where)
+        raise ConfigError(f"{' and '.join(given)} exclude each other: give one of them", where=where)
     frontend = f"{device}.{drive.get('unit', 0)}"
     of_image = {key: drive[key] for key in IMAGE_KEYS if key in drive}
     if of_image and "image" not in drive:
-        raise ConfigError(f"{' and '.join(of_image)} goes with image, which is not given", where=where)
+        raise ConfigError(f"{' and '.join(of_image)} needs image, which is missing", where=where)
     if "image" in drive:
         options = {"path": drive["image"], "read_only": drive.get("media") == "cdrom", **of_image}
         return [BackendConfig(frontend, "image", options)]
     if "size" in drive:
         return [BackendConfig(frontend, "scratch", {"size": parse_size(drive["size"], f"{where}: size")})]
-    return [_backend(frontend, drive["backend"], where)] if "backend" in drive else []
+    return [_parse_backend(frontend, drive["backend"], where)] if "backend" in drive else []
 
 
-def _backend(frontend: str, value: object, where: str) -> BackendConfig:
+def _parse_backend(frontend: str, value: object, where: str) -> BackendConfig:
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
         raise ConfigError('backend is not a table with a type, such as { type = "null" }', where=where)
     options = {key: item for key, item in value.items() if key != "type"}
@@ -328,7 +330,7 @@ def _backend(frontend: str, value: object, where: str) -> BackendConfig:
     return BackendConfig(frontend, value["type"], options)
 
 
-def _list(value: object, where: str) -> Sequence[Table]:
+def _check_tables(value: object, where: str) -> Sequence[Table]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
         raise ConfigError(f"is not a list of tables: write [[{where.rpartition(' ')[2]}]]", subject=where)
     return value
@@ -348,7 +350,7 @@ def disk_sectors(config: MachineConfig, backends: Mapping[str, object]) -> tuple
     found = [0, 0, 0, 0]
     for device in config.devices:
         port = device.options.get("port", CHANNELS[0])
-        for drive in _list(device.options.get("drive", ()), "drive") if port in CHANNELS else ():
+        for drive in _check_tables(device.options.get("drive", ()), "drive") if port in CHANNELS else ():
             for unit in (0, 1):
                 size = getattr(backends.get(f"{device.name}.{unit}"), "size", 0)
                 if drive.get("unit") == unit and drive.get("media", "disk") == "disk":
@@ -359,14 +361,14 @@ def disk_sectors(config: MachineConfig, backends: Mapping[str, object]) -> tuple
 # -- the parts that touch the host ------------------------------------------------------------------------------------
 
 
-def _absolute(table: Table, directory: Path) -> dict[str, object]:
+def _make_absolute(table: Table, directory: Path) -> dict[str, object]:
     """Return the table with the paths of images and backends made absolute."""
     result: dict[str, object] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            result[key] = _absolute(value, directory)
+            result[key] = _make_absolute(value, directory)
         elif isinstance(value, list):
-            result[key] = [_absolute(item, directory) if isinstance(item, Mapping) else item for item in value]
+            result[key] = [_make_absolute(item, directory) if isinstance(item, Mapping) else item for item in value]
         elif key in PATH_KEYS and isinstance(value, str):
             result[key] = str(directory / value)
         else:
@@ -382,8 +384,8 @@ def with_backends(config: MachineConfig, given: Mapping[str, Table | None]) -> M
     Raises:
         NotFoundError: no device has such a frontend.
     """
-    devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
-    places = _places(devices)
+    devices = [dict(device) for device in _check_tables(config.table.get("device", []), "device")]
+    places = _find_places(devices)
     for frontend, backend in given.items():
         place = next((place for name, place in places if name == frontend), None)
         if place is None:
@@ -403,7 +405,7 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
     list, `firmware` stands for a BIOS, `kernel` for the files of a kernel.
     """
     table = dict(config.table)
-    devices = [dict(device) for device in _list(config.table.get("device", []), "device")]
+    devices = [dict(device) for device in _check_tables(config.table.get("device", []), "device")]
     lost: list[str] = []
     if config.firmware is not None and config.firmware.bios is not None:
         del table["firmware"]
@@ -412,7 +414,7 @@ def without_host(config: MachineConfig) -> tuple[MachineConfig, tuple[str, ...]]
         kept = {key: value for key, value in _kernel_table(config).items() if key != "initrd"}
         table["kernel"] = {**kept, "image": ""}
         lost.append("kernel")
-    for frontend, place in _places(devices):
+    for frontend, place in _find_places(devices):
         backend = place.get("backend")
         harmless = backend is None or (isinstance(backend, Mapping) and backend.get("type") in HARMLESS)
         if "image" in place or not harmless:
@@ -427,7 +429,7 @@ def _kernel_table(config: MachineConfig) -> Table:
     return table if isinstance(table, Mapping) else {}
 
 
-def _places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, object]]]:
+def _find_places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, object]]]:
     """Return every table that may hold a backend, with its frontend. Copies the drives in `devices`.
 
     A hostile configuration may give one frontend two tables, or a device with drives its own backend.
@@ -438,7 +440,7 @@ def _places(devices: list[dict[str, object]]) -> list[tuple[str, dict[str, objec
         if "drive" not in device or "backend" in device:
             places.append((name, device))
         if "drive" in device:
-            drives = [dict(drive) for drive in _list(device["drive"], "drive")]
+            drives = [dict(drive) for drive in _check_tables(device["drive"], "drive")]
             device["drive"] = drives
             places += [(f"{name}.{drive.get('unit', 0)}", drive) for drive in drives]
     return places

@@ -5,12 +5,12 @@
     def test_a_restore_is_invisible() -> None:
         assert_invisible(SCRATCHPAD)
 
-It drives machines with made-up conversations, cuts them anywhere, and compares a machine that goes on with its twin
-that was loaded from the snapshot, through the real file format, step by step. docs/PROVE.md says what it compares and
+It drives machines with random conversations and saves them at random points. A twin loads the snapshot, in the real
+file format. Then the prover compares the machine and its twin step by step. docs/PROVE.md says what it compares and
 what it cannot find.
 """
 
-from chkpt.prove.lockstep import Divergence, Experiment, What
+from chkpt.prove.lockstep import Divergence, Experiment, Symptom
 from chkpt.prove.prover import Finding, Proof, prove
 from chkpt.prove.reach import DeviceReach, Share
 from chkpt.prove.report import assert_invisible, report
@@ -25,7 +25,7 @@ __all__ = [
     "Proof",
     "Setup",
     "Share",
-    "What",
+    "Symptom",
     "assert_invisible",
     "prove",
     "replay",

@@ -1,7 +1,7 @@
-"""What differs between two live devices, by attribute: where a state that leaves something out shows first.
+"""Compare two live devices by attribute. A field that is missing in a state shows here first.
 
-The walk goes through a device's own objects. It stops at what the host gave the device (clock, lines, backends), where
-it looks at a timer's deadline alone.
+The walk goes through a device's own objects. It stops at the objects of the host (clock, lines, backends), of which it
+compares only the deadlines of timers.
 """
 
 import enum
@@ -42,7 +42,7 @@ class Attribute:
 
     @property
     def place(self) -> str:
-        """The path without what is between its brackets, by which the items of a sequence are one."""
+        """The path without the indexes, so that all items of a sequence have the same place."""
         return _INDEX.sub("[]", self.path)
 
 
@@ -50,12 +50,12 @@ _INDEX: Final = re.compile(r"\[[^\]]*\]")
 
 
 def differences(device: str, original: object, twin: object) -> list[Attribute]:
-    """Return the attributes in which two devices of one type differ, those nearest to the device first."""
+    """Return the attributes in which two devices of one type differ, those with the shortest paths first."""
     return [Attribute(device, path, _shown(one), _shown(other)) for path, one, other in _walk(original, twin)]
 
 
 def own_objects(device: object) -> Iterator[object]:
-    """Yield the objects that a device is made of, itself first."""
+    """Yield the objects that a device consists of, beginning with the device."""
     waiting: deque[object] = deque([device])
     seen: set[int] = set()
     while waiting:

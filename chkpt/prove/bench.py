@@ -1,4 +1,4 @@
-"""A machine on the bench: every end of it in our hands, every step answered, all that shows outside written down."""
+"""A machine on the bench: the prover controls all its backends, does the steps, and logs everything it puts out."""
 
 from collections.abc import Callable, Mapping
 from struct import pack, unpack
@@ -52,7 +52,7 @@ _HEADER: Final = {"generator": "prove", "created": "1970-01-01T00:00:00Z"}
 
 
 def snapshot_of(machine: Machine, **header: Value) -> bytes:
-    """Return a machine as the bytes of a snapshot file, whose header is changed; equal machines give equal bytes."""
+    """Return a machine as a snapshot file with fixed times and the given header. Equal machines give equal bytes."""
     checkpoint = Checkpoint()
     machine.save(checkpoint)
     checkpoint.header |= _HEADER | header
@@ -63,19 +63,19 @@ class Bench:
     """One machine, driven step by step.
 
     `events` are the changes of the interrupt lines with their times, INTR as line 16 and A20 as line 17; `logs` is
-    what each end has seen. Both begin anew with `forget`.
+    what each end has seen. `forget` empties both.
     """
 
     def __init__(self, setup: Setup) -> None:
         self.machine = machine = setup.machine()
         self.events: list[tuple[int, int, bool]] = []
         self._setup = setup
-        self.ends: dict[str, ends.End] = {}
+        self.ends: dict[str, ends.BenchEnd] = {}
         frontends = machine.devices.frontends
         self._kinds: dict[str, FrontendKind] = {}
         for table in frontends:
             self._kinds |= dict.fromkeys(table.backends, table.kind)
-            self.ends |= {name: end for name, end in table.backends.items() if isinstance(end, ends.End)}
+            self.ends |= {name: end for name, end in table.backends.items() if isinstance(end, ends.BenchEnd)}
         self._unplugged: set[str] = set()
         self.logs = [end.log for end in self.ends.values()]
         machine.irq.watch(lambda number, level: self.events.append((machine.clock.now, number, level)))
@@ -106,7 +106,7 @@ class Bench:
         }
 
     def do(self, step: Step) -> int:
-        """Do one step and return its answer; whatever a device raises goes through."""
+        """Do one step and return its answer. An error that a device raises is not caught."""
         return self._do[type(step)](step) or NO_ANSWER
 
     def _write_port(self, step: Out) -> None:
@@ -140,19 +140,19 @@ class Bench:
 
     def _make_room(self, step: Room) -> None:
         line = self.ends[step.frontend]
-        assert isinstance(line, ends.Line)
+        assert isinstance(line, ends.SerialEnd)
         line.make_room(step.count)
 
     def _set_works(self, step: Medium) -> None:
         medium = self.ends[step.frontend]
-        assert isinstance(medium, ends.Medium)
+        assert isinstance(medium, ends.DiskEnd)
         medium.works = step.works
 
     def _plug(self, step: Plug) -> None:
         """Connect an end or disconnect it; where it is so already, nothing happens."""
         if step.plugged is (step.frontend in self._unplugged):
             end = self.ends[step.frontend]
-            if isinstance(end, ends.Line):
+            if isinstance(end, ends.SerialEnd):
                 end.levels = ends.NO_LEVELS
             devices, kind = self.machine.devices, self._kinds[step.frontend]
             if step.plugged:
@@ -167,19 +167,19 @@ class Bench:
         """Return every level that is not a change: interrupt lines, A20, and what each serial line shows."""
         irq = self.machine.irq
         lines = (*(irq.level(number) for number in range(17)), self.machine.a20.level)
-        return (*lines, *(end.levels for end in self.ends.values() if isinstance(end, ends.Line)))
+        return (*lines, *(end.levels for end in self.ends.values() if isinstance(end, ends.SerialEnd)))
 
-    def media(self, device: str) -> list[tuple[str, ends.Medium]]:
+    def media(self, device: str) -> list[tuple[str, ends.DiskEnd]]:
         """Return the media behind a device's frontends, by their names."""
         own = ((name, self.ends.get(name)) for name in self.machine.devices.frontends["block"].of(device))
-        return [(name, end) for name, end in own if isinstance(end, ends.Medium)]
+        return [(name, end) for name, end in own if isinstance(end, ends.DiskEnd)]
 
     def timers(self) -> list[int | None]:
         """Return the deadline of every timer of every device."""
         return [timer.deadline for entry in self.machine.devices for timer in entry.host.timers]
 
     def forget(self) -> None:
-        """Begin the logs and events anew."""
+        """Empty the logs and the events."""
         self.events.clear()
         for log in self.logs:
             log.clear()
@@ -187,32 +187,32 @@ class Bench:
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self) -> bytes:
-        """Return the machine as the bytes of a snapshot file; equal machines give equal bytes."""
+        """Return the machine as the bytes of a snapshot file. Equal machines give equal bytes."""
         return snapshot_of(self.machine)
 
     def states(self, shift: int = 0) -> bytes:
-        """Return the states of the devices, each time in them shifted, in the form of a snapshot file."""
+        """Return the states of the devices, with their times shifted, in the form of a snapshot file."""
         states = {entry.name: (entry.type.name, entry.save()) for entry in self.machine.devices if entry.saves}
         contexts = {name: to_context(shift_times(state, shift), kind) for name, (kind, state) in states.items()}
         devices = Context(values={"num_devs": len(contexts), "names": pack_names(contexts)}, contexts=contexts)
         return dumps(Checkpoint(dict(_HEADER), {"devices": devices}))
 
     def load(self, snapshot: bytes, host: "Bench", *, partial: bool = False) -> None:
-        """Become the machine in `snapshot`, with ends as those of `host` are now, and let the clock begin to run.
+        """Load `snapshot`, make the ends like those of `host`, and start the clock.
 
         Args:
-            snapshot: what `save` has returned.
-            host: the machine that it was saved from.
-            partial: load every device by its name; the clock stays where it is.
+            snapshot: the bytes that `save` has returned.
+            host: the machine that was saved.
+            partial: load every device by its name, and do not set the clock.
 
         Raises:
-            ChkptError: the machine refuses it.
+            ChkptError: the machine refuses the snapshot.
         """
         for name in self.ends:
             self.do(Plug(name, name not in host._unplugged))
             self.ends[name].follow(host.ends[name], whole=name in host._unplugged)
         only: list[str] = []
-        if partial:  # what is outside the devices is as it was saved, too
+        if partial:  # the lines driven from outside must be as they were saved, too
             only = [entry.name for entry in self.machine.devices if entry.loads]
             for number in range(16):
                 self.machine.irq.force(number, bool(host.machine.irq.outside >> number & 1))
@@ -220,11 +220,11 @@ class Bench:
         self.do(Wait(0))
 
     def load_and_take_back(self, host: "Bench") -> None:
-        """Load all devices and the clock of `host`, and take that back, as a load does that fails at its end.
+        """Load all devices and the clock of `host`, and undo that, as a load does if it fails at its end.
 
         Raises:
             ChkptError: the machine refuses the snapshot, and is as it was.
-            HalfLoadedError: it could not be put back.
+            HalfLoadedError: the load could not be undone.
         """
         for name in self.ends:
             host.do(Plug(name, name not in self._unplugged))
@@ -237,9 +237,10 @@ class Bench:
         self.forget()
 
     def twin(self, snapshot: bytes, used: "tuple[Step, ...]" = (), ahead: int = 0) -> "Bench":
-        """Return another machine that becomes the one in `snapshot`, after it was used for the steps `used`.
+        """Return another machine that has done the steps `used` and then loaded `snapshot`.
 
-        If it is to be `ahead` by so many nanoseconds or more, its clock goes there before, and the load is partial.
+        If `ahead` is not 0, its clock is first moved to so many nanoseconds after ours, or more, and the load is
+        partial.
         """
         twin = Bench(self._setup)
         for step in used:

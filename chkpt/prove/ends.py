@@ -1,6 +1,6 @@
-"""What is behind a machine's frontends on the bench: ends that follow the experiment and write down what they see.
+"""The backends of a machine on the bench: they do what the experiment asks, and log what they see.
 
-A mark in a log is one thing that the outside world could notice: a byte sent, a level that changed, a sector written.
+An entry of a log is one event that the outside world could notice: a byte sent, a level that changed, a sector written.
 """
 
 from collections.abc import Hashable
@@ -21,8 +21,8 @@ NO_LEVELS: Final = (False, False, False)
 """DTR, RTS and break of a line that nothing drives."""
 
 
-class Line(CharBackend):
-    """A serial line that takes as many bytes as it has `room` for; None: as many as come."""
+class SerialEnd(CharBackend):
+    """A serial line that takes `room` more bytes; None for any number."""
 
     def __init__(self) -> None:
         self.log: list[Hashable] = []
@@ -32,7 +32,7 @@ class Line(CharBackend):
         self._blocked = False
 
     def attach(self, frontend: CharFrontend, /) -> None:
-        """Bring what is received to `frontend`."""
+        """Use `frontend` from now on."""
         self._frontend = frontend
 
     def write(self, data: bytes, /) -> int:
@@ -45,23 +45,23 @@ class Line(CharBackend):
         return taken
 
     def make_room(self, room: int | None) -> None:
-        """Have room for `room` more bytes, and ask for those that wait."""
+        """Set the room to `room` bytes, and ask the frontend for the bytes that wait."""
         self.room = room
         if self._blocked and self._frontend is not None and room != 0:
             self._blocked = False
             self._frontend.writable()
 
-    def follow(self, other: "End", *, whole: bool) -> None:  # noqa: ARG002  what it has sent is not state
-        """Become like the end of another machine, as far as no state has it."""
-        assert isinstance(other, Line)
+    def follow(self, other: "BenchEnd", *, whole: bool) -> None:  # noqa: ARG002  what it has sent is not state
+        """Copy from the end of another machine what no state contains."""
+        assert isinstance(other, SerialEnd)
         self.room = other.room
 
     def set_break(self, level: bool, /) -> None:
-        """Note where a break begins or ends."""
+        """Log the begin or end of a break."""
         self._become((*self.levels[:2], level))
 
     def set_modem(self, dtr: bool, rts: bool, /) -> None:
-        """Note where DTR or RTS changes."""
+        """Log a change of DTR or RTS."""
         self._become((dtr, rts, self.levels[2]))
 
     def _become(self, levels: tuple[bool, bool, bool]) -> None:
@@ -84,7 +84,7 @@ class Line(CharBackend):
 
 
 def _stamp(offset: int, data: bytes) -> bytes:
-    """Return sectors at `offset` combined with what marks each of 256 of them; done twice, it is undone."""
+    """Return the sectors at `offset`, each XORed with the pattern of its number modulo 256."""
     first, count = offset // SECTOR_SIZE, len(data) // SECTOR_SIZE
     marks = b"".join(_MARKS[(first + at) & 0xFF] for at in range(count))
     return (int.from_bytes(data, "little") ^ int.from_bytes(marks, "little")).to_bytes(len(data), "little")
@@ -93,10 +93,10 @@ def _stamp(offset: int, data: bytes) -> bytes:
 _MARKS: Final = [bytes((sector * 7 + at * 13 + (at >> 8)) & 0xFF for at in range(SECTOR_SIZE)) for sector in range(256)]
 
 
-class Medium(BlockBackend):
-    """A disk over another one, which fails at every access unless it `works`.
+class DiskEnd(BlockBackend):
+    """A disk on top of another one. It fails at every access unless it `works`.
 
-    No two sectors next to each other look alike, even on a disk of zeros: a read from a wrong place must show.
+    Neighbouring sectors always differ, even on a disk of zeros, so that a read from a wrong place shows.
     """
 
     def __init__(self, disk: BlockBackend) -> None:
@@ -104,15 +104,15 @@ class Medium(BlockBackend):
         self.works = True
         self._disk = disk
 
-    def follow(self, other: "End", *, whole: bool) -> None:
-        """Become like the medium of another machine: `whole` where it is in no drive, whose state would have it."""
-        assert isinstance(other, Medium)
+    def follow(self, other: "BenchEnd", *, whole: bool) -> None:
+        """Copy from the disk of another machine what no state contains: all of it (`whole`) if it is in no drive."""
+        assert isinstance(other, DiskEnd)
         self.works = other.works
         if whole:
             self._disk.load(other._disk.save())
 
-    def differs(self, other: "Medium") -> bool:
-        """Return whether the content of another medium over an equal base is another."""
+    def differs(self, other: "DiskEnd") -> bool:
+        """Return whether another disk with the same base has other content."""
         ours, theirs = self._disk.save(), other._disk.save()
         return any(
             [*one.pieces()] != [*other.pieces()]
@@ -139,13 +139,13 @@ class Medium(BlockBackend):
         return _stamp(offset, self._disk.read(offset, length))
 
     def write(self, offset: int, data: bytes, /) -> None:
-        """Write to the disk below, and note it."""
+        """Write to the disk below, and log it."""
         self._access()
         self._disk.write(offset, _stamp(offset, data))
         self.log.append((offset, data))
 
     def flush(self) -> None:
-        """Flush the disk below, and note it."""
+        """Flush the disk below, and log it."""
         self._access()
         self._disk.flush()
         self.log.append("flush")
@@ -167,46 +167,46 @@ class Medium(BlockBackend):
         self._disk.close()
 
 
-class Cable(NetBackend):
+class NetEnd(NetBackend):
     """A network that takes every frame."""
 
     def __init__(self) -> None:
         self.log: list[Hashable] = []
 
-    def follow(self, other: "End", *, whole: bool) -> None:
+    def follow(self, other: "BenchEnd", *, whole: bool) -> None:
         """Do nothing: it is like any other."""
 
     def send(self, frame: bytes, /) -> None:
-        """Note a frame."""
+        """Log a frame."""
         self.log.append(frame)
 
     def close(self) -> None:
         """Do nothing."""
 
 
-class Screen(ConsoleBackend):
+class ScreenEnd(ConsoleBackend):
     """A text screen."""
 
     def __init__(self) -> None:
         self.log: list[Hashable] = []
 
-    def follow(self, other: "End", *, whole: bool) -> None:
+    def follow(self, other: "BenchEnd", *, whole: bool) -> None:
         """Do nothing: it is like any other."""
 
     def draw(self, row: int, column: int, cells: bytes, /) -> None:
-        """Note what is drawn."""
+        """Log what is drawn."""
         self.log.append((row, column, cells))
 
     def move_cursor(self, row: int, column: int, /) -> None:
-        """Note where the cursor goes."""
+        """Log the new place of the cursor."""
         self.log.append((row, column))
 
     def resize(self, rows: int, columns: int, /) -> None:
-        """Note the size."""
+        """Log the size."""
         self.log.append(("size", rows, columns))
 
     def close(self) -> None:
         """Do nothing."""
 
 
-End = Line | Medium | Cable | Screen
+BenchEnd = SerialEnd | DiskEnd | NetEnd | ScreenEnd

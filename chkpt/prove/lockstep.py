@@ -1,4 +1,4 @@
-"""A machine and its twin, step by step side by side, until something shows that they are two."""
+"""Do the same steps with a machine and its twin, until a difference shows."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +19,8 @@ AT_THE_CUT: Final = -1
 """In place of a step's number: right after the load."""
 
 
-class What(StrEnum):
-    """By what it showed. The values end the sentence "what differs is ..."."""
+class Symptom(StrEnum):
+    """How a difference showed. The values end the sentence "what differs is ..."."""
 
     RAISED = "that the device raises an error"  # with or without a restore
     REFUSED = "that the machine does not load what it has saved"
@@ -33,24 +33,24 @@ class What(StrEnum):
 
 
 class Way(StrEnum):
-    """How the twin came to be like the machine. The values are marks in a transcript."""
+    """How the twin was made. The values are marks in a transcript."""
 
     WHOLE = "# cut"
-    """It was used for the steps `used`, and then loaded."""
+    """The twin did the steps `used`, and then loaded the snapshot."""
 
     PARTIAL = "# cut, and a partial load at another time"
-    """The same, but its clock was `ahead`, and stayed there: each device was loaded by name, its times were shifted."""
+    """The same, but the twin's clock was `ahead` and was not set: each device was loaded by name, times shifted."""
 
     UNDONE = "# cut, compared with a machine whose load was taken back"
-    """It did the steps `before` itself. Then a machine that was used for `used` was loaded into it, and taken back."""
+    """The twin did the steps `before`. Then it loaded the state of a machine that did `used`, and that was undone."""
 
     UNSAVED = "# cut, compared with a machine that was not saved"
-    """It did the steps `before` itself, and was never saved: what differs is what saving does to a machine."""
+    """The twin did the steps `before` and was never saved: a difference is an effect of the save."""
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is done with a machine: steps, a save, and then the same steps with it and with its twin."""
+    """The steps before a save, and the steps that the machine and its twin do after it."""
 
     before: tuple[Step, ...]
     after: tuple[Step, ...]
@@ -64,13 +64,13 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """How a machine and its twin differ: the first that showed, with both sides as text.
+    """The first difference between a machine and its twin, with both sides as text.
 
-    `step` counts from the first step after the cut. `attributes` differ in the live devices, and no field of a state
-    has them; `fields` differ in what each machine saves right after the load.
+    `step` counts from the first step after the cut. `attributes` differ in the live devices, and are in no field of a
+    state. `fields` differ in what the two machines save right after the load.
     """
 
-    what: What
+    what: Symptom
     step: int
     original: str
     twin: str
@@ -79,7 +79,7 @@ class Divergence:
 
 
 class Pair:
-    """A machine and its twin, whose clock is `ahead` by so many nanoseconds."""
+    """A machine and its twin. The twin's clock is `ahead` by so many nanoseconds."""
 
     def __init__(self, original: Bench, twin: Bench, ahead: int = 0) -> None:
         self.original = original
@@ -90,12 +90,12 @@ class Pair:
         twin.forget()
 
     def at_the_cut(self) -> Divergence | None:
-        """Compare what can be seen of them before anything is done."""
+        """Compare what both show before the first step."""
         original, twin = self.original, self.twin
         if twin.levels() != original.levels():
-            return Divergence(What.LEVEL, AT_THE_CUT, str(original.levels()), str(twin.levels()))
+            return Divergence(Symptom.LEVEL, AT_THE_CUT, str(original.levels()), str(twin.levels()))
         if self._twins_timers() != original.timers():
-            return Divergence(What.TIMER, AT_THE_CUT, str(original.timers()), str(self._twins_timers()))
+            return Divergence(Symptom.TIMER, AT_THE_CUT, str(original.timers()), str(self._twins_timers()))
         return self.saved(AT_THE_CUT)
 
     def do(self, step: Step) -> tuple[int, Divergence | None]:
@@ -104,17 +104,17 @@ class Pair:
         self.done += 1
         answer, raised = attempt(original.do, step)
         answer_of_twin, raised_by_twin = attempt(twin.do, step)
-        found: tuple[What, object, object] | None = None
+        found: tuple[Symptom, object, object] | None = None
         if raised or raised_by_twin:
-            found = What.RAISED, raised or "nothing is raised", raised_by_twin or "nothing is raised"
+            found = Symptom.RAISED, raised or "nothing is raised", raised_by_twin or "nothing is raised"
         elif answer_of_twin != answer:
-            found = What.ANSWER, f"{answer:#x}", f"{answer_of_twin:#x}"
+            found = Symptom.ANSWER, f"{answer:#x}", f"{answer_of_twin:#x}"
         elif self._twins_events() != original.events:
-            found = What.EDGE, _edges(original.events), _edges(self._twins_events())
+            found = Symptom.EDGE, _edges(original.events), _edges(self._twins_events())
         elif twin.logs != original.logs:
-            found = What.OUTPUT, original.logs, twin.logs
+            found = Symptom.OUTPUT, original.logs, twin.logs
         elif self._twins_timers() != original.timers():
-            found = What.TIMER, original.timers(), self._twins_timers()
+            found = Symptom.TIMER, original.timers(), self._twins_timers()
         original.forget()
         twin.forget()
         return answer, None if found is None else Divergence(found[0], number, str(found[1]), str(found[2]))
@@ -128,21 +128,21 @@ class Pair:
         return [(time - self.ahead, number, level) for time, number, level in self.twin.events]
 
     def saved(self, number: int) -> Divergence | None:
-        """Compare what each of them saves: everything, or where the clocks differ the devices."""
+        """Compare what the two save: everything, or only the devices if the clocks differ."""
         try:
             ours = self.original.states(self.ahead) if self.ahead else self.original.save()
             theirs = self.twin.states() if self.ahead else self.twin.save()
         except ChkptError as exc:
-            return Divergence(What.RAISED, number, str(exc), "")
+            return Divergence(Symptom.RAISED, number, str(exc), "")
         if ours == theirs:
             return None
         fields = tuple(_fields(ours, theirs))
         ours_told = ", ".join(f"{path} {value}" for path, value, _ in fields)
         theirs_told = ", ".join(f"{path} {value}" for path, _, value in fields)
-        return Divergence(What.SAVED, number, ours_told, theirs_told, fields=tuple(path for path, _, _ in fields))
+        return Divergence(Symptom.SAVED, number, ours_told, theirs_told, fields=tuple(path for path, _, _ in fields))
 
     def attributes(self) -> tuple[Attribute, ...]:
-        """Return the attributes in which their devices differ, and the media behind them whose content does."""
+        """Return the attributes in which the devices differ, and the disks whose content differs."""
         devices = self.twin.machine.devices
         found: list[Attribute] = []
         for entry in self.original.machine.devices:
@@ -155,33 +155,33 @@ class Pair:
         return tuple(found)
 
     def suspects(self) -> tuple[Attribute, ...]:
-        """Return those of the attributes that no grammar calls a cache."""
+        """Return the attributes that differ and that no grammar lists as a cache."""
         grammars = {entry.name: entry.type.grammar for entry in self.original.machine.devices}
         caches = {name: () if grammar is None else grammar.caches for name, grammar in grammars.items()}
         return tuple(each for each in self.attributes() if not each.place.startswith(caches[each.device]))
 
 
-def part(setup: Setup, original: Bench, experiment: Experiment) -> Pair | Divergence:
-    """Save a machine, and return it with its twin. The clock of both begins to run: what waits for that, happens."""
+def make_pair(setup: Setup, original: Bench, experiment: Experiment) -> Pair | Divergence:
+    """Save a machine, and return it with its twin. Start both clocks, so that events due now happen."""
     if experiment.way in {Way.UNSAVED, Way.UNDONE}:
         return _side_by_side(setup, original, experiment)
     try:
         snapshot = original.save()
         twin = original.twin(snapshot, experiment.used, experiment.ahead)
     except ChkptError as exc:
-        return Divergence(What.REFUSED, AT_THE_CUT, str(exc), "")
+        return Divergence(Symptom.REFUSED, AT_THE_CUT, str(exc), "")
     original.do(Wait(0))
     return Pair(original, twin, twin.machine.clock.now - original.machine.clock.now)
 
 
 def run(setup: Setup, experiment: Experiment) -> Divergence | None:
-    """Make an experiment, and return how the machine and its twin differ, with what differs inside; None: nowhere."""
+    """Do an experiment. Return how the machine and its twin differ, outside and inside; None if they do not."""
     original = Bench(setup)
     for step in experiment.before:
         _, raised = attempt(original.do, step)
         if raised:
-            return Divergence(What.RAISED, AT_THE_CUT, raised, raised)
-    pair = part(setup, original, experiment)
+            return Divergence(Symptom.RAISED, AT_THE_CUT, raised, raised)
+    pair = make_pair(setup, original, experiment)
     if isinstance(pair, Divergence):
         changed = _unsaved_attributes(setup, original)
         return replace(pair, attributes=tuple(each for each in changed if _names(pair.original, each.device)))
@@ -203,7 +203,7 @@ def _names(message: str, device: str) -> bool:
 
 
 def _side_by_side(setup: Setup, original: Bench, experiment: Experiment) -> Pair | Divergence:
-    """Return the original beside one that has done the same: one of the two is saved, or is loaded in vain."""
+    """Return the original and a twin that has done the same steps. One of the two is saved, or has a load undone."""
     other = Bench(setup)
     for step in experiment.before:
         other.do(step)
@@ -216,18 +216,18 @@ def _side_by_side(setup: Setup, original: Bench, experiment: Experiment) -> Pair
         try:
             other.load_and_take_back(third)
         except HalfLoadedError as exc:
-            return Divergence(What.REFUSED, AT_THE_CUT, str(exc), "")
+            return Divergence(Symptom.REFUSED, AT_THE_CUT, str(exc), "")
         except ChkptError:
-            pass  # it was refused before its end, which must leave the machine as it was, too
+            pass  # the load was refused before its end; that must leave the machine as it was, too
     for each in (other, original):
         each.do(Wait(0))
     return Pair(original, other)
 
 
 def _unsaved_attributes(setup: Setup, used: Bench) -> tuple[Attribute, ...]:
-    """Return what has changed inside the devices since they were made, without any field of that name having changed.
+    """Return the attributes that have changed since the devices were made, although no field of that name has changed.
 
-    That is all that can be said if a machine does not load what it has saved.
+    If a machine does not load what it has saved, there is no twin to compare with.
     """
     new = Bench(setup)
     try:
@@ -239,18 +239,18 @@ def _unsaved_attributes(setup: Setup, used: Bench) -> tuple[Attribute, ...]:
 
 
 def _words(path: str) -> list[str]:
-    """Return the names and numbers in a path: of `_counters[0]._cr` and `counters/0.cr` the same."""
+    """Return the names and numbers in a path: the same for `_counters[0]._cr` and `counters/0.cr`."""
     return [word.lstrip("_") for word in re.split(r"[./\[\]]+", path) if word]
 
 
 def _alike(attribute: list[str], field: list[str]) -> bool:
-    """Return whether one ends with the other."""
+    """Return whether one of the two ends with the other."""
     size = min(len(attribute), len(field))
     return attribute[-size:] == field[-size:]
 
 
 def attempt(do: Callable[[Step], int], step: Step) -> tuple[int, str]:
-    """Do a step and return its answer, or the error that a device raises instead as text."""
+    """Do a step. Return its answer, and as text the error that a device has raised; empty if none."""
     try:
         return do(step), ""
     except Exception as exc:  # noqa: BLE001  whatever a device raises is what is looked for
@@ -261,7 +261,7 @@ _PINS: Final = {INTR: "INTR", A20: "A20"}
 
 
 def _is_shifted(attribute: Attribute, ahead: int) -> bool:
-    """Whether an attribute differs just as the clocks do: a time, or what is worked out from one."""
+    """Return whether an attribute differs by as much as the clocks: a time, or a value computed from one."""
     try:
         return int(attribute.twin) - int(attribute.original) == ahead
     except ValueError:

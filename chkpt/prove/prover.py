@@ -1,7 +1,7 @@
-"""Looks for what a restore changes: makes up conversations, cuts them anywhere, and compares machine and twin.
+"""Look for what a restore changes: make random conversations, cut them anywhere, and compare a machine with its twin.
 
-Where the live devices differ after a load and nothing shows, the attribute is under suspicion: the machine is taken
-back to that cut many times, and talked to about this device alone, until it shows or has had its chances.
+If an attribute of a live device differs after a load and nothing shows, it is a suspect. The prover goes back to that
+cut many times and converses with this device only, until the difference shows or the chances are used up.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import Final
 from chkpt.grammar import Phrase, Step, Wait
 from chkpt.prove.attributes import Attribute
 from chkpt.prove.bench import Bench
-from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Experiment, Pair, Way, What, attempt, part, run
+from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Experiment, Pair, Symptom, Way, attempt, make_pair, run
 from chkpt.prove.reach import DeviceReach, Reach
 from chkpt.prove.setup import Setup
 from chkpt.prove.shrink import shrink
@@ -31,38 +31,38 @@ RUN: Final = 300
 """Steps of one run."""
 
 ALONE: Final = (1, 2, 4, 16)
-"""Steps that a machine goes on alone before it is cut, and how many of them, once each as often."""
+"""How many steps a machine does alone before a cut. Each number is chosen equally often."""
 
 TOGETHER: Final = (1, 4, 16, 64)
-"""Steps that a machine and its twin go on together."""
+"""How many steps a machine and its twin do together."""
 
 IN_USE: Final = 0.25
-"""Of the twins, those that were in use before they were loaded."""
+"""The share of twins that were in use before the load."""
 
 PARTIAL: Final = 0.15
-"""Of the loads, those of each device by its name, into a machine at another time."""
+"""The share of loads that load each device by its name, into a machine at another time."""
 
 UNDONE: Final = 0.1
-"""Of the cuts, those at which a load is taken back."""
+"""The share of cuts at which a load is undone."""
 
 CHANCES: Final = 6
-"""Conversations that an attribute under suspicion gets at one cut."""
+"""How many conversations a suspect gets at one cut."""
 
 ALL_CHANCES: Final = 300
-"""Conversations that it gets in all."""
+"""How many conversations a suspect gets in all."""
 
 CHANCE: Final = 100
-"""Steps of each."""
+"""Steps of each of these conversations."""
 
 FIRST_EXTRA: Final = 60_000
-"""Steps that all chances together may have beyond as many as the runs have."""
+"""How many steps more than the runs all these conversations together may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A restore that a guest can notice, and the shortest conversation that was found to show it.
+    """A restore that a guest can notice, with the shortest conversation found that shows it.
 
-    `run` is the number of the run that found it, `length` the steps of the experiment before it was shortened.
+    `run` is the number of the run that found it. `length` is the number of steps before the conversation was shortened.
     """
 
     run: int
@@ -74,7 +74,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was tried, and what came of it. `unnoticed` are attributes that differ after a load, and never showed."""
+    """What was tried, and the result. `unnoticed` are attributes that differed after a load but never showed."""
 
     seed: int
     runs: int
@@ -87,7 +87,7 @@ class Proof:
 
 
 Progress = Callable[[int, int], None]
-"""Is called with the runs and the steps that are done."""
+"""A function that takes the number of runs and the number of steps that are done."""
 
 
 def prove(
@@ -101,11 +101,11 @@ def prove(
     """Look for a restore that a guest can notice, and stop at the first.
 
     Args:
-        setups: what machines are built from, in turn; see `setups_of`.
+        setups: what the machines are built from, one after the other; see `setups_of`.
         runs: how many conversations of `RUN` steps.
-        seconds: no run begins after so many seconds; None: all are made.
-        seed: what all chances follow from: equal seeds find the same.
-        progress: is called after each run.
+        seconds: no run begins after so many seconds; None for no limit.
+        seed: the seed of all random choices. The same seed finds the same.
+        progress: called after each run.
 
     Raises:
         ChkptError: a machine cannot be built from a setup.
@@ -170,7 +170,7 @@ class _Prover:
         return self._setups[number % len(self._setups)]
 
     def random(self, *names: object) -> Random:
-        """Return a source of chances of its own for what `names` name."""
+        """Return a random generator whose seed is our seed and `names`."""
         return Random("/".join(map(str, (self._seed, *names))))  # noqa: S311  nothing secret
 
     def note_step(self, step: Step) -> None:
@@ -179,7 +179,7 @@ class _Prover:
         self._reach.step(step)
 
     def note_chance(self, steps: int) -> None:
-        """Count the steps of a conversation about suspects, the way back to its cut included."""
+        """Count the steps of a conversation about suspects, including those before its cut."""
         self._extra += steps
 
     def note_cut(self, bench: Bench) -> None:
@@ -188,7 +188,7 @@ class _Prover:
         self._reach.saved(bench.machine)
 
     def chances(self, suspects: Sequence[Attribute]) -> int:
-        """Return how many conversations these suspects are worth, now that they differ once more."""
+        """Return how many conversations these suspects get at this cut."""
         keys = {f"{each.device}.{each.place}": each for each in suspects}
         self._suspects |= {key: each for key, each in keys.items() if key not in self._suspects}
         left = max(ALL_CHANCES - self._chances[key] for key in keys)
@@ -212,7 +212,7 @@ class _Run:
         self._cut = 0
 
     def go(self) -> tuple[Experiment, Divergence] | None:
-        """Talk, cut, compare; return what was found."""
+        """Converse, cut, and compare; return the first difference."""
         while len(self._steps) < RUN:
             found = self._alone(self._choose.choice(ALONE)) or self._together(self._choose.choice(TOGETHER))
             if found is not None:
@@ -224,7 +224,7 @@ class _Run:
             step = self._talk.say()
             answer, raised = attempt(self._bench.do, step)
             if raised:
-                divergence = Divergence(What.RAISED, AT_THE_CUT, raised, raised)
+                divergence = Divergence(Symptom.RAISED, AT_THE_CUT, raised, raised)
                 return Experiment((*self._steps, step), ()), divergence
             self._note(step, answer)
         return None
@@ -240,7 +240,7 @@ class _Run:
         before = tuple(self._steps)
         planned = self._plan(before)
         self._prover.note_cut(self._bench)
-        pair = part(self._setup, self._bench, planned)
+        pair = make_pair(self._setup, self._bench, planned)
         if isinstance(pair, Divergence):
             return planned, pair
         self._steps.append(Wait(0))
@@ -259,7 +259,7 @@ class _Run:
         return self._suspect(planned, suspects) if suspects else None
 
     def _plan(self, before: tuple[Step, ...]) -> Experiment:
-        """Choose how the twin comes to be like the machine: most often by a whole load into a new one."""
+        """Choose how the twin is made: most often by a whole load into a new machine."""
         choose = self._choose
         ways = {Way.PARTIAL: PARTIAL, Way.UNDONE: UNDONE}
         way = choose.choices([Way.WHOLE, *ways], [1 - sum(ways.values()), *ways.values()])[0]
@@ -285,13 +285,13 @@ class _Run:
         return tuple(steps)
 
     def _suspect(self, planned: Experiment, suspects: Sequence[Attribute]) -> tuple[Experiment, Divergence] | None:
-        """Go back to the cut and talk about the devices whose attributes differ."""
+        """Go back to the cut and converse with the devices whose attributes differ."""
         devices = {each.device for each in suspects}
         for chance in range(self._prover.chances(suspects)):
             bench = Bench(self._setup)
             for step in planned.before:
                 bench.do(step)
-            pair = part(self._setup, bench, planned)
+            pair = make_pair(self._setup, bench, planned)
             assert isinstance(pair, Pair)
             choose = self._prover.random("chance", self._number, self._cut, chance)
             talk = _Talk(conversation(bench.machine, choose, devices))
@@ -322,11 +322,11 @@ class _Run:
             if found is not None:
                 return experiment, found
         what = "two machines that are treated alike do not answer alike, and no single save does it"
-        return Experiment(steps, (), way=Way.UNSAVED), Divergence(What.ANSWER, number, what, what)
+        return Experiment(steps, (), way=Way.UNSAVED), Divergence(Symptom.ANSWER, number, what, what)
 
 
 class _Talk:
-    """A conversation's next step, with the answer to the last one passed on."""
+    """A conversation: it gives the next step, and takes the answer to the last one."""
 
     def __init__(self, phrase: Phrase) -> None:
         self._phrase = phrase

@@ -1,4 +1,4 @@
-"""What the conversations have reached: registers, fields of the states, branches of the devices' code."""
+"""Measure what the conversations have reached: registers, fields of the states, branches of the devices' code."""
 
 import json
 import sys
@@ -18,16 +18,16 @@ from chkpt.prove.attributes import own_objects
 from chkpt.state import schema
 
 Register = tuple[Resource, int, str]
-"""What it is, its number, and "read" or "write"."""
+"""The kind of resource, its number, and "read" or "write"."""
 
 WORD: Final = 4
 """Bytes of memory that count as one register."""
 
 MAX_REGISTERS: Final = 1024
-"""A claim with more is a buffer, not registers, and is not counted."""
+"""A larger claim is a buffer, not registers, and is not counted."""
 
 MEASURED: Final = 8
-"""The branches of every so many runs are measured: to watch a run takes several times as long as the run."""
+"""Branches are measured in one of so many runs, as a measured run takes several times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Reach:
         self._coverage: Any = None  # coverage.Coverage, whose package may be missing
 
     def add_machine(self, machine: Machine) -> None:
-        """Learn what there is to be reached of a machine's devices."""
+        """Add the registers, fields and files of a machine's devices."""
         for entry in machine.devices:
             self._registers.setdefault(entry.name, set()).update(_registers(machine, entry))
             self.files.setdefault(entry.name, set()).update(_files(entry))
@@ -98,7 +98,7 @@ class Reach:
                     self._moved[name].add(field)
 
     def branches(self, number: int) -> AbstractContextManager[None]:
-        """Watch the branches that run `number` takes, if it is one of those that are measured."""
+        """Measure the branches that run `number` takes, if it is one of the measured runs."""
         if number % MEASURED or sys.gettrace() is not None:  # a debugger, or another coverage, watches already
             return nullcontext()
         try:

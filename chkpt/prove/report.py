@@ -1,26 +1,26 @@
-"""What a proof says, in words."""
+"""Describe a proof in words."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 from chkpt.device import DeviceType
 from chkpt.machine import MachineConfig
-from chkpt.prove.lockstep import AT_THE_CUT, Divergence, What
+from chkpt.prove.lockstep import AT_THE_CUT, Divergence, Symptom
 from chkpt.prove.prover import RUNS, Proof, prove
 from chkpt.prove.reach import DeviceReach, Share
 from chkpt.prove.setup import setups_of
 
 MOST: Final = 12
-"""So many names of what was not reached, or differs, are shown."""
+"""The most names in one list."""
 
 
 def assert_invisible(
     what: DeviceType[Any, Any] | MachineConfig, *, runs: int = RUNS, seconds: float | None = None, seed: int = 0
 ) -> None:
-    """Fail a test where a guest can tell that a machine, or one with a device of this type, was restored.
+    """Fail a test if a guest can notice that a machine, or one with a device of this type, was restored.
 
     Raises:
-        AssertionError: it can; the message shows the shortest conversation that was found to show it.
+        AssertionError: a guest can. The message shows the shortest conversation that was found.
     """
     proof = prove(setups_of(what), runs=runs, seconds=seconds, seed=seed)
     if proof.finding is not None:
@@ -52,7 +52,7 @@ def report(proof: Proof) -> Iterator[str]:
 
 def lines_of(found: Divergence) -> Iterator[str]:
     """Yield the lines that show how a machine and its twin differ, and by what."""
-    if found.what is What.REFUSED:
+    if found.what is Symptom.REFUSED:
         yield f"refused: {found.original}"
         where = "changed in the device, and in no field of that name"
     else:

@@ -11,24 +11,24 @@ from chkpt.manager import BackendTypes, DeviceTypes, installed_backend_types, in
 from chkpt.prove import ends
 
 CONTROLLER = "pic"
-"""The device type that stands beside one that is proved alone, so that its interrupts go somewhere."""
+"""The device type that is added to a device that is proved alone, so that it has an interrupt controller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What machines are built from, all of them the same."""
+    """What equal machines are built from."""
 
     config: MachineConfig
     device_types: DeviceTypes
     backend_types: BackendTypes
 
     def machine(self) -> Machine:
-        """Build one, with ends of ours in place of the host's, and without processor, firmware and RAM.
+        """Build a machine with the prover's backends, and without processor, firmware and RAM.
 
-        No device's state is in these, and the conversation is the guest.
+        Those hold no device's state, and the conversation takes the place of the guest.
 
         Raises:
-            ChkptError: it cannot be built; see `Machine`.
+            ChkptError: the machine cannot be built; see `Machine`.
         """
         config = replace(self.config, memory=0, cpu=None, firmware=None, kernel=None)
         machine = Machine(config, device_types=self.device_types, backend_types=_on_the_bench(self.backend_types))
@@ -40,20 +40,20 @@ class Setup:
         return machine
 
 
-# What stands behind a frontend without a medium, in place of what the host has.
-_ENDS: Final[Mapping[FrontendKind, Callable[[], ends.End]]] = {
-    FrontendKind.CHAR: ends.Line,
-    FrontendKind.NET: ends.Cable,
-    FrontendKind.CONSOLE: ends.Screen,
+# The backends that replace those of the host, for frontends without a medium.
+_ENDS: Final[Mapping[FrontendKind, Callable[[], ends.BenchEnd]]] = {
+    FrontendKind.CHAR: ends.SerialEnd,
+    FrontendKind.NET: ends.NetEnd,
+    FrontendKind.CONSOLE: ends.ScreenEnd,
 }
 
 
 def _on_the_bench(types: BackendTypes) -> BackendTypes:
-    """Return the same types of backend, with media that can be made to fail, and nothing of the host for the others."""
+    """Return the same types of backend, but with disks that can be made to fail, and without the host's other ends."""
 
-    def opener(each: BackendType[Any]) -> Callable[[object], ends.End]:
+    def opener(each: BackendType[Any]) -> Callable[[object], ends.BenchEnd]:
         if each.kind is FrontendKind.BLOCK:
-            return lambda config: ends.Medium(cast("BlockBackend", each.open(config)))
+            return lambda config: ends.DiskEnd(cast("BlockBackend", each.open(config)))
         return lambda _: _ENDS[each.kind]()
 
     return BackendTypes([replace(each, open=opener(each)) for each in types])
@@ -64,12 +64,12 @@ def setups_of(
     device_types: DeviceTypes | None = None,
     backend_types: BackendTypes | None = None,
 ) -> list[Setup]:
-    """Return the machines to prove: the one configured, or for a device type one for each table in its grammar.
+    """Return the machines to prove: the given one, or one for each table in a device type's grammar.
 
     Args:
         what: a machine, or a device type, which need not be installed.
-        device_types: the types that its devices may be of, the installed ones when left out.
-        backend_types: the types that its backends may be of, the installed ones when left out.
+        device_types: the device types to use; None for the installed ones.
+        backend_types: the backend types to use; None for the installed ones.
     """
     types = installed_device_types() if device_types is None else device_types
     backends = installed_backend_types() if backend_types is None else backend_types

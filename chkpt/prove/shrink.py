@@ -1,31 +1,31 @@
-"""The shortest conversation that still shows it: steps are left out, then made simpler, as long as it does."""
+"""Make a conversation shorter and simpler, as long as it shows the same difference."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final, Literal
 
 from chkpt.grammar import In, Insw, Out, Outsw, Read, Receive, Step, Wait, Write, Wrmsr
-from chkpt.prove.lockstep import Divergence, Experiment, What
+from chkpt.prove.lockstep import Divergence, Experiment, Symptom
 
 Trial = Callable[[Experiment], Divergence | None]
 
 MAX_STEPS: Final = 300_000
-"""Steps of all trials together; then the shortest so far has to do."""
+"""The most steps of all trials together. After that the shortest conversation so far is the result."""
 
 Part = Literal["after", "before", "used"]
 PARTS: Final[tuple[Part, ...]] = ("after", "before", "used")
 
 
 def shrink(experiment: Experiment, found: Divergence, trial: Trial) -> tuple[Experiment, Divergence]:
-    """Return a shorter experiment that shows the same kind of divergence, and how it shows it there.
+    """Return a shorter experiment that shows the same kind of divergence, and its divergence.
 
-    The first step that shows it ends the experiment. The result is the same for the same experiment.
+    It ends with the first step that shows the divergence. The same experiment always gives the same result.
     """
     return _Shrinking(experiment, found, trial).run()
 
 
 class _Shrinking:
-    """The shortest so far, and the steps that are left for trials."""
+    """The shortest experiment so far, and the number of steps left for trials."""
 
     def __init__(self, experiment: Experiment, found: Divergence, trial: Trial) -> None:
         self._trial = trial
@@ -35,7 +35,7 @@ class _Shrinking:
         self._end()
 
     def run(self) -> tuple[Experiment, Divergence]:
-        """Try until nothing helps."""
+        """Try until nothing makes the experiment shorter."""
         if self._best.used:
             self._try(replace(self._best, used=()))
         if self._best.ahead:
@@ -58,7 +58,7 @@ class _Shrinking:
         if found is None or found.what is not self._found.what:
             return False
         ours, theirs = _devices(self._found), _devices(found)
-        if found.what not in {What.REFUSED, What.RAISED} and (ours or theirs) and not ours & theirs:
+        if found.what not in {Symptom.REFUSED, Symptom.RAISED} and (ours or theirs) and not ours & theirs:
             return False  # another hole
         self._best, self._found = experiment, found
         self._end()
@@ -80,7 +80,7 @@ class _Shrinking:
         return helped
 
     def _move_the_cut(self) -> bool:
-        """Cut later, so that as little as can be is to be done by both."""
+        """Move the cut later, so that both machines do as few steps as possible."""
         helped = False
         while len(self._best.after) > 1:
             best = self._best

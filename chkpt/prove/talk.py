@@ -1,7 +1,7 @@
-"""Makes up a conversation with a machine while it goes on: phrases of its devices' grammars, and noise on their claims.
+"""Make a random conversation with a machine: phrases of its devices' grammars, and random accesses to their claims.
 
-Phrases are cut short, and interleaved with each other and with the passing of time: a device has to be saved between
-the bytes of a count as well as after them.
+Phrases are cut short, and interleaved with each other and with waits: a device may be saved between the bytes of a
+count as well as after them.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -34,26 +34,26 @@ from chkpt.machine.board.lines import LINES
 from chkpt.manager import DeviceEntry, Resource
 
 Opening = Callable[[Random], Phrase]
-"""What begins a phrase."""
+"""A function that begins a phrase."""
 
-GRAMMAR_SHARE: Final = 0.8  # of the phrases with a device that has a grammar, those that come from it
-CUT_SHORT: Final = 0.25  # of the phrases
-MEAN_PATIENCE: Final = 8  # steps after which a phrase that is cut short ends
-INTERRUPTED: Final = 0.02  # of the steps, those before which another phrase comes between
-OUTSIDE: Final = 0.25  # of the phrases, those that are the outside world's: time, lines, the reset button
-DEEPEST: Final = 3  # phrases within one another
+GRAMMAR_SHARE: Final = 0.8  # the share of phrases from the grammar, if the device has one
+CUT_SHORT: Final = 0.25  # the share of phrases that are cut short
+MEAN_PATIENCE: Final = 8  # the mean number of steps of a phrase that is cut short
+INTERRUPTED: Final = 0.02  # the share of steps before which another phrase begins
+OUTSIDE: Final = 0.25  # the share of phrases from the outside world: time, lines, the reset button
+DEEPEST: Final = 3  # the most phrases inside each other
 
 LONGEST_WAIT: Final = 10**10
 """Nanoseconds. Ten seconds are longer than any time that the devices here know."""
 
 MANY_DEADLINES: Final = 200
-"""A wait is cut to so many times the way to the next deadline: a fast timer would fire millions of times."""
+"""A wait is at most so many times the time to the next deadline, as a fast timer could fire millions of times."""
 
 
 def conversation(machine: Machine, choose: Random, names: Collection[str] = ()) -> Phrase:
-    """Make up an endless conversation with the devices `names` of a machine, or with all.
+    """Make an endless conversation with the devices `names` of a machine, or with all if there are no names.
 
-    It looks at the machine's clock, to wait until just before a deadline; all else is drawn from `choose`.
+    It reads the machine's clock, to wait until just before a deadline. It takes everything else from `choose`.
     """
     devices = [entry for entry in machine.devices if not names or entry.name in names]
     openings = [(_of_the_grammar(entry), _blind(machine, entry)) for entry in devices]
@@ -66,7 +66,7 @@ def _converse(
     choose: Random,
     depth: int,
 ) -> Phrase:
-    """Say phrases, endlessly where none is around them, with others in between."""
+    """Yield the steps of phrases, interrupted by others: one phrase inside another, else without end."""
     while True:
         grammar, blind = choose.choice(devices)
         if choose.random() < OUTSIDE or not (grammar or blind):
@@ -90,7 +90,7 @@ def _converse(
             return
 
 
-# -- what an author says ----------------------------------------------------------------------------------------------
+# -- phrases of the grammars ------------------------------------------------------------------------------------------
 
 
 def _of_the_grammar(entry: DeviceEntry) -> Sequence[Opening]:
@@ -98,11 +98,11 @@ def _of_the_grammar(entry: DeviceEntry) -> Sequence[Opening]:
     return [] if grammar is None else grammar.phrases(entry.name, entry.config)
 
 
-# -- what is tried blindly --------------------------------------------------------------------------------------------
+# -- random accesses --------------------------------------------------------------------------------------------------
 
 
 def _blind(machine: Machine, entry: DeviceEntry) -> list[Opening]:
-    """Return noise on all that a device claims, and on its frontends."""
+    """Return openings of random accesses to a device's claims and frontends."""
     claims = machine.devices.claims(entry.name)
     openings: list[Opening] = []
     for kind, say in ((Resource.PORT, _ports), (Resource.MEMORY, _memory), (Resource.MSR, _msrs)):
@@ -199,7 +199,7 @@ def _network(frontend: str) -> Opening:
 
 
 def _outside(machine: Machine) -> list[Opening]:
-    """Return what happens around the devices: time above all."""
+    """Return openings of what happens outside the devices, most of all waits."""
     openings: list[Opening] = [_any_time(machine), _until_a_deadline, _just_before_a_deadline(machine)] * 6 + [_reset]
     if machine.irq.controller is not None:
         openings += [_line, _acknowledge] * 3

@@ -1,7 +1,7 @@
-"""An experiment as text: a qtest transcript that shows it to a reader, and from which it can be made again.
+"""Write an experiment as a qtest transcript, and read it again.
 
-Plain steps are commands of QEMU's qtest protocol; what qtest has no command for has one of its own below. `>` begins a
-command, `<` its answer, as in the traces in `tests/traces/`; all else is a comment, but for the marks.
+Most steps are commands of QEMU's qtest protocol. The others have commands of ours, see below. `>` begins a command and
+`<` its answer, as in the traces in `tests/traces/`. Every other line is a comment or a mark.
 """
 
 import json
@@ -41,13 +41,13 @@ MACHINE: Final = "# machine: "
 """Begins the first line, before the machine's configuration as JSON."""
 
 CUT: Final = str(Way.WHOLE)
-"""Stands where the machine is saved, and another one loaded."""
+"""The mark of the place where the machine is saved, and another one loaded."""
 
 AHEAD: Final = ": ns ahead: "
-"""Stands behind the mark of a partial load, before how far ahead the other machine's clock is."""
+"""Follows the mark of a partial load. After it stands how far ahead the other machine's clock is."""
 
 USED: Final = "# used"
-"""Stands before the steps of the other machine, from before it is loaded."""
+"""The mark of the steps that the other machine does before it is loaded."""
 
 _MOST_DIGITS: Final = 18
 
@@ -77,7 +77,7 @@ _WRITE: Final[Mapping[type, Callable[[Any], str]]] = {
 
 
 def _of_width(step: Callable[..., Step], width: int) -> Callable[..., Step]:
-    """Return what makes an access of this width from its words."""
+    """Return a function that makes an access of this width from its words."""
     return lambda *words: step(*map(_number, words), width=width)
 
 
@@ -129,15 +129,15 @@ def _bytes(word: str) -> bytes:
 
 
 def write(setup: Setup, experiment: Experiment, found: Divergence | None) -> str:
-    """Return the transcript of an experiment, with the answers of the machine that went on.
+    """Return the transcript of an experiment, with the answers of the machine that was not restored.
 
-    Where its twin differs, what it did stands below as a comment.
+    If its twin differs, a comment shows what both did.
     """
     return "".join(f"{line}\n" for line in (f"{MACHINE}{_table(setup)}", *_lines(setup, experiment, found)))
 
 
 def _table(setup: Setup) -> str:
-    """Return what the machine is made of as JSON, as far as JSON has it."""
+    """Return the machine's configuration as JSON; values that JSON does not have become text."""
     return json.dumps(setup.config.table, default=str)
 
 
@@ -226,10 +226,10 @@ def machine_of(text: str, name: str = "transcript") -> MachineConfig:
 
 
 def replay(setup: Setup, text: str, name: str = "transcript") -> Divergence | None:
-    """Make the experiment that a transcript shows, and return what came of it now; None: a guest cannot tell.
+    """Do the experiment of a transcript again, and return the difference; None if there is none.
 
     Raises:
-        UsageError: `text` is not a transcript, or speaks of a frontend that the machine has not.
+        UsageError: `text` is not a transcript, or names a frontend that the machine does not have.
     """
     experiment = read(text, name)
     known = Bench(setup).ends

@@ -93,7 +93,7 @@ def prove_cpu(
     finding: CpuFinding | None = None
     values: dict[str, set[object]] = {}
     done = cuts = 0
-    with unlogged(), _Bench(make, values) as bench:
+    with unlogged(), _Runner(make, values) as bench:
         while done < programs and finding is None and (seconds is None or monotonic() - began < seconds):
             program = make_program(seed << 32 | done)
             places = _cuts(Random(f"{seed}/{done}"))  # noqa: S311  nothing secret
@@ -143,7 +143,7 @@ class _Found:
     differences: tuple[tuple[str, str, str], ...]
 
 
-class _Bench:
+class _Runner:
     """Machines that programs are run on: new ones for the programs, and one that is used again and again for loads."""
 
     def __init__(self, make: MakeMachine, values: dict[str, set[object]]) -> None:
@@ -228,7 +228,7 @@ def _differences(whole: bytes, restored: bytes) -> Iterator[tuple[str, str, str]
             yield f"{'/'.join(blob.path)}.{blob.tag}", f"bytes {first:#x} to {end - 1:#x}", "others"
 
 
-def _shorten(bench: _Bench, number: int, program: Program, cuts: Sequence[Cut], found: _Found) -> CpuFinding:
+def _shorten(bench: _Runner, number: int, program: Program, cuts: Sequence[Cut], found: _Found) -> CpuFinding:
     """Leave out phrases as long as a cut still shows it (Zeller's ddmin, without its complements).
 
     The cuts stay the same, each at its part of the run, and some are added that lie evenly; what has shown it is there.

@@ -26,7 +26,7 @@ from chkpt.grammar import (
 from chkpt.machine.config import parse
 from chkpt.prove import setups_of
 from chkpt.prove.bench import FAULT, Bench
-from chkpt.prove.ends import Medium as MediumEnd
+from chkpt.prove.ends import DiskEnd
 from chkpt_devices.ide import IDE
 from chkpt_devices.serial import SERIAL
 from tests.chkpt.prove import faulty
@@ -157,13 +157,13 @@ def test_a_medium_fails_as_it_is_told_and_is_tried_again() -> None:
 
 def test_no_two_of_the_first_sectors_are_alike_on_a_disk_of_zeros() -> None:
     medium = disk().ends["ide.0"]
-    assert isinstance(medium, MediumEnd)
+    assert isinstance(medium, DiskEnd)
     assert len({medium.read(512 * sector, 512) for sector in range(128)}) == 128
 
 
 def test_what_is_written_is_what_is_read() -> None:
     medium = disk().ends["ide.0"]
-    assert isinstance(medium, MediumEnd)
+    assert isinstance(medium, DiskEnd)
     medium.write(1024, bytes(range(256)) * 4)
     assert medium.read(512, 1536)[512:] == bytes(range(256)) * 4
     assert medium.log == [(1024, bytes(range(256)) * 4)]
@@ -171,8 +171,8 @@ def test_what_is_written_is_what_is_read() -> None:
 
 def test_media_differ_by_their_content() -> None:
     one, other = disk().ends["ide.0"], disk().ends["ide.0"]
-    assert isinstance(one, MediumEnd)
-    assert isinstance(other, MediumEnd)
+    assert isinstance(one, DiskEnd)
+    assert isinstance(other, DiskEnd)
     assert not one.differs(other)
     one.write(512, bytes(512))
     assert one.differs(other)
@@ -204,7 +204,7 @@ def test_a_twin_may_have_been_in_use_before() -> None:
 def test_a_medium_that_is_out_of_its_drive_goes_to_the_twin_with_its_content() -> None:
     bench = disk()
     medium = bench.ends["ide.0"]
-    assert isinstance(medium, MediumEnd)
+    assert isinstance(medium, DiskEnd)
     medium.write(0, bytes(512))
     bench.do(Plug("ide.0", plugged=False))
     twin = bench.twin(bench.save())

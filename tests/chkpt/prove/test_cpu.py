@@ -235,13 +235,13 @@ def test_loads_from_each_engine_into_the_other_are_tried(model: str) -> None:
 
 def test_a_finding_is_made_short_at_the_same_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[Program, set[search.Cut]]] = []
-    really = search._Bench.try_program
+    really = search._Runner.try_program
 
     def try_program(bench: Any, program: Program, cuts: Iterable[search.Cut]) -> Any:
         tried.append((program, set(cuts)))
         return really(bench, program, tried[-1][1])
 
-    monkeypatch.setattr(search._Bench, "try_program", try_program)
+    monkeypatch.setattr(search._Runner, "try_program", try_program)
     proof = prove_without(forget("xmm1"), shrinks=12)
     assert proof.finding is not None
     found = tried[proof.finding.number][1]

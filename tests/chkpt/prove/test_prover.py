@@ -10,7 +10,7 @@ import pytest
 from chkpt.device import DeviceType
 from chkpt.grammar import Acknowledge, Grammar, In, Out, Phrase
 from chkpt.manager import BackendTypes, DeviceTypes
-from chkpt.prove import Proof, What, assert_invisible, prove, report, setups_of
+from chkpt.prove import Proof, Symptom, assert_invisible, prove, report, setups_of
 from chkpt.prove.lockstep import Way
 from chkpt_devices.ide import IDE
 from chkpt_devices.pic import PIC
@@ -36,15 +36,15 @@ def test_nothing_is_found_where_nothing_is_wrong(device_type: DeviceType[Any, An
 @pytest.mark.parametrize(
     ("cls", "what", "attribute", "steps"),
     [
-        (faulty.LoadsNoValue, What.SAVED, "value", 1),
-        (faulty.ArmsNoTimer, What.TIMER, "timer.deadline", 1),
-        (faulty.InventsALevel, What.LEVEL, "", 0),
-        (faulty.ForgetsThatAByteWaits, What.ANSWER, "waiting", 2),
-        (faulty.RefusesItsOwn, What.REFUSED, "", 1),
+        (faulty.LoadsNoValue, Symptom.SAVED, "value", 1),
+        (faulty.ArmsNoTimer, Symptom.TIMER, "timer.deadline", 1),
+        (faulty.InventsALevel, Symptom.LEVEL, "", 0),
+        (faulty.ForgetsThatAByteWaits, Symptom.ANSWER, "waiting", 2),
+        (faulty.RefusesItsOwn, Symptom.REFUSED, "", 1),
     ],
 )
 def test_a_fault_is_found_and_named_in_few_steps(
-    cls: type[faulty.Relay], what: What, attribute: str, steps: int
+    cls: type[faulty.Relay], what: Symptom, attribute: str, steps: int
 ) -> None:
     finding = proof_of(relay_type(cls)).finding
     assert finding is not None
@@ -76,7 +76,7 @@ def test_a_save_that_changes_the_machine_is_found_beside_one_that_was_never_save
 def test_an_error_that_a_device_raises_is_found_with_the_steps_that_raise_it() -> None:
     finding = proof_of(relay_type(faulty.Fails)).finding
     assert finding is not None
-    assert finding.divergence.what is What.RAISED
+    assert finding.divergence.what is Symptom.RAISED
     assert "KeyError" in finding.divergence.original
     assert len(finding.experiment) == 1
 

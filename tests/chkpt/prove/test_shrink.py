@@ -1,7 +1,7 @@
 """A finding is made as short and as simple as it can be, and stays the same finding."""
 
 from chkpt.grammar import In, Insw, Out, Outsw, Receive, Step, Wait
-from chkpt.prove import Divergence, Experiment, What
+from chkpt.prove import Divergence, Experiment, Symptom
 from chkpt.prove.attributes import Attribute
 from chkpt.prove.shrink import MAX_STEPS, shrink
 
@@ -11,7 +11,7 @@ NOISE = (In(1), Out(2, 3), Wait(40), In(4), Out(5, 6))
 class Trial:
     """Shows a divergence at the first step `cause` after the cut, if all of `needs` was done before it."""
 
-    def __init__(self, needs: set[Step], cause: Step, what: What = What.ANSWER, device: str = "d") -> None:
+    def __init__(self, needs: set[Step], cause: Step, what: Symptom = Symptom.ANSWER, device: str = "d") -> None:
         self.needs = needs
         self.cause = cause
         self.found = Divergence(what, 0, "a", "b", (Attribute(device, "x", "1", "2"),))
@@ -77,7 +77,7 @@ def test_another_finding_is_not_taken_for_it() -> None:
                 return None
             if Out(2, 3) in experiment.before:
                 return self.found
-            return Divergence(What.ANSWER, 0, "a", "b", (Attribute("other", "y", "1", "2"),))
+            return Divergence(Symptom.ANSWER, 0, "a", "b", (Attribute("other", "y", "1", "2"),))
 
     assert Out(2, 3) in shrunk(Two(set(), In(9)), Experiment(NOISE, (In(9),))).before
 

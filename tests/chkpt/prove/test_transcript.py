@@ -75,7 +75,7 @@ def test_a_step_survives_its_command(step: Step) -> None:
     "text", ["", "inb", "inb 0x20 1", "outb 0x20", "inb twenty", "set_irq_in pic2 unnamed-gpio-in 0 1"]
 )
 def test_what_is_no_command_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no step"):
+    with pytest.raises(ValueError, match="not a step"):
         parse_command(text)
 
 

@@ -1,4 +1,4 @@
-"""What every device must keep to."""
+"""The tests that every device must pass."""
 
 import dataclasses
 from abc import abstractmethod
@@ -19,20 +19,20 @@ from chkpt.testing.contents import plain_checkpoint
 
 
 class DeviceContract:
-    """Test what every device must keep to: a subclass, whose name begins with `Test`, inherits the tests.
+    """Test the contract of devices: a subclass, whose name begins with `Test`, inherits the tests.
 
-    It sets `table` and defines `stir`. Types that no entry point makes known stand in `types`. A device that needs more
-    of a machine than other devices beside it gets it from a `machine` of its own.
+    The subclass sets `table` and defines `stir`. `types` holds device types without an entry point. A device that needs
+    more of a machine than other devices overrides `machine`.
     """
 
     table: Mapping[str, object]
     """The device as a machine's description has it, without a backend: `{"type": "scratchpad", "port": 0x2E0}`."""
 
     others: Iterable[Mapping[str, object]] = ({"type": "pic"},)
-    """The devices that it needs beside it."""
+    """The other devices that the device needs."""
 
     types: Iterable[DeviceType[Any, Any]] = ()
-    """Device types beside the installed ones, or in place of those of the same names."""
+    """Device types to add to the installed ones. They replace installed types of the same names."""
 
     @abstractmethod
     def stir(self, machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""What every store must do."""
+"""The tests that every store must pass."""
 
 import threading
 from collections.abc import Callable

@@ -2,9 +2,9 @@
 
     chkpt prove cpu
 
-The other prover drives devices, and its machines have no processor. Here the guest is the test: a program of random
-phrases (`phrases`) is put into a small machine (`program`), run to its end once, and once more from each of some
-snapshots (`search`). At the end both machines must be the same: registers, memory, ticks, clock and devices.
+The other prover drives devices, and its machines have no processor. Here a guest is the test: a program of random
+phrases (`phrases`) in a small machine (`program`). It runs to its end once, and again from each of some snapshots
+(`search`). At the end both machines must be equal: registers, memory, ticks, clock and devices.
 """
 
 from chkpt.prove.cpu.program import Program, make_program

@@ -1,7 +1,7 @@
-"""What the random programs say: each phrase is a few instructions with random operands.
+"""The phrases of the random programs: each is a few instructions with random operands.
 
-A phrase leaves the stack, the code and the tables as they are, so that phrases may follow each other in any order. One
-that raises an exception first stores where the program goes on: the handlers of the program go there.
+A phrase leaves the stack, the code and the tables as they are, so phrases may follow each other in any order. A phrase
+that raises an exception first stores the address at which the handlers continue the program.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ from chkpt.prove.cpu.encode import (
 )
 
 DATA: Final = 0x7000
-"""What phrases read and write: 4 KiB, at the end of which a dump of the registers goes round."""
+"""The data of the phrases: 4 KiB. The dumps of the registers are at its end."""
 
 NEXT: Final = 0x6FF0
 """Where a program goes on after an exception."""
@@ -60,7 +60,7 @@ GDT: Final = 0x4000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a phrase stands: the mode, its address, and what chooses."""
+    """The place of a phrase: the mode, its address, and the random generator."""
 
     bits: Bits
     address: int

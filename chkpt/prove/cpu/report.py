@@ -1,4 +1,4 @@
-"""What a proof of the processor says, in words and for a program."""
+"""Describe a proof of the processor, in words and as JSON."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from chkpt.prove.cpu.search import CpuFinding, CpuProof
 
 MOST: Final = 12
-"""So many names, and differences, are shown."""
+"""The most differences that are shown."""
 
 
 def report_lines(proof: CpuProof) -> Iterator[str]:
-    """Yield the lines that say what was tried, and what came of it."""
+    """Yield the lines that show what was tried, and the result."""
     finding = proof.finding
     if finding is not None:
         yield f"a restore shows, in program {finding.number} of seed {proof.seed}, cut at tick {finding.tick}:"

@@ -1,4 +1,4 @@
-"""Runs programs whole and cut, and finds the first that a restore changes."""
+"""Run programs whole and cut, and find the first that a restore changes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -34,7 +34,7 @@ PORTABLE_PROGRAMS: Final = 8
 """One in so many programs runs whole on the portable engine."""
 
 LOADS: Final = 16
-"""So many snapshots are loaded into a machine, one after the other; of these machines every second one is portable."""
+"""How many snapshots one machine loads, one after the other. Every second such machine has the portable engine."""
 
 MakeMachine = Callable[[str], Machine]
 """Makes a machine with a processor of a model."""
@@ -58,7 +58,7 @@ class CpuFinding:
 
 @dataclass(frozen=True, slots=True)
 class CpuProof:
-    """What was tried, and what came of it. `unreached` are the leaves of the state that had one value at every cut."""
+    """What was tried, and the result. `unreached` are the leaves of the state that had one value at every cut."""
 
     seed: int
     programs: int
@@ -111,9 +111,9 @@ def prove_cpu(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cut:
-    """Where a run is cut: at a part of it in 2**32, or soon after a request for an interrupt, or HLT, behind that.
+    """The place of a cut: at a part of the run in 2**32, or soon after the next interrupt request or HLT after that.
 
-    `steps` are -1 for the former; 0 for the point at which the request has come and has not been taken; 1 for the same
+    `steps` is -1 for the first; 0 for the point at which the request has come and has not been taken; 1 for the same
     tick, where it has been taken if it may be; and from 2 on a block more for each. A shorter program has the same
     cuts, each at its part of the run.
     """

@@ -15,7 +15,7 @@ KINDS = list(Resource)
 
 
 class Claimer:
-    """A device that claims what it is told to, and answers with its name's length."""
+    """A device that claims what the test asks for, and answers with its name's length."""
 
     def __init__(self, host: Host, config: ControllerConfig) -> None:
         self.host = host
@@ -45,7 +45,7 @@ def add(to: Machine, name: str) -> Claimer:
 
 
 def answers(of: Machine, kind: Resource, number: int) -> bool:
-    """Tell whether some device answers for this number."""
+    """Return whether a device answers for this number."""
     if kind is Resource.PORT:
         return of.ports.inb(number) != 0xFF
     if kind is Resource.MEMORY:

@@ -344,8 +344,8 @@ def test_when_a_load_raises_every_device_goes_back(
         StateError if isinstance(error, StateError) else LoadError,
         rf"^device {failing} cannot be loaded from devices/{failing}: .*nothing has changed",
     )
-    told = [(level, text) for level, text in lines() if not text.endswith(": saved")]
-    assert told == [(ERROR, f"{failing}: load failed: {str(error) or type(error).__name__}")]
+    reported = [(level, text) for level, text in lines() if not text.endswith(": saved")]
+    assert reported == [(ERROR, f"{failing}: load failed: {str(error) or type(error).__name__}")]
     assert board.devices.load(checkpoint).loaded == ("a", "controller", "b", "c")
 
 
@@ -401,13 +401,13 @@ def test_no_edge_reaches_the_controller_by_a_load_that_is_rolled_back() -> None:
     checkpoint, board = ready()
     controller: Any = board.devices.find("controller")
     edges = controller.edges
-    told: list[tuple[int, bool]] = []
-    board.irq.watch(lambda number, level: told.append((number, level)))
+    levels: list[tuple[int, bool]] = []
+    board.irq.watch(lambda number, level: levels.append((number, level)))
     cell(board, "c").errors = [ValueError("no")]
     with pytest.raises(LoadError):
         board.devices.load(checkpoint)
     assert controller.edges == edges
-    assert told == [(number, board.irq.level(number)) for number in range(17)]
+    assert levels == [(number, board.irq.level(number)) for number in range(17)]
 
 
 def test_a_device_that_cannot_be_saved_is_loaded_last() -> None:

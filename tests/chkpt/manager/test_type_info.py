@@ -1,4 +1,4 @@
-"""What a type can be configured with is told completely."""
+"""What a type can be configured with is described completely."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""The prover of the processor: no guest can tell, and each leaf of the state that a load forgets is found."""
+"""The prover of the processor: no guest notices a restore, and each leaf of the state that a load forgets is found."""
 
 import dataclasses
 import re

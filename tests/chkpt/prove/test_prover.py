@@ -160,10 +160,10 @@ def test_no_run_begins_after_the_time_that_was_given() -> None:
 
 
 def test_progress_is_told_after_each_run() -> None:
-    told: list[tuple[int, int]] = []
-    proof = prove(setups_of(SCRATCHPAD), runs=3, progress=lambda runs, steps: told.append((runs, steps)))
-    assert [runs for runs, _ in told] == [1, 2, 3]
-    assert told[-1][1] == proof.steps
+    calls: list[tuple[int, int]] = []
+    proof = prove(setups_of(SCRATCHPAD), runs=3, progress=lambda runs, steps: calls.append((runs, steps)))
+    assert [runs for runs, _ in calls] == [1, 2, 3]
+    assert calls[-1][1] == proof.steps
 
 
 def test_the_loads_are_kept_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

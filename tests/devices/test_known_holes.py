@@ -319,7 +319,7 @@ def test_an_initialization_that_ends_with_icw2_ends_there_after_a_load_as_well(c
 def test_the_wiring_that_icw3_tells_stays(cut: Cut) -> None:
     cut.init()
     cut.out(SLAVE, 0x11)
-    cut.out(SLAVE_DATA, 0x70, 0x05, 0x01)  # a slave of address 5, which nobody calls
+    cut.out(SLAVE_DATA, 0x70, 0x05, 0x01)  # a slave of address 5, which no master calls
     cut.pulse(9)
     cut.reopen()
     assert cut.acknowledge() == 0xFF

@@ -127,7 +127,7 @@ def test_an_armed_time_out_comes_at_its_nanosecond(elapsed: int) -> None:
 
 
 def test_a_pending_time_out_is_pending_after_a_load() -> None:
-    """As above: with three of fourteen bytes only the time-out tells of them."""
+    """As above: with three of fourteen bytes only the time-out reports them."""
     port = uart(fcr=0xC1, ier=ERBFI)
     port.receive(b"abc")
     port.step(FOUR)
@@ -146,10 +146,10 @@ def test_what_a_blocked_transmitter_holds_is_sent_once(fcr: int, waiting: int) -
     message = bytes(range(0x41, 0x41 + 3 + waiting))
     for byte in message:
         port.write(THR, byte)
-    told = port.read(LSR)
-    assert told == (THRE if waiting == 1 else 0)
+    lsr = port.read(LSR)
+    assert lsr == (THRE if waiting == 1 else 0)
     twin = port.through_a_file()
-    assert twin.read(LSR) == told
+    assert twin.read(LSR) == lsr
     assert twin.irq == (waiting == 1)
     got = bytearray()
     twin.step(0)
@@ -252,7 +252,7 @@ def test_the_error_of_a_failed_command_outlives_the_file() -> None:
 
 
 def test_a_sector_read_is_cut_at_every_word() -> None:
-    """Palacios restores no IDE at all, and nobody has tried every word."""
+    """Palacios restores no IDE at all, and its users cannot have tried every word."""
     for word in range(256):
         bench = Bench()
         bench.address(10, 2)

@@ -1,6 +1,6 @@
 """A restore neither invents nor loses an edge, whatever the order of the devices in the machine and in the snapshot.
 
-See docs/decisions/0005. Each state is saved once, and a machine that was never saved tells what must follow. The normal
+See docs/decisions/0005. Each state is saved once, and a machine that was never saved shows what must follow. The normal
 run loads every state in each order of creation, and in each order of the name table; a machine of each order is made
 once, and loaded over and over. The long run takes every pair of orders, and a new machine each time.
 """
@@ -95,11 +95,11 @@ def stir(stirred: Machine, state: State) -> None:
 
 def go_on(machine: Machine) -> list[object]:
     """Use the lines and the controllers; return all answers and, with their times, all changes of a line."""
-    told: list[object] = []
-    unwatch = machine.irq.watch(lambda line, level: told.append((machine.clock.now, line, level)))
-    told += conversation(machine)
+    events: list[object] = []
+    unwatch = machine.irq.watch(lambda line, level: events.append((machine.clock.now, line, level)))
+    events += conversation(machine)
     unwatch()
-    return told
+    return events
 
 
 def conversation(machine: Machine) -> Iterator[object]:
@@ -155,12 +155,12 @@ def reordered(checkpoint: Checkpoint, order: tuple[str, ...]) -> bytes:
 def check(machine: Machine, state: State, table: tuple[str, ...]) -> None:
     """Load a state whose name table is in this order, and hold the machine against the one that was never saved."""
     snapshot, lines, values, after = original(state)
-    told: list[tuple[int, bool]] = []
-    unwatch = machine.irq.watch(lambda line, level: told.append((line, level)))
+    events: list[tuple[int, bool]] = []
+    unwatch = machine.irq.watch(lambda line, level: events.append((line, level)))
     report = machine.load(loads(reordered(loads(snapshot), table)), strict=True)
     unwatch()
     assert report.loaded == table
-    assert told == lines  # every line's level, once, and nothing else
+    assert events == lines  # every line's level, once, and nothing else
     assert [(line, machine.irq.level(line)) for line in range(17)] == lines
     loaded = plain_checkpoint(saved(machine))["devices"]
     assert {name: loaded[f"{name}/"] for name in DEVICES} == {name: values[f"{name}/"] for name in DEVICES}

@@ -318,7 +318,7 @@ def test_a_peer_is_turned_away_while_no_descriptor_is_left(line: Socket) -> None
             assert is_awake(line)
             line.poll()
             assert peer.recv(1) == b""
-            assert not is_awake(line)  # nobody is left waiting, who would keep the run loop spinning
+            assert not is_awake(line)  # no peer is left waiting: it would make the run loop spin
     with dial(line) as peer:
         line.poll()
         assert line.write(b"x") == 1

@@ -17,7 +17,7 @@ ACK, RESEND = 0xFA, 0xFE
 
 
 class Desk:
-    """A machine with a keyboard controller, and somebody who types."""
+    """A machine with a keyboard controller, and a user who types."""
 
     def __init__(self, *others: dict[str, object], **config: object) -> None:
         self.machine = rig({**TABLE, **config}, *others)
@@ -55,7 +55,7 @@ class Desk:
             found.append(self.read())
         return bytes(found)
 
-    def tell(self, *values: int) -> bytes:
+    def send_keyboard(self, *values: int) -> bytes:
         """Send bytes to the keyboard, and return what it answers to the last."""
         for value in values[:-1]:
             self.write(value)
@@ -335,7 +335,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("commands", "answer"), ANSWERS)
 def test_the_keyboard_answers(commands: tuple[int, ...], answer: tuple[int, ...]) -> None:
-    assert Desk().tell(*commands) == bytes(answer)
+    assert Desk().send_keyboard(*commands) == bytes(answer)
 
 
 @pytest.mark.parametrize(
@@ -351,13 +351,13 @@ def test_the_keyboard_answers(commands: tuple[int, ...], answer: tuple[int, ...]
 def test_answers_are_translated_like_keys(commands: tuple[int, ...], answer: tuple[int, ...]) -> None:
     desk = Desk()
     desk.command(0x60, 0x43)
-    assert desk.tell(*commands) == bytes(answer)
+    assert desk.send_keyboard(*commands) == bytes(answer)
 
 
 def test_a_byte_for_the_keyboard_enables_it() -> None:
     desk = Desk()
     desk.command(0xAD)
-    assert desk.tell(0xEE) == b"\xee"
+    assert desk.send_keyboard(0xEE) == b"\xee"
     assert desk.ask(0x20) == 0x03
 
 
@@ -387,19 +387,19 @@ def test_some_commands_clear_the_keys(command: int, left: bytes) -> None:
 
 def test_a_keyboard_that_does_not_scan_sends_no_keys() -> None:
     desk = Desk()
-    desk.tell(0xF5)
+    desk.send_keyboard(0xF5)
     assert desk.device.room() == 0
     assert desk.type(b"a") == b""
-    desk.tell(0xF6)
+    desk.send_keyboard(0xF6)
     assert desk.type(b"a") == b""
-    desk.tell(0xF4)
+    desk.send_keyboard(0xF4)
     assert desk.type(b"a") == b"\x1c\xf0\x1c"
 
 
 def test_after_its_reset_it_scans() -> None:
     desk = Desk()
-    desk.tell(0xF5)
-    desk.tell(0xFF)
+    desk.send_keyboard(0xF5)
+    desk.send_keyboard(0xFF)
     assert desk.type(b"a") == b"\x1c\xf0\x1c"
 
 
@@ -443,7 +443,7 @@ def test_a_text_is_typed_on_a_us_keyboard(text: bytes, set_2: str, set_1: str) -
     translating.command(0x60, 0x41)
     assert translating.type(text) == bytes.fromhex(set_1)
     switched = Desk()
-    switched.tell(0xF0, 0x01)
+    switched.send_keyboard(0xF0, 0x01)
     assert switched.type(text) == bytes.fromhex(set_1)
 
 
@@ -487,7 +487,7 @@ def test_a_disabled_keyboard_keeps_its_keys() -> None:
 @pytest.mark.parametrize(("scan_set", "code"), [(2, 0x00), (1, 0xFF)])
 def test_the_seventeenth_code_is_an_overrun(scan_set: int, code: int) -> None:
     desk = Desk(input="scan codes")
-    desk.tell(0xF0, scan_set)
+    desk.send_keyboard(0xF0, scan_set)
     desk.command(0xAD)
     desk.device.receive(bytes(range(0x10, 0x22)))
     desk.device.receive(b"\x22")

@@ -160,7 +160,7 @@ class Row:
 
 
 def aborted(row: Row) -> Row:
-    """Return the row as a failed one: ERR and ABRT, the only error this disk tells."""
+    """Return the row as a failed one: ERR and ABRT, the only error that this disk reports."""
     return replace(row, status=FAILED, error=0x04)
 
 

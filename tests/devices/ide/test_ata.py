@@ -424,8 +424,8 @@ def set_max(bench: Bench, last: int, *, keep: bool = False, extended: bool = Fal
 
 def sectors_told(bench: Bench) -> tuple[int, int]:
     bench.command(0xEC)
-    told = words(bench.read_block(512))
-    return told[60] | told[61] << 16, told[100] | told[101] << 16
+    answer = words(bench.read_block(512))
+    return answer[60] | answer[61] << 16, answer[100] | answer[101] << 16
 
 
 @pytest.mark.parametrize("extended", [False, True])

@@ -43,14 +43,14 @@ def moments(row: Row) -> list[Moment]:
     """
     steps = ["command", *(f"block {number + 1}" for number in range(len(row.blocks)))]
     inwards = row.protocol is Protocol.IN
-    told: list[Moment] = []
+    moments: list[Moment] = []
     for step, after in pairwise([*steps, None]):
         assert step is not None
         if after is not None:
-            told.append((step, DATA_READY, inwards or step != "command"))
+            moments.append((step, DATA_READY, inwards or step != "command"))
         else:
-            told.append((step, row.status, row.status == FAILED or not inwards))
-    return told
+            moments.append((step, row.status, row.status == FAILED or not inwards))
+    return moments
 
 
 class Watcher:
@@ -141,8 +141,8 @@ def play(row: Row, *, reads_status: bool, nien: bool) -> Bench:
 def test_a_command_goes_through_its_protocol_and_leaves_its_registers(row: Row) -> None:
     bench = play(row, reads_status=True, nien=False)
     after = row.after or row.regs
-    told = (row.error, after.count, after.low, after.mid, after.high, after.device, *after.hob)
-    assert registers(bench) == told
+    answer = (row.error, after.count, after.low, after.mid, after.high, after.device, *after.hob)
+    assert registers(bench) == answer
     if row.protocol is Protocol.OUT:
         lba, sent = row.regs.lba, b"".join(block_of(row, number) for number in range(len(row.blocks)))
         disk = bench.media[0].disk
@@ -191,8 +191,8 @@ def test_a_command_that_is_not_there_aborts_and_leaves_the_registers() -> None:
     for code in sorted(set(range(256)) - {code.value for code in Command}):
         regs = lba48(0x123456789ABC, 0x1234)
         bench = play(Row("not supported", "", code, regs, status=FAILED, error=4), reads_status=True, nien=False)
-        told = (4, regs.count, regs.low, regs.mid, regs.high, regs.device, *regs.hob)
-        assert registers(bench) == told, hex(code)
+        answer = (4, regs.count, regs.low, regs.mid, regs.high, regs.device, *regs.hob)
+        assert registers(bench) == answer, hex(code)
 
 
 DONE, ABORTED = (IDLE, 0), (FAILED, 4)

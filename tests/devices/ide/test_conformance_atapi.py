@@ -487,8 +487,8 @@ def test_a_packet_command_fails_with_its_sense(case: Failure) -> None:
     host.see(Phase(FAILED, DONE, None, interrupts=True))
     key, code, qualifier = case.sense
     assert drive.inb(ERROR) == key << 4
-    told = bytes((0x70, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier, 0, 0, 0, 0))
-    assert carry_out(host, request_sense(), 0xFFFE, (18,)) == told
+    sense = bytes((0x70, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier, 0, 0, 0, 0))
+    assert carry_out(host, request_sense(), 0xFFFE, (18,)) == sense
     assert drive.sense() == NO_SENSE  # taken once
 
 
@@ -538,7 +538,7 @@ STORIES: dict[str, tuple[Step, ...]] = {
     "SFF-8020i, Unit Attention: a medium changed since": (
         ("new disc", None), (TEST_UNIT_READY, CHANGED), (TEST_UNIT_READY, NO_SENSE),
     ),
-    "SFF-8020i, Unit Attention: two changes are told once": (
+    "SFF-8020i, Unit Attention: two changes are reported once": (
         ("new disc", None), ("new disc", None), (TEST_UNIT_READY, CHANGED), (TEST_UNIT_READY, NO_SENSE),
     ),
     "SFF-8020i, Unit Attention: comes before the drive is not ready": (
@@ -550,7 +550,7 @@ STORIES: dict[str, tuple[Step, ...]] = {
     "SFF-8020i, REQUEST SENSE: a success clears the sense": (
         ((0xFF,), None), (TEST_UNIT_READY, NO_SENSE), ("sense", NO_SENSE),
     ),
-    "SFF-8020i, REQUEST SENSE: the last failure is told": (
+    "SFF-8020i, REQUEST SENSE: the last failure is reported": (
         ((0xFF,), None), (mode_sense(0), None), ("sense", INVALID_FIELD), ("sense", NO_SENSE),
     ),
     "SFF-8020i, REQUEST SENSE: a cut answer has taken it": (

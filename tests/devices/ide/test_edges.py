@@ -192,7 +192,7 @@ def test_a_table_of_contents_in_another_form_is_refused(cd: Bench, form: int) ->
 @pytest.mark.parametrize(
     ("classes", "allocated", "again"),
     [
-        (0x10, 4, 2),  # the header alone: the event is not told, so it stays
+        (0x10, 4, 2),  # the header alone: the event is not reported, so it stays
         (0x10, 5, 0),
         (0x10, 8, 0),
         (0x10, 0x0100, 0),
@@ -479,8 +479,8 @@ def test_set_max_takes_a_chs_address(head: int, sector: int, status: int) -> Non
     bench.chs(1, head, sector, 0)
     assert bench.command(0xF9) == status
     bench.command(0xEC)
-    told = words(bench.read_bytes(512))
-    assert told[60] == ((16 + head) * 63 + sector if status == IDLE else SECTORS)
+    answer = words(bench.read_bytes(512))
+    assert answer[60] == ((16 + head) * 63 + sector if status == IDLE else SECTORS)
 
 
 @pytest.mark.parametrize(("size", "sectors"), [(0, 1), (511, 1), (512, 1), (1023, 1), (1024, 2)])
@@ -492,17 +492,17 @@ def test_the_smallest_disk_has_one_sector(size: int, sectors: int) -> None:
 
 def test_identify_tells_the_size_of_a_large_disk_in_every_form() -> None:
     geometry = default_geometry(LARGE)
-    told = words(
+    answer = words(
         identify_disk(
             DriveConfig(0), LARGE, (geometry, geometry), multiple=0, transfer_mode=0, write_cache=False, smart=False
         )
     )
     capacity = 16383 * 16 * 63
-    assert (told[1], told[3:7]) == (16383, [16, 63 * 512, 512, 63])
-    assert told[54:60] == [16383, 16, 63, capacity & 0xFFFF, capacity >> 16, 0]
-    assert told[60:62] == [0xFFFF, 0x0FFF]
-    assert told[85] == 0x4000
-    assert told[100:104] == [0x789A, 0x3456, 0x0012, 0]
+    assert (answer[1], answer[3:7]) == (16383, [16, 63 * 512, 512, 63])
+    assert answer[54:60] == [16383, 16, 63, capacity & 0xFFFF, capacity >> 16, 0]
+    assert answer[60:62] == [0xFFFF, 0x0FFF]
+    assert answer[85] == 0x4000
+    assert answer[100:104] == [0x789A, 0x3456, 0x0012, 0]
 
 
 def test_a_translation_has_as_many_cylinders_as_a_word_can_tell() -> None:
@@ -517,8 +517,8 @@ def test_a_translation_has_as_many_cylinders_as_a_word_can_tell() -> None:
 def test_identify_is_0_where_nothing_is_told(kind: str, code: int) -> None:
     bench = Bench(kind)
     bench.command(code)
-    told = words(bench.read_bytes(512))
-    assert not any((*told[7:10], *told[69:71], *told[76:80], *told[104:]))
+    answer = words(bench.read_bytes(512))
+    assert not any((*answer[7:10], *answer[69:71], *answer[76:80], *answer[104:]))
 
 
 @pytest.mark.parametrize(("count", "status"), [(0x00, IDLE), (0xF1, IDLE), (0x01, FAILED), (0xF0, FAILED)])
@@ -717,8 +717,8 @@ def test_settings_are_not_kept_over_a_reset_unless_that_is_asked_for_since_power
     bench.outb(CONTROL, 0x04)
     bench.outb(CONTROL, 0x00)
     bench.command(0xEC)
-    told = words(bench.read_bytes(512))
-    assert (told[59], told[85]) == (0x0110, 0x4021)
+    answer = words(bench.read_bytes(512))
+    assert (answer[59], answer[85]) == (0x0110, 0x4021)
 
 
 def test_a_channel_without_drives_reads_0_in_the_high_bytes_too() -> None:

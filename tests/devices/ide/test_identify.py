@@ -20,24 +20,24 @@ QEMU = {
 
 def identify(bench: Bench, code: int = 0xEC) -> list[int]:
     bench.command(code)
-    told = list(words(bench.read_block(512)))
+    answer = list(words(bench.read_block(512)))
     assert bench.inb(STATUS) == IDLE
-    return told
+    return answer
 
 
-def text(told: list[int], first: int, length: int) -> str:
-    return b"".join(word.to_bytes(2, "big") for word in told[first : first + length // 2]).decode()
+def text(answer: list[int], first: int, length: int) -> str:
+    return b"".join(word.to_bytes(2, "big") for word in answer[first : first + length // 2]).decode()
 
 
 def test_a_16_mib_disk_says_what_qemus_says() -> None:
     drive = {"unit": 0, "model": "CHKPT TEST DISK", "serial": "testdisk", "firmware": "version", "size": "16M"}
     machine = rig({"type": "ide", "drive": [drive]}, backends=BackendTypes([SCRATCH]))
     machine.ports.outb(0x1F7, 0xEC)
-    told = [machine.ports.inw(0x1F0) for _ in range(256)]
-    assert {number: told[number] for number in QEMU} == QEMU
-    assert text(told, 10, 20) == "testdisk".ljust(20)
-    assert text(told, 23, 8) == "version "
-    assert text(told, 27, 40) == "CHKPT TEST DISK".ljust(40)
+    answer = [machine.ports.inw(0x1F0) for _ in range(256)]
+    assert {number: answer[number] for number in QEMU} == QEMU
+    assert text(answer, 10, 20) == "testdisk".ljust(20)
+    assert text(answer, 23, 8) == "version "
+    assert text(answer, 27, 40) == "CHKPT TEST DISK".ljust(40)
 
 
 def test_identify_interrupts_when_its_block_is_ready() -> None:
@@ -51,9 +51,9 @@ def test_the_current_translation_shows() -> None:
     assert identify(bench)[54:59] == [3, 16, 63, 3 * 16 * 63, 0]
     bench.outb(DEVICE, 0xA3)
     bench.command(0x91, count=8)
-    told = identify(bench)
-    assert told[54:59] == [SECTORS // 32, 4, 8, SECTORS, 0]
-    assert (told[1], told[3], told[6]) == (3, 16, 63)
+    answer = identify(bench)
+    assert answer[54:59] == [SECTORS // 32, 4, 8, SECTORS, 0]
+    assert (answer[1], answer[3], answer[6]) == (3, 16, 63)
 
 
 @pytest.mark.parametrize(("count", "word"), [(0, 0), (4, 0x0104), (16, 0x0110)])
@@ -84,8 +84,8 @@ def test_smart_shows_when_it_is_off() -> None:
 def test_the_transfer_mode_shows(mode: int, selected: tuple[int, ...], code: int) -> None:
     bench = Bench("disk" if code == 0xEC else "cdrom")
     bench.command(0xEF, feature=0x03, count=mode)
-    told = identify(bench, code)
-    assert (told[62], told[63], told[88]) == selected
+    answer = identify(bench, code)
+    assert (answer[62], answer[63], answer[88]) == selected
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ def test_large_disks_fill_the_words_of_both_sizes(sectors: int, lba28: tuple[int
     block = identify_disk(
         DriveConfig(0), sectors, (geometry, geometry), multiple=0, transfer_mode=0, write_cache=True, smart=True
     )
-    told = words(block)
-    assert tuple(told[60:62]) == lba28
-    assert tuple(told[100:104]) == lba48
+    answer = words(block)
+    assert tuple(answer[60:62]) == lba28
+    assert tuple(answer[100:104]) == lba48
 
 
 def test_a_cdrom_says_that_it_takes_packets_of_12_bytes() -> None:
     bench = Bench("cdrom")
-    told = identify(bench, 0xA1)
-    assert told[0] == 0x85C0
-    assert text(told, 27, 40) == "CHKPT CD-ROM".ljust(40)
+    answer = identify(bench, 0xA1)
+    assert answer[0] == 0x85C0
+    assert text(answer, 27, 40) == "CHKPT CD-ROM".ljust(40)
 
 
 def test_the_default_model_tells_the_media() -> None:

@@ -102,7 +102,7 @@ class Chip8259:
         return self.master and not self.icw1 & 0x02 and bool(self.icw3 >> level & 1)
 
     def is_called_by(self, level: int) -> bool:
-        """Whether a slave takes the cascade lines' number for its own. One told that it is alone does not look."""
+        """Whether a slave takes the cascade lines' number for its own. A slave set up as the only chip does not."""
         return bool(self.icw1 & 0x02) or self.icw3 & 7 == level
 
     # -- requests and acknowledges -------------------------------------------------------------------------------------

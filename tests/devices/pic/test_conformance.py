@@ -239,7 +239,7 @@ def test_any_access_from_any_state_does_what_the_reference_pair_does(pair: Pair8
 
 
 def alone(lowest: int = 7) -> Board:
-    """Return a board whose master is told that it is alone, vectors from 0x20."""
+    """Return a board whose master is set up as the only chip, vectors from 0x20."""
     board = Board()
     board.out(MASTER, 0x13)
     board.out(MASTER_DATA, 0x20, 0x01)

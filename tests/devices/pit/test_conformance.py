@@ -322,7 +322,7 @@ def run(seed: int, length: int, reopen: Callable[[random.Random], bool]) -> None
     steps = programme(choose, chip)
     for number in range(length):
         kind, where, value = next(steps)
-        told = f"seed {seed}, step {number}: {kind} {where:#x} {value:#x}"
+        place = f"seed {seed}, step {number}: {kind} {where:#x} {value:#x}"
         if reopen(choose):
             bench = bench.reopened()
             bench.edges(edges)
@@ -330,14 +330,14 @@ def run(seed: int, length: int, reopen: Callable[[random.Random], bool]) -> None
             case "out":
                 both(bench, chip, where, value)
             case "in":
-                assert bench.inb(where) == chip.inb(where), told
+                assert bench.inb(where) == chip.inb(where), place
             case _:
                 go(bench, chip, where)
         try:
             check_pins(bench, chip)
             assert edges == chip.edges
         except AssertionError as exc:
-            raise AssertionError(told) from exc
+            raise AssertionError(place) from exc
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -47,7 +47,7 @@ class Line(Memory):
 
 
 class Uart:
-    """A machine with nothing but one 16550A, and a line unless told otherwise; 115200 8N1."""
+    """A machine with nothing but one 16550A, and by default a line; 115200 8N1."""
 
     def __init__(self, fcr: int = 0, ier: int = 0, capacity: int | None = None, *, line: Line | None = None) -> None:
         self.machine = rig(TABLE)

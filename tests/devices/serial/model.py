@@ -107,7 +107,7 @@ class Model:
                 return self._read_rbr()
             case 2:
                 value = self.iir()
-                if value & 0x0F == 0x02:  # table IV: reading IIR resets THR-empty if that is what it tells
+                if value & 0x0F == 0x02:  # table IV: reading IIR resets THR-empty if that is its answer
                     self.thr_told = False
                 return value
             case 5:
@@ -214,7 +214,7 @@ class Model:
 
     def _leave(self, byte: int) -> bool:
         if self.lcr & BREAK:
-            return True  # behind the break nobody sees it (DS 8.1)
+            return True  # the break hides it (DS 8.1)
         if self.mcr & LOOP:
             self._arrive(byte & (1 << 5 + (self.lcr & 3)) - 1, 0)
             return True
@@ -235,7 +235,7 @@ class Model:
         self._see_modem()
 
     def _see_modem(self) -> None:
-        """DS 8.9 (deltas; RI tells only its end) and 8.8 (in loopback RTS, DTR, OUT 1 and OUT 2 are the inputs)."""
+        """DS 8.9 (deltas; RI reports only its end) and 8.8 (in loopback RTS, DTR, OUT 1 and OUT 2 are the inputs)."""
         lines = self.pins
         if self.mcr & LOOP:
             wires = ((0x02, CTS), (0x01, DSR), (0x04, RI), (0x08, DCD))

@@ -450,11 +450,11 @@ def test_without_a_backend_characters_go_nowhere() -> None:
 
 def test_without_fifos_a_blocked_line_fills_shift_register_and_thr() -> None:
     uart = Uart(capacity=2, ier=ETBEI)
-    told = []
+    report = []
     for byte in b"ABCD":
         uart.write(THR, byte)
-        told.append((uart.read(LSR), uart.irq))
-    assert told == [(IDLE, True), (IDLE, True), (THRE, True), (0, False)]
+        report.append((uart.read(LSR), uart.irq))
+    assert report == [(IDLE, True), (IDLE, True), (THRE, True), (0, False)]
     assert uart.line.take(1) == b"A"
     assert (uart.read(LSR), uart.irq, bytes(uart.line.output)) == (THRE, True, b"BC")
     assert uart.line.take(2) == b"BC"
@@ -471,11 +471,11 @@ def test_without_fifos_a_write_into_a_full_thr_replaces_it() -> None:
 
 def test_with_fifos_a_blocked_line_leaves_seventeen_bytes_in_the_uart() -> None:
     uart = Uart(fcr=FIFOS, capacity=1, ier=ETBEI)
-    told = []
+    report = []
     for byte in range(18):
         uart.write(THR, byte)
-        told.append(uart.read(LSR))
-    assert told == [IDLE, THRE] + [0] * 16
+        report.append(uart.read(LSR))
+    assert report == [IDLE, THRE] + [0] * 16
     assert not uart.irq
     received = bytearray()
     while data := uart.line.take(1):
@@ -581,12 +581,12 @@ def test_the_line_is_told_of_the_outputs_and_in_loopback_that_none_is_active() -
     uart.write(LCR, EIGHT_BITS | BREAK)
     uart.write(MCR, DTR | RTS | LOOP, DTR | RTS)
     uart.write(LCR, EIGHT_BITS)
-    told = dict.fromkeys(("modem", "break"), cast("object", None))
+    report = dict.fromkeys(("modem", "break"), cast("object", None))
     changes = []
     for what, value in uart.line.shown:
-        if told[what] != value:
+        if report[what] != value:
             changes.append((what, value))
-        told[what] = value
+        report[what] = value
     assert changes == [
         ("modem", (True, False)),
         ("break", False),

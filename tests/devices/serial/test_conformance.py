@@ -77,7 +77,7 @@ def provoke(uart: Uart | Model, sources: frozenset[str], ier: int, *, fifos: boo
     uart.write(FCR, TRIGGER_8 if fifos else 0)
     uart.write(IER, ier & ETBEI)  # enabling asks for the THR-empty interrupt
     if "THR empty" not in sources:
-        uart.read(IIR)  # and being told takes it back
+        uart.read(IIR)  # which withdraws the interrupt
     flags = sum(bit for name, bit in ERRORS.items() if name in sources)
     if "overrun" in sources:
         uart.receive(bytes(DEPTH + 1 if fifos else 2))
@@ -105,9 +105,9 @@ def test_iir_names_the_highest_enabled_source_of_every_combination(ier: int, fif
         uart.set_modem(CTS | DSR | DCD)
         uart.read(MSR)
         provoke(uart, sources, ier, fifos=fifos)
-        told = next((code for names, enable, code in TABLE_IV if names & sources and ier & enable), 0x1)
-        assert uart.irq == (told != 0x1), sources
-        assert uart.read(IIR) == told | (0xC0 if fifos else 0), sources
+        report = next((code for names, enable, code in TABLE_IV if names & sources and ier & enable), 0x1)
+        assert uart.irq == (report != 0x1), sources
+        assert uart.read(IIR) == report | (0xC0 if fifos else 0), sources
 
 
 def write_thr(uart: Uart | Model) -> None:
@@ -221,7 +221,7 @@ class Received:
 OVERRUNS = (
     Received("8.4 OE", "16450: the new byte replaces the old", 0, ((b"ab", 0),),
              ((LSR, DR | OE), (LSR, DR), (RBR, 0x62), (LSR, 0))),
-    Received("8.4 OE", "16450: told once for many", 0, ((b"abcd", 0),), ((LSR, DR | OE), (RBR, 0x64), (LSR, 0))),
+    Received("8.4 OE", "16450: reported once for many", 0, ((b"abcd", 0),), ((LSR, DR | OE), (RBR, 0x64), (LSR, 0))),
     Received("8.4 OE", "16450: RBR does not clear it", 0, ((b"ab", 0),), ((RBR, 0x62), (LSR, OE), (LSR, 0))),
     Received("8.4 OE", "16450: the flags of both bytes", 0, ((b"a", PE), (b"b", FE)),
              ((LSR, DR | OE | PE | FE), (RBR, 0x62), (LSR, 0))),
@@ -229,7 +229,7 @@ OVERRUNS = (
     Received("8.4 OE", "fifos: none beyond the trigger level", 0x41, ((bytes(15), 0),), ((LSR, DR),)),
     Received("8.4 OE", "fifos: byte 17 is lost", FIFOS, ((bytes(range(17)), 0),),
              ((LSR, DR | OE), (LSR, DR), *((RBR, n) for n in range(16)), (LSR, 0))),
-    Received("8.4 OE", "fifos: told at once, not at the top", FIFOS, ((bytes(16), 0), (b"x", 0)), ((LSR, DR | OE),)),
+    Received("8.4 OE", "fifos: set at once, not at the top", FIFOS, ((bytes(16), 0), (b"x", 0)), ((LSR, DR | OE),)),
     Received("8.4 OE", "fifos: RBR does not clear it", FIFOS, ((bytes(17), 0),), ((RBR, 0), (LSR, DR | OE))),
     Received("8.4 OE", "fifos: the lost byte's flags are lost", FIFOS, ((bytes(16), 0), (b"x", PE)),
              ((LSR, DR | OE),)),
@@ -365,7 +365,7 @@ def test_data_interrupts_from_the_trigger_level_on_and_no_longer_below(bits: int
 
 @dataclass(frozen=True)
 class Fcr:
-    """FCR before, what waits in both directions, FCR written; what is left of each and whether THR-empty is told."""
+    """FCR before, what waits in both directions, FCR written; what is left of each and whether THR-empty is pending."""
 
     section: str
     name: str
@@ -373,21 +373,21 @@ class Fcr:
     written: int
     received: int  # bytes left to read
     sent: int  # bytes that the line still gets, of the one in the shift register and two behind it
-    told: bool
+    pending: bool
 
 
 FCRS = (
-    Fcr("8.5 FCR0", "enable again: nothing", 0x01, 0x01, 3, 3, told=False),
-    Fcr("8.5 FCR1", "receive reset", 0x01, 0x03, 0, 3, told=False),
-    Fcr("8.5 FCR2", "transmit reset: not the shift register", 0x01, 0x05, 3, 1, told=True),
-    Fcr("8.5 FCR1, 2", "both", 0x01, 0x07, 0, 1, told=True),
-    Fcr("8.5 FCR0", "off clears both", 0x01, 0x00, 0, 1, told=True),
-    Fcr("8.5 FCR0", "off with reset bits", 0x01, 0x06, 0, 1, told=True),
-    Fcr("8.5 FCR6, 7", "a new level clears nothing", 0x01, 0xC1, 3, 3, told=False),
-    Fcr("8.5 FCR3", "the DMA mode clears nothing", 0x01, 0x09, 3, 3, told=False),
-    Fcr("8.5 FCR0", "on clears RBR and THR", 0x00, 0x01, 0, 1, told=True),
-    Fcr("8.5 FCR0", "without bit 0 the resets do not count", 0x00, 0x06, 1, 2, told=False),
-    Fcr("8.5 FCR0", "without bit 0 the level does not count", 0x00, 0xC0, 1, 2, told=False),
+    Fcr("8.5 FCR0", "enable again: nothing", 0x01, 0x01, 3, 3, pending=False),
+    Fcr("8.5 FCR1", "receive reset", 0x01, 0x03, 0, 3, pending=False),
+    Fcr("8.5 FCR2", "transmit reset: not the shift register", 0x01, 0x05, 3, 1, pending=True),
+    Fcr("8.5 FCR1, 2", "both", 0x01, 0x07, 0, 1, pending=True),
+    Fcr("8.5 FCR0", "off clears both", 0x01, 0x00, 0, 1, pending=True),
+    Fcr("8.5 FCR0", "off with reset bits", 0x01, 0x06, 0, 1, pending=True),
+    Fcr("8.5 FCR6, 7", "a new level clears nothing", 0x01, 0xC1, 3, 3, pending=False),
+    Fcr("8.5 FCR3", "the DMA mode clears nothing", 0x01, 0x09, 3, 3, pending=False),
+    Fcr("8.5 FCR0", "on clears RBR and THR", 0x00, 0x01, 0, 1, pending=True),
+    Fcr("8.5 FCR0", "without bit 0 the resets do not count", 0x00, 0x06, 1, 2, pending=False),
+    Fcr("8.5 FCR0", "without bit 0 the level does not count", 0x00, 0xC0, 1, 2, pending=False),
 )
 
 
@@ -400,8 +400,8 @@ def test_what_a_write_of_fcr_clears(case: Fcr) -> None:
         uart.write(THR, byte)
     uart.receive(b"123" if case.before else b"1")
     uart.write(FCR, case.written)
-    assert (uart.read(IIR) & 0x0F == 0x02) == case.told
-    assert bool(uart.read(LSR) & THRE) == case.told
+    assert (uart.read(IIR) & 0x0F == 0x02) == case.pending
+    assert bool(uart.read(LSR) & THRE) == case.pending
     received = 0
     while uart.read(LSR) & DR:
         uart.read(RBR)
@@ -428,7 +428,7 @@ class ThrEmpty:
 
 THR_EMPTY = (
     ThrEmpty("table I", "none after reset", (), False),
-    ThrEmpty("8.7 IER1", "enabling tells of an empty THR", (("ier", ETBEI),), True),
+    ThrEmpty("8.7 IER1", "enabling reports an empty THR", (("ier", ETBEI),), True),
     ThrEmpty("8.7 IER1", "again after off and on", (("ier", ETBEI), ("read", IIR), ("ier", 0), ("ier", ETBEI)), True),
     ThrEmpty("8.7 IER1", "a write that leaves bit 1 does not", (("ier", 2), ("read", IIR), ("ier", 7)), False),
     ThrEmpty("table IV", "IIR takes it back", (("ier", ETBEI), ("read", IIR)), False),
@@ -438,7 +438,7 @@ THR_EMPTY = (
     ThrEmpty("8.4 THRE", "THR to the shift register", (("ier", 2), ("read", IIR), ("thr", 1)), True),
     ThrEmpty("table IV", "a write of THR takes it back", (("ier", ETBEI), ("thr", 1), ("thr", 2)), False),
     ThrEmpty("8.4 THRE", "when the line takes one", (("ier", 2), ("thr", 1), ("thr", 2), ("take", 1)), True),
-    ThrEmpty("8.7 IER1", "enabling with a full THR does not tell", (("thr", 1), ("thr", 2), ("ier", 2)), False),
+    ThrEmpty("8.7 IER1", "enabling with a full THR reports nothing", (("thr", 1), ("thr", 2), ("ier", 2)), False),
     ThrEmpty("8.4 THRE", "but its emptying does", (("thr", 1), ("thr", 2), ("ier", 2), ("take", 1)), True),
     ThrEmpty("8.11 A", "FIFO: only when it is empty",
              (("fcr", 1), ("ier", 2), ("thr", 1), ("thr", 2), ("thr", 3), ("take", 1)), False),
@@ -512,9 +512,9 @@ def test_in_loopback_every_change_of_mcr_shows_in_msr(before: int) -> None:
         uart.write(MCR, LOOP | before)
         assert uart.read(MSR) == looped(before) | deltas(CTS | DSR | DCD, looped(before))
         uart.write(MCR, LOOP | after)
-        told = deltas(looped(before), looped(after))
-        assert uart.irq == (told != 0)
-        assert uart.read(MSR) == looped(after) | told
+        report = deltas(looped(before), looped(after))
+        assert uart.irq == (report != 0)
+        assert uart.read(MSR) == looped(after) | report
         assert (uart.irq, uart.read(MSR)) == (False, looped(after))
 
 
@@ -537,9 +537,9 @@ def test_every_change_of_the_pins_shows_in_msr(before: int) -> None:
         uart.read(MSR)
         uart.write(IER, EDSSI)
         uart.set_modem(after)
-        told = deltas(before, after)
-        assert uart.irq == (told != 0)
-        assert (uart.read(MSR), uart.irq, uart.read(MSR)) == (after | told, False, after)
+        report = deltas(before, after)
+        assert uart.irq == (report != 0)
+        assert (uart.read(MSR), uart.irq, uart.read(MSR)) == (after | report, False, after)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_a_looped_break_is_saved_with_its_errors(fcr: int, lsr: int) -> None:
 
 def test_the_line_is_told_of_its_pins_when_they_change_and_not_before() -> None:
     uart = Uart()
-    told = []
+    report = []
     for register, value in (
         (MCR, OUT1),
         (LCR, EIGHT_BITS | PEN),
@@ -94,9 +94,9 @@ def test_the_line_is_told_of_its_pins_when_they_change_and_not_before() -> None:
         (MCR, LOOP),
     ):
         uart.write(register, value)
-        told.append(dict(uart.line.shown))
+        report.append(dict(uart.line.shown))
         uart.line.shown.clear()
-    assert told == [
+    assert report == [
         {},
         {},
         {"modem": (True, False), "break": False},

@@ -119,6 +119,8 @@ SHARED_NAMES = {
     "contract": "the contract of a processor, and of a store",
     "device": "the contract of a device, and its tests",
     "diff": "what differs between two snapshots, and its command",
+    "fields": "what a field may hold: of a state, and of a request",
+    "host": "what a device gets of its machine, and the device manager's side of it",
     "load": "a load, and its command",
     "media": "the media of drives: of a machine, of a service, and the command",
     "report": "what a proof says: of devices, and of the processor",
@@ -126,6 +128,7 @@ SHARED_NAMES = {
     "sign": "to sign a snapshot, and its command",
     "store": "the package, and the tests of its contract",
     "trace": "recorded conversations, and the demo of one",
+    "types": "what a type of device or backend is, and the tables of types",
     "until": "a run to a goal: the service's side, and the command's",
 }
 """Names that more than one module of chkpt has, each with the one meaning that all of them have."""

@@ -6,10 +6,11 @@ from typing import BinaryIO
 from chkpt.context import Checkpoint
 from chkpt.errors import StorageError
 from chkpt.snapshot.frames import FORMAT, SectionEntry
+from chkpt.snapshot.outline import check_checkpoint, check_header
 from chkpt.snapshot.reader import LazyContexts, Reader, StoredBlob, is_snapshot
 from chkpt.snapshot.signatures import Signature
 from chkpt.snapshot.source import FileSource, Source
-from chkpt.snapshot.writer import Progress, Sign, Summary, Writable, check_header, dump, dumps
+from chkpt.snapshot.writer import Progress, Sign, Summary, Writable, dump, dumps, write_outline
 
 __all__ = [
     "FORMAT",
@@ -23,6 +24,7 @@ __all__ = [
     "StoredBlob",
     "Summary",
     "Writable",
+    "check_checkpoint",
     "check_header",
     "dump",
     "dumps",
@@ -30,6 +32,7 @@ __all__ = [
     "load",
     "loads",
     "open_reader",
+    "write_outline",
 ]
 
 

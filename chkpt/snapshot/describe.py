@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 
 from chkpt.context import MAX_PIECE_SIZE, Blob, Context, Value
 from chkpt.errors import NotFoundError, UsageError
+from chkpt.snapshot.check import blob_name
 from chkpt.snapshot.codec import encode_value, frame_content
-from chkpt.snapshot.frames import DEVICES, Path, blob_name
+from chkpt.snapshot.frames import DEVICES, Path
 from chkpt.snapshot.reader import Reader, StoredBlob
 from chkpt.snapshot.section import encode_section
 
@@ -116,7 +117,7 @@ def raw(found: "Found") -> Iterator[bytes | memoryview]:
     elif not isinstance(found.content, Context):
         yield _msgpack(found.content)
     elif found.path:
-        yield _msgpack(encode_section(found.path, found.content, []))
+        yield _msgpack(encode_section(found.path, found.content))
     else:
         raise UsageError("the whole snapshot has no raw form but its file: name a context")
 

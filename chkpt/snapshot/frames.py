@@ -12,12 +12,13 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from chkpt.context import MAX_KEY, MAX_PIECE_SIZE, name_problem
+from chkpt.context import MAX_PIECE_SIZE
 from chkpt.errors import CorruptError, LimitError, VersionError
+from chkpt.snapshot.check import blob_name, check_blob, check_kind, check_name, check_tag
 from chkpt.snapshot.codec import Plain, byte_string_head, check_length, frame_bound
 
 FORMAT: Final = 1
@@ -35,30 +36,10 @@ DIGEST_SIZE: Final = 32
 MAX_SECTIONS_SIZE: Final = 64 << 20
 """Bytes of content in all sections of a file together."""
 
-MAX_VERSION: Final = 0xFFFF_FFFF
-"""The greatest version of a context."""
-
-MAX_BLOB_SIZE: Final = (1 << 63) - 1
-"""The greatest length of a blob."""
-
 _ZEROS: Final = bytes(MAX_PIECE_SIZE)
 
 Path: TypeAlias = tuple[str, ...]
 """The names from below the root down to a context."""
-
-
-def check_name(name: object) -> None:
-    """Raise ValueError where `name` cannot be a context's; see `chkpt.context.name_problem`."""
-    problem = name_problem(name)
-    if problem is not None:
-        shown = ascii(name) if len(ascii(name)) <= MAX_KEY else f"{ascii(name)[:MAX_KEY]}..."
-        raise ValueError(f"a context cannot be named {shown}: the name {problem}")
-
-
-def check_text(text: str, what: str) -> None:
-    """Raise LimitError where a tag or a type is longer than `MAX_KEY`."""
-    if len(text) > MAX_KEY:
-        raise LimitError(f"{what} of {len(text)} characters; the limit is {MAX_KEY}")
 
 
 def is_zero(piece: bytes | memoryview) -> bool:
@@ -273,9 +254,7 @@ def _decode_sections(value: Plain, offset: int) -> tuple[SectionEntry, ...]:
             raise CorruptError(f"section {'/'.join(path)} is listed twice, or after {'/'.join(previous)}")
         if len(path) == 2 and previous[:1] != path[:1]:
             raise CorruptError(f"section {'/'.join(path)} is listed without a section {DEVICES}")
-        if not 0 <= version <= MAX_VERSION:
-            raise CorruptError(f"section {'/'.join(path)} has version {version}")
-        check_text(kind, "a type")
+        _apply(check_kind, kind, version, where=f"section {'/'.join(path)}")
         _check_frame(stored_size, content_size, digest, path)
         entries.append(SectionEntry(path, kind, version, offset, stored_size, content_size, digest))
         offset += stored_size
@@ -304,14 +283,13 @@ def _decode_blobs(value: Plain, sections: set[Path], pieces: PieceTable) -> tupl
         row: _BlobRow = _row(item, "blob", _BLOB_ROW)
         path_value, tag, size, piece_size, indexes, numbers = row
         path = _decode_path(path_value)
-        check_text(tag, "a tag")
+        _apply(check_tag, tag, where=f"a blob of {'/'.join(path)}")
         name = blob_name(path, tag)
         if section_of(path) not in sections:
             raise CorruptError(f"blob {name} is in no section")
         if (path, tag) <= previous:
             raise CorruptError(f"blob {name} is listed after {blob_name(*previous)}: not in rising order, or twice")
-        if not 0 <= size <= MAX_BLOB_SIZE or not 1 <= piece_size <= MAX_PIECE_SIZE:
-            raise CorruptError(f"blob {name} has {size} bytes in pieces of {piece_size}")
+        _apply(check_blob, size, piece_size, where=f"blob {name}")
         entry = BlobEntry(path, tag, size, piece_size, _from_column("Q", indexes), _from_column("I", numbers))
         if len(entry.indexes) != len(entry.numbers):
             raise CorruptError(f"the two columns of blob {name} are not equally long")
@@ -344,11 +322,6 @@ def _check_pieces(entry: BlobEntry, pieces: PieceTable) -> None:
                 raise CorruptError(f"piece {number} of {length} bytes cannot be stored in {stored_sizes[number]}")
 
 
-def blob_name(path: Iterable[str], tag: str) -> str:
-    """Return how a blob is called in messages."""
-    return f"{'/'.join(path)}.{tag}"
-
-
 # -- parts of an index ------------------------------------------------------------------------------------------------
 
 
@@ -365,12 +338,19 @@ def _row(value: Plain, name: str, kinds: list[type]) -> Any:
     return value
 
 
-def _decode_path(names: list[Any]) -> Path:
+def _apply(rule: Callable[..., None], *given: Plain, where: str = "") -> None:
+    """Apply a rule of `chkpt.snapshot.check` to a part of an index."""
     try:
-        for name in names:
-            check_name(name)
-    except ValueError as exc:
-        raise CorruptError(str(exc)) from exc
+        rule(*given)
+    except (TypeError, ValueError) as exc:
+        raise CorruptError(str(exc), where=where) from exc
+    except LimitError as exc:
+        raise LimitError(str(exc), where=where) from exc
+
+
+def _decode_path(names: list[Any]) -> Path:
+    for name in names:
+        _apply(check_name, name)
     if not names:
         raise CorruptError("the index has an empty path")
     return tuple(names)

@@ -19,6 +19,7 @@ from chkpt.errors import (
     StorageError,
     VersionError,
 )
+from chkpt.snapshot.check import blob_name
 from chkpt.snapshot.codec import (
     FRAME_MAGIC,
     MAX_CONTENT,
@@ -42,7 +43,6 @@ from chkpt.snapshot.frames import (
     PieceTable,
     SectionEntry,
     Trailer,
-    blob_name,
     decode_index,
     decode_trailer,
     encode_trailer,

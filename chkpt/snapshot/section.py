@@ -6,87 +6,34 @@ left out; the contexts inside it are such maps without `path`. Blobs are in the 
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final
 
 from chkpt.context import Blob, Context
-from chkpt.errors import CorruptError, LimitError, StateError
-from chkpt.snapshot.codec import MAX_DEPTH, Plain, check_map
-from chkpt.snapshot.frames import DEVICES, MAX_VERSION, Path, SectionEntry, blob_name, check_name, check_text
+from chkpt.errors import CorruptError
+from chkpt.snapshot.check import blob_name, check_context
+from chkpt.snapshot.codec import Plain
+from chkpt.snapshot.frames import DEVICES, Path, SectionEntry
 
 _KEYS: Final[dict[str, type]] = {"type": str, "version": int, "values": dict, "contexts": dict}
 _SHAPES: Final = {keys: tuple(_KEYS[key] for key in keys) for count in range(5) for keys in combinations(_KEYS, count)}
 """The keys that a context's map may have, in their order, and of what type the value of each is."""
 
 
-class HeldBlob(NamedTuple):
-    """A blob of a context that is being written."""
-
-    path: Path
-    tag: str
-    blob: Blob
+def encode_section(path: Path, context: Context) -> dict[str, object]:
+    """Return the value of the section at `path`, of a context that has been checked (`check_context`)."""
+    return _encode({"path": [*path]}, path, context)
 
 
-def encode_section(path: Path, context: Context, blobs: list[HeldBlob]) -> dict[str, object]:
-    """Return the value of the section at `path`, and append the blobs in it to `blobs`.
-
-    Raises:
-        StateError: a name, a tag or a value that cannot be written; the message begins with the path.
-        LimitError: the contexts or the values nest too deep.
-    """
-    return _encode({"path": [*path]}, path, context, 1, blobs)
-
-
-def _encode(
-    value: dict[str, object], path: Path, context: Context, depth: int, blobs: list[HeldBlob]
-) -> dict[str, object]:
-    """Fill `value`, the `depth`-th map around what is in it."""
-    kind, version, values = context.type, context.version, context.values
-    contexts = context.contexts if path != (DEVICES,) else {}
-    try:
-        if type(kind) is not str or type(version) is not int or not 0 <= version <= MAX_VERSION:
-            _refuse_kind(context)
-        check_text(kind, "a type")
-        if kind:
-            value["type"] = kind
-        if version:
-            value["version"] = version
-        if values:
-            check_map(values, depth + 1)
-            value["values"] = values
-        if context.blobs:
-            _check_tags(context)
-            blobs.extend(HeldBlob(path, tag, blob) for tag, blob in context.blobs.items())
-        if contexts:
-            _check_depth(depth + 2)
-            for name in contexts:
-                check_name(name)
-    except (TypeError, ValueError) as exc:
-        raise StateError(str(exc), where="/".join(path)) from exc
-    except LimitError as exc:
-        raise LimitError(str(exc), where="/".join(path)) from exc
-    if contexts:
-        value["contexts"] = {
-            name: _encode({}, (*path, name), child, depth + 2, blobs) for name, child in contexts.items()
-        }
+def _encode(value: dict[str, object], path: Path, context: Context) -> dict[str, object]:
+    if context.type:
+        value["type"] = context.type
+    if context.version:
+        value["version"] = context.version
+    if context.values:
+        value["values"] = context.values
+    if context.contexts and path != (DEVICES,):
+        value["contexts"] = {name: _encode({}, (*path, name), child) for name, child in context.contexts.items()}
     return value
-
-
-def _refuse_kind(context: Context) -> NoReturn:
-    raise ValueError(f"a context cannot have the type {context.type!r} and the version {context.version!r}")
-
-
-def _check_tags(context: Context) -> None:
-    for tag in context.blobs:
-        if not isinstance(tag, str):
-            raise TypeError(f"the tag {tag!r} is not text")
-        check_text(tag, "a tag")
-        if tag in context.values:
-            raise ValueError(f"the tag {tag!r} has a value and a blob")
-
-
-def _check_depth(depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise LimitError(f"contexts nest deeper than {MAX_DEPTH} maps")
 
 
 def decode_section(value: Plain, entry: SectionEntry, blobs: Mapping[Path, Mapping[str, Blob]]) -> Context:
@@ -122,24 +69,11 @@ def _decode(value: Any, path: Path, depth: int, blobs: dict[Path, Mapping[str, B
     if (*map(type, value.values()),) != types:
         raise CorruptError("has a type, version, values or contexts of the wrong kind", subject="/".join(path))
     get = value.get
-    kind, version, values, children = get("type", ""), get("version", 0), get("values"), get("contexts")
-    if not 0 <= version <= MAX_VERSION:
-        raise CorruptError(f"has version {version}", subject="/".join(path))
-    check_text(kind, "a type")
+    children = get("contexts", {})
     contexts: dict[str, Context] = {}
-    context = Context(kind, version, values or {}, {}, contexts)
-    try:
-        if values is not None:
-            check_map(values, depth + 1)
-        if children is not None:
-            _check_depth(depth + 2)
-            for name, child in children.items():
-                check_name(name)
-                contexts[name] = _decode(child, (*path, name), depth + 2, blobs)
-    except (TypeError, ValueError) as exc:
-        raise CorruptError(str(exc), where="/".join(path)) from exc
-    if blobs and path in blobs:
-        context.blobs = {**blobs.pop(path)}
-        if not context.blobs.keys().isdisjoint(context.values):
-            raise CorruptError("has a tag with a value and a blob", subject="/".join(path))
+    own = {**blobs.pop(path)} if path in blobs else {}
+    context = Context(get("type", ""), get("version", 0), get("values", {}), own, contexts)
+    check_context(context, path, depth, children, CorruptError)
+    for name, child in children.items():
+        contexts[name] = _decode(child, (*path, name), depth + 2, blobs)
     return context

@@ -6,51 +6,20 @@ use. Tags keep the order in which the state declares them, which is the order a 
 
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, Protocol, TypeAlias
 
 from blake3 import blake3
 
-from chkpt.context import MAX_PIECE_SIZE, Blob, Checkpoint, Context, Value
+from chkpt.context import Checkpoint
 from chkpt.errors import LimitError, StateError, StorageError
-from chkpt.snapshot.codec import (
-    MAX_VALUES,
-    ValueCount,
-    byte_string_head,
-    check_map,
-    encode_piece,
-    encode_value,
-    frame_content,
-)
+from chkpt.snapshot.check import blob_name
+from chkpt.snapshot.codec import byte_string_head, encode_piece, encode_value
 from chkpt.snapshot.cores import on_all_cores
-from chkpt.snapshot.frames import (
-    DEVICES,
-    FORMAT,
-    MAX_BLOB_SIZE,
-    MAX_SECTIONS_SIZE,
-    BlobEntry,
-    HeaderEntry,
-    Index,
-    Path,
-    PieceTable,
-    SectionEntry,
-    Trailer,
-    blob_name,
-    check_name,
-    encode_index,
-    encode_trailer,
-    is_zero,
-)
-from chkpt.snapshot.section import HeldBlob, encode_section
-from chkpt.version import __version__
+from chkpt.snapshot.frames import BlobEntry, Index, PieceTable, Trailer, encode_index, encode_trailer, is_zero
+from chkpt.snapshot.outline import BlobPart, Outline, check_checkpoint
 
-GENERATOR: Final = f"chkpt {__version__}"
-"""Who wrote a snapshot, where the checkpoint's header does not say."""
-
-
-_BLOB: Final = "; put long bytes into a blob"
 _PROGRESS: Final = 64  # pieces between two words of progress
 _FEWER: Final = "; give the blobs larger pieces"
 
@@ -84,6 +53,8 @@ def dump(
 ) -> Summary:
     """Write `checkpoint` to a binary file, in one pass and without seeking; long blobs on all cores.
 
+    All of it but the pieces of its blobs is checked before the first byte is written.
+
     What the header lacks of `generator` and `created` (RFC 3339, UTC) is filled in. With `sign` the file is signed.
 
     Raises:
@@ -94,6 +65,19 @@ def dump(
         TypeError: `checkpoint` is something else.
     """
     check_type(checkpoint)
+    return write_outline(check_checkpoint(checkpoint), file, sign=sign, progress=progress)
+
+
+def write_outline(
+    outline: Outline, file: Writable, *, sign: Sign | None = None, progress: Progress | None = None
+) -> Summary:
+    """Write a checkpoint that has been checked (`check_checkpoint`). Only once: the frames are let go.
+
+    Raises:
+        StateError, CorruptError: a piece of a blob is not what it must be.
+        LimitError: there are too many pieces for an index.
+        StorageError: the file refused a write.
+    """
 
     def write(data: bytes) -> None:
         try:
@@ -106,14 +90,14 @@ def dump(
         if taken == 0 and data:
             raise StorageError("the file takes no more", where=str(getattr(file, "name", "the snapshot")))
 
-    return _Writer(write, progress).write(checkpoint, sign)
+    return _Writer(write, progress).write(outline, sign)
 
 
 def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
     """Return `checkpoint` as the bytes of a snapshot file. Raises as `dump` does."""
     check_type(checkpoint)
     frames: list[bytes] = []
-    _Writer(frames.append).write(checkpoint, sign)
+    _Writer(frames.append).write(check_checkpoint(checkpoint), sign)
     return b"".join(frames)
 
 
@@ -124,16 +108,6 @@ def check_type(checkpoint: object) -> None:
             f"a snapshot is written of a Checkpoint, not of a {type(checkpoint).__name__}: "
             "checkpoint = Checkpoint(); machine.save(checkpoint)"
         )
-
-
-def check_header(header: dict[str, Value]) -> None:
-    """Raise what `dump` would raise of a checkpoint with this header, before there is anything to save.
-
-    Raises:
-        StateError: something in it cannot be written.
-        LimitError: it is longer or deeper than a reader would take.
-    """
-    _Writer(lambda _: None).write_header(header)
 
 
 class _Writer:
@@ -149,94 +123,31 @@ class _Writer:
         self._pieces = PieceTable()
         self._numbers: dict[bytes, int] = {}  # digest of a piece's content -> its number
 
-    def write(self, checkpoint: Checkpoint, sign: Sign | None) -> Summary:
-        header = self.write_header(checkpoint.header)
-        blobs: list[HeldBlob] = []
-        sections = tuple(self._write_section(path, context, blobs) for path, context in _sections(checkpoint))
-        content_size = sum(entry.content_size for entry in sections)
-        if content_size > MAX_SECTIONS_SIZE:
-            raise LimitError(f"{content_size} bytes of content in all sections; the limit is {MAX_SECTIONS_SIZE}")
-        if content_size > MAX_VALUES:
-            self._count_values(checkpoint, content_size)
-        blobs.sort(key=lambda held: (held.path, held.tag))
-        self._total = sum(held.blob.size for held in blobs)
-        entries = tuple(self._write_blob(*held) for held in blobs)
+    def write(self, outline: Outline, sign: Sign | None) -> Summary:
+        """Write what `check_checkpoint` has returned, and the pieces. Only they can be refused from here on."""
+        for frame in outline.frames:
+            self._write(frame)
+        outline.frames.clear()  # the pieces may take long
+        self._total = sum(part.size for part in outline.blobs)
+        blobs = tuple(self._write_blob(part) for part in outline.blobs)
         index_offset = self._offset
-        frame = self._frame(encode_index(Index(header, sections, entries, self._pieces)), "the index", _FEWER)[0]
+        frame = _encode_index(Index(outline.header, outline.sections, blobs, self._pieces))
         digest = blake3(frame).digest()
         self._write(frame)
         signatures = b"" if sign is None else sign(digest)
         if signatures:
             self._write(signatures)
         self._write(encode_trailer(Trailer(index_offset, len(frame), digest, len(signatures))))
-        return Summary(self._offset, digest, len(sections), len(self._pieces))
+        return Summary(self._offset, digest, len(outline.sections), len(self._pieces))
 
     def _write(self, data: bytes) -> None:
         self._put(data)
         self._offset += len(data)
 
-    def _frame(self, value: object, name: str, advice: str = "") -> tuple[bytes, int]:
-        """Return the frame of `value` and the size of its content; `advice` says what to do where it is too long."""
-        try:
-            return encode_value(value)
-        except ValueError as exc:
-            raise StateError(str(exc), where=name) from exc
-        except LimitError as exc:
-            raise LimitError(f"{exc}{advice}", where=name) from exc
-
-    def write_header(self, given: dict[str, Value]) -> HeaderEntry:
-        """Write the header, completed."""
-        header: dict[str, Value] = {"chkpt": FORMAT, "generator": GENERATOR, "created": "", **given}
-        header["chkpt"] = FORMAT
-        if not header["created"]:
-            header["created"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        try:
-            check_map(header, 1)
-        except TypeError as exc:
-            raise StateError(str(exc), where="the header") from exc
-        except LimitError as exc:
-            raise LimitError(str(exc), where="the header") from exc
-        if not isinstance(header["generator"], str) or not isinstance(header["created"], str):
-            raise StateError("`generator` and `created` must be text", where="the header")
-        frame, size = self._frame(header, "the header")
-        self._write(frame)
-        return HeaderEntry(len(frame), size, blake3(frame).digest())
-
-    def _write_section(self, path: Path, context: Context, blobs: list[HeldBlob]) -> SectionEntry:
-        value = encode_section(path, context, blobs)
-        try:
-            frame, size = self._frame(value, "/".join(path), _BLOB)
-        except StateError:
-            self._find_fault(path, context)
-            raise
-        offset = self._offset
-        self._write(frame)
-        return SectionEntry(path, context.type, context.version, offset, len(frame), size, blake3(frame).digest())
-
-    def _count_values(self, checkpoint: Checkpoint, content_size: int) -> None:
-        """Raise LimitError where the sections hold more values than a reader takes; only long ones can."""
-        values = ValueCount(content_size)
-        for path, context in _sections(checkpoint):
-            frame, size = self._frame(encode_section(path, context, []), "/".join(path))
-            try:
-                values.add(path, frame_content(frame, size))
-            except LimitError as exc:
-                raise LimitError(f"{exc}{_BLOB}", where="/".join(path)) from exc
-
-    def _find_fault(self, path: Path, context: Context) -> None:
-        """Raise StateError with the tag of the value in `context` that cannot be encoded, if it is one."""
-        for tag, value in context.values.items():
-            self._frame({tag: value}, blob_name(path, ascii(tag)[1:-1]))
-        if path != (DEVICES,):
-            for name, child in context.contexts.items():
-                self._find_fault((*path, ascii(name)[1:-1]), child)
-
-    def _write_blob(self, path: Path, tag: str, blob: Blob) -> BlobEntry:
-        size, piece_size = blob.size, blob.piece_size
-        if not 0 <= size <= MAX_BLOB_SIZE or not 1 <= piece_size <= MAX_PIECE_SIZE:
-            raise StateError(f"{size} bytes in pieces of {piece_size}", where=blob_name(path, tag))
+    def _write_blob(self, part: BlobPart) -> BlobEntry:
+        path, tag, _, size, piece_size = part
         indexes, numbers = array("Q"), array("I")
-        pieces = _checked(blob, blob_name(path, tag), indexes)
+        pieces = _checked(part, indexes)
         for encoded in on_all_cores(self._encode, pieces, piece_size):
             numbers.append(self._write_piece(encoded))
             if self._progress is not None and not len(numbers) % _PROGRESS:
@@ -269,38 +180,28 @@ class _Writer:
         return number
 
 
-def _checked(blob: Blob, name: str, indexes: "array[int]") -> Iterator[bytes | memoryview]:
+def _checked(part: BlobPart, indexes: "array[int]") -> Iterator[bytes | memoryview]:
     """Yield the pieces of a blob that are not all zero, and put their indexes into `indexes`.
 
     Raises:
         StateError: a piece that cannot be, or is out of its place.
     """
-    last, rest = divmod(blob.size, blob.piece_size)
+    path, tag, blob, size, piece_size = part
+    last, rest = divmod(size, piece_size)
     previous = -1
     for index, piece in blob.pieces():
-        length = blob.piece_size if index < last else rest
+        length = piece_size if index < last else rest
         if not previous < index <= last or not length or len(piece) != length:
-            raise StateError(f"piece {index} of {len(piece)} bytes after piece {previous}", where=name)
+            raise StateError(f"piece {index} of {len(piece)} bytes after piece {previous}", where=blob_name(path, tag))
         previous = index
         if not is_zero(piece):
             indexes.append(index)
             yield piece
 
 
-def _sections(checkpoint: Checkpoint) -> Iterator[tuple[Path, Context]]:
-    """Yield the contexts that have sections of their own, in the order of the file."""
-    for name in _sorted_names(checkpoint.contexts):
-        context = checkpoint.contexts[name]
-        yield (name,), context
-        if name == DEVICES:
-            for child in _sorted_names(context.contexts):
-                yield (name, child), context.contexts[child]
-
-
-def _sorted_names(contexts: Mapping[str, Context]) -> list[str]:
+def _encode_index(index: Index) -> bytes:
+    """Return the frame of the index. Raise LimitError if it is too long: there are too many pieces."""
     try:
-        for name in contexts:
-            check_name(name)
-    except ValueError as exc:
-        raise StateError(str(exc)) from exc
-    return sorted(contexts)
+        return encode_value(encode_index(index))[0]
+    except LimitError as exc:
+        raise LimitError(f"{exc}{_FEWER}", where="the index") from exc

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from chkpt.context import Checkpoint
 from chkpt.errors import NotFoundError, RefusedError, StorageError
-from chkpt.snapshot import Reader, Summary, dump, load
+from chkpt.snapshot import Reader, Summary, check_checkpoint, load, write_outline
 from chkpt.store.contract import Listing, Write, check_content, check_snapshot_name, is_snapshot_name
 from chkpt.store.files import Leavings, clean, make_directory, reporting
 from chkpt.store.publish import ENCRYPTED, SUFFIX, publishing, remove_snapshot
@@ -37,9 +38,11 @@ class LocalStore:
         """Store a snapshot; see `Store.create`."""
         check_content(content)
         path = self.path(name)
+        # What cannot be written is refused here, before there is a directory or a file.
+        write = partial(write_outline, check_checkpoint(content)) if isinstance(content, Checkpoint) else content
         make_directory(self.directory)
         with publishing(path, force=force) as file:
-            return dump(content, file) if isinstance(content, Checkpoint) else content(file)
+            return write(file)
 
     def open(self, name: str) -> Reader:
         """Open a snapshot; see `Store.open`."""

@@ -6,6 +6,7 @@ from array import array
 import pytest
 
 from chkpt.errors import CorruptError
+from chkpt.snapshot.check import check_name
 from chkpt.snapshot.frames import (
     TRAILER_SIZE,
     BlobEntry,
@@ -14,7 +15,6 @@ from chkpt.snapshot.frames import (
     PieceTable,
     SectionEntry,
     Trailer,
-    check_name,
     decode_index,
     decode_trailer,
     encode_index,

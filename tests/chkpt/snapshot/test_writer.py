@@ -19,7 +19,7 @@ import chkpt
 from chkpt.context import Blob, Checkpoint, Context, SparseBlob, Value
 from chkpt.errors import LimitError, StateError, StorageError
 from chkpt.snapshot import Reader, Summary, dump, dumps, loads
-from chkpt.snapshot.writer import GENERATOR
+from chkpt.snapshot.outline import GENERATOR
 from tests.support.checkpoints import small
 
 
@@ -220,10 +220,10 @@ VALUES_REFUSED: dict[str, tuple[object, str]] = {
     "an integer too great": (1 << 64, "a.x: an integer is wider than 64 bits"),
     "an integer too small": (-(1 << 63) - 1, "a.x: an integer is wider than 64 bits"),
     "half a surrogate pair": ("\ud800", f"a.x: {SURROGATE}"),
-    "an object": ([object()], "a: a value of type object cannot be saved"),
-    "a set": ({1}, "a: a value of type set cannot be saved"),
-    "a key that is a number": ({1: 2}, "a: the key 1 is not text"),
-    "a key that is bytes": ([{b"k": 2}], "a: the key b'k' is not text"),
+    "an object": ([object()], "a.x: a value of type object cannot be saved"),
+    "a set": ({1}, "a.x: a value of type set cannot be saved"),
+    "a key that is a number": ({1: 2}, "a.x: the key 1 is not text"),
+    "a key that is bytes": ([{b"k": 2}], "a.x: the key b'k' is not text"),
 }
 
 
@@ -236,7 +236,7 @@ def test_a_value_that_msgpack_cannot_hold_is_refused_by_tag(name: str) -> None:
 
 
 CONTEXTS_REFUSED: dict[str, tuple[Context, str]] = {
-    "a tag that is bytes": (Context(values=cast("dict[str, Value]", {b"x": 2})), "a: the key b'x' is not text"),
+    "a tag that is bytes": (Context(values=cast("dict[str, Value]", {b"x": 2})), "a: the tag b'x' is not text"),
     "half a surrogate pair in a tag": (Context(values={"\ud800": 1}), rf"a.\ud800: {SURROGATE}"),
     "a value deep inside": (
         Context(contexts={"b": Context(values={"x": 1 << 70})}),
@@ -275,7 +275,7 @@ CONTEXTS_REFUSED: dict[str, tuple[Context, str]] = {
     ),
     "half a surrogate pair in a blob's tag": (
         Context(blobs={"\ud800": SparseBlob(1, 1)}),
-        f"the index: {SURROGATE}",
+        rf"a.\ud800: {SURROGATE}",
     ),
 }
 
@@ -288,10 +288,15 @@ def test_a_context_that_the_format_cannot_hold_is_refused_by_path(name: str) -> 
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("contexts", [{"": Context()}, {"devices": Context(contexts={"a/b": Context()})}])
-def test_a_section_needs_a_name(contexts: dict[str, Context]) -> None:
-    with pytest.raises(StateError, match=r"^a context cannot be named"):
+@pytest.mark.parametrize(
+    ("contexts", "where"),
+    [({"": Context()}, ""), ({"devices": Context(contexts={"a/b": Context()})}, "devices")],
+    ids=["root", "devices"],
+)
+def test_a_section_needs_a_name(contexts: dict[str, Context], where: str) -> None:
+    with pytest.raises(StateError, match=r"a context cannot be named") as caught:
         dumps(Checkpoint({}, contexts))
+    assert caught.value.where == where
 
 
 @pytest.mark.parametrize(
@@ -329,7 +334,7 @@ LONG: dict[str, tuple[Callable[[], Checkpoint], str]] = {
     ),
     "all sections": (
         lambda: Checkpoint({}, {f"a{n}": Context(values={"x": bytes((16 << 20) - 99)}) for n in range(5)}),
-        "83885710 bytes of content in all sections; the limit is 67108864",
+        "a4: 83885710 bytes of content in the sections up to here; the limit is 67108864; put long bytes into a blob",
     ),
     "the index": (
         lambda: one(Context(blobs={"x": SparseBlob(1 << 21, 1, dict.fromkeys(range(1400000), b"x"))})),
@@ -364,7 +369,7 @@ def test_values_nest_as_deep_as_the_format_allows_and_no_deeper() -> None:
     checkpoint = one(Context(values={"x": nested_values(62)}))  # the section, its values, and these
     Reader(dumps(checkpoint)).verify()
     checkpoint.contexts["a"].values["x"] = nested_values(63)
-    with pytest.raises(LimitError, match=r"^a: values nest deeper than 64 maps and arrays"):
+    with pytest.raises(LimitError, match=r"^a\.x: values nest deeper than 64 maps and arrays"):
         dumps(checkpoint)
     Reader(dumps(Checkpoint({"x": nested_values(63)}))).verify()
     with pytest.raises(LimitError, match=r"^the header: values nest deeper"):

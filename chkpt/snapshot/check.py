@@ -21,8 +21,13 @@ def check_name(name: object) -> None:
     """Raise ValueError if `name` cannot be a context's; see `chkpt.context.name_problem`."""
     problem = name_problem(name)
     if problem is not None:
-        shown = ascii(name) if len(ascii(name)) <= MAX_KEY else f"{ascii(name)[:MAX_KEY]}..."
-        raise ValueError(f"a context cannot be named {shown}: the name {problem}")
+        raise ValueError(f"a context cannot be named {_shown(name)}: the name {problem}")
+
+
+def _shown(item: object) -> str:
+    """Return `item` for a message, which a hostile file must not make long."""
+    text = ascii(item)
+    return text if len(text) <= MAX_KEY else f"{text[:MAX_KEY]}..."
 
 
 def check_tag(tag: object) -> None:
@@ -34,7 +39,7 @@ def check_tag(tag: object) -> None:
         LimitError: it is longer than `MAX_KEY`.
     """
     if not isinstance(tag, str):
-        raise TypeError(f"the tag {tag!r} is not text")
+        raise TypeError(f"the tag {_shown(tag)} is not text")
     _check_text(tag, "a tag")
 
 
@@ -45,9 +50,10 @@ def check_kind(kind: object, version: object) -> None:
         ValueError: one is of the wrong kind or out of range, or the type has no UTF-8.
         LimitError: the type is longer than `MAX_KEY`.
     """
+    if type(kind) is str:
+        _check_text(kind, "a type")  # first, so that no message repeats a long one
     if type(kind) is not str or type(version) is not int or not 0 <= version <= MAX_VERSION:
-        raise ValueError(f"a context cannot have the type {kind!r} and the version {version!r}")
-    _check_text(kind, "a type")
+        raise ValueError(f"a context cannot have the type {_shown(kind)} and the version {version!r}")
 
 
 def _check_text(text: str, what: str) -> None:

@@ -79,10 +79,25 @@ INDEX: Final = (
     Attack(
         28, "an overlap", index(rows(pieces=[b"\xff\0\0\0\x64\0\0\0", bytes(8), bytes(64)])), "do not fill the file"
     ),
-    Attack(29, "negative", entry("sections", 0, 2, -1), "section clock has version -1"),
-    Attack(29, "2 ** 32", entry("sections", 0, 2, 1 << 32), "section clock has version 4294967296"),
-    Attack(29, "in the section", clock_map(type="clock", version=1 << 32), "clock has version 4294967296"),
-    Attack(29, "negative in a context", child("a", {"version": -1}), "clock/a has version -1"),
+    Attack(
+        29,
+        "negative",
+        entry("sections", 0, 2, -1),
+        "section clock: a context cannot have the type",
+    ),
+    Attack(29, "2 ** 32", entry("sections", 0, 2, 1 << 32), "and the version 4294967296"),
+    Attack(
+        29,
+        "in the section",
+        clock_map(type="clock", version=1 << 32),
+        "'clock' and the version 4294967296",
+    ),
+    Attack(
+        29,
+        "negative in a context",
+        child("a", {"version": -1}),
+        "clock/a: a context cannot have the type",
+    ),
     Attack(31, "two sections swapped", index(swapped), "the stored bytes do not match their digest"),
 )
 
@@ -159,10 +174,10 @@ BLOBS: Final = (
     Attack(43, "no device", entry("blobs", 0, 0, ["devices", "x"]), "blob devices/x.ram is in no section"),
     Attack(43, "no path", entry("blobs", 0, 0, []), "the index has an empty path"),
     Attack(43, "no context", blobs(Blob(["memory", "b"], "c", 10, 10, [0], [0]), pieces=TEN), "there is no context"),
-    Attack(44, "a value and a blob", entry("blobs", 0, 1, "size"), "memory has a tag with a value and a blob"),
-    Attack(45, "a size of -1", entry("blobs", 0, 2, -1), "blob memory.ram has -1 bytes in pieces of 1000"),
-    Attack(45, "a size of 2 ** 63", entry("blobs", 0, 2, 1 << 63), "blob memory.ram has 9223372036854775808 bytes"),
-    Attack(45, "pieces of 0", entry("blobs", 0, 3, 0), "blob memory.ram has 4096 bytes in pieces of 0"),
+    Attack(44, "a value and a blob", entry("blobs", 0, 1, "size"), "memory: the tag 'size' has a value and a blob"),
+    Attack(45, "a size of -1", entry("blobs", 0, 2, -1), "blob memory.ram: -1 bytes in pieces of 1000"),
+    Attack(45, "a size of 2 ** 63", entry("blobs", 0, 2, 1 << 63), "blob memory.ram: 9223372036854775808 bytes"),
+    Attack(45, "pieces of 0", entry("blobs", 0, 3, 0), "blob memory.ram: 4096 bytes in pieces of 0"),
     Attack(45, "pieces of 1 MiB and 1", entry("blobs", 0, 3, (1 << 20) + 1), "4096 bytes in pieces of 1048577"),
     Attack(46, "half a number", columns(bytes(7), b""), "a column of 7 bytes does not hold numbers of 8"),
     Attack(46, "unequal", columns(bytes(8), b""), "the two columns of blob memory.ram are not equally long"),

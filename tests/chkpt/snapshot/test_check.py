@@ -125,6 +125,17 @@ def test_the_first_fault_in_the_order_of_the_file_is_named() -> None:
     assert caught.value.where == "a.ram"
 
 
+@pytest.mark.parametrize(
+    "checkpoint",
+    [of(values={b"x" * 9999: 1}), of(type="x" * 9999, version=-1), of(type=["x" * 9999]), named("/" * 9999)],
+    ids=["tag", "long type", "list for a type", "name"],
+)
+def test_a_message_does_not_repeat_what_is_long(checkpoint: Checkpoint) -> None:
+    with pytest.raises(RefusedError) as caught:
+        dumps(checkpoint)
+    assert len(str(caught.value)) < 400
+
+
 def test_an_empty_tag_is_a_tag() -> None:
     written = late(Context(values={"": 1}, contexts={"b": Context(blobs={"": SparseBlob(1, 1, {0: b"x"})})}))
     with Reader(dumps(written)) as reader:

@@ -115,6 +115,7 @@ def test_a_device_imports_of_chkpt_only_what_a_third_party_may() -> None:
 
 
 SHARED_NAMES = {
+    "check": "whether a checkpoint can be written, and whether a snapshot is whole",
     "compat": "whether a snapshot can be loaded, and its command",
     "contract": "the contract of a processor, and of a store",
     "device": "the contract of a device, and its tests",

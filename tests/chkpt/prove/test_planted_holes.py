@@ -68,7 +68,7 @@ SAMPLE: Final = [
 
 
 def named(finding: Finding, device_type: DeviceType[Any, Any], field: str) -> bool:
-    """Tell whether a finding names the field: by an attribute, by the field of a state, or in a refusal's words."""
+    """Return whether a finding names the field: by an attribute, by the field of a state, or in a refusal's words."""
     name = field.rpartition(".")[2]
     divergence = finding.divergence
     words = {word.lstrip("_") for each in divergence.attributes for word in re.split(r"[.\[\]]+", each.path)}

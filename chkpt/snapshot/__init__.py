@@ -1,4 +1,4 @@
-"""The snapshot file: one checkpoint, whole, checked, and read part by part. `docs/FORMAT.md` describes the bytes."""
+"""The snapshot file: write one checkpoint, check it, and read it part by part. `docs/FORMAT.md` describes the bytes."""
 
 import os
 from typing import BinaryIO
@@ -37,15 +37,15 @@ __all__ = [
 
 
 def open_reader(file: str | os.PathLike[str] | BinaryIO) -> Reader:
-    """Open the snapshot at a path, or the one that a binary file holds from where it is to its end.
+    """Open the snapshot at a path, or in a binary file from its position to its end.
 
-    A path is read by position, part by part; a file object (a pipe, say) is read into memory.
+    The reader reads the file at a path by position, part by part. It reads a file object (a pipe, say) into memory.
 
     Raises:
         NotFoundError: there is no file at the path.
         StorageError: the file cannot be read.
         CorruptError: not a snapshot, cut short, or damaged in its trailer, index or header.
-        VersionError: the format is newer than this.
+        VersionError: the format is newer than this chkpt reads.
         LimitError: the index or the header is longer than any that chkpt writes.
         TypeError: `file` is neither a path nor a binary file.
     """
@@ -62,9 +62,9 @@ def open_reader(file: str | os.PathLike[str] | BinaryIO) -> Reader:
 
 
 def load(file: str | os.PathLike[str] | BinaryIO) -> Checkpoint:
-    """Return the checkpoint in the snapshot at a path, or in a binary file from where it is to its end.
+    """Return the checkpoint in the snapshot at a path, or in a binary file from its position to its end.
 
-    Its sections are decoded when they are looked up; the file of a path stays open as long as something refers to them.
+    Each section is decoded when it is looked up. The file of a path stays open as long as something refers to them.
 
         checkpoint = chkpt.load("snapshots/boot.zst")
 

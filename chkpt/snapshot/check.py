@@ -1,6 +1,6 @@
-"""What a name, a tag, a type, a version, a value and a blob may be. Writer, reader and index decoder ask here.
+"""Check names, tags, types, versions, values and blobs. The writer, the reader and the index decoder all call this.
 
-So all three agree: what the writer takes, the reader takes. `docs/FORMAT.md` states the rules.
+So the reader accepts all that the writer accepts. `docs/FORMAT.md` states the rules.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -18,28 +18,28 @@ MAX_BLOB_SIZE: Final = (1 << 63) - 1
 
 
 def check_name(name: object) -> None:
-    """Raise ValueError if `name` cannot be a context's; see `chkpt.context.name_problem`."""
+    """Raise ValueError if a context cannot have the name `name`; see `chkpt.context.name_problem`."""
     problem = name_problem(name)
     if problem is not None:
-        raise ValueError(f"a context cannot be named {_shown(name)}: the name {problem}")
+        raise ValueError(f"a context cannot be named {_shorten(name)}: the name {problem}")
 
 
-def _shown(item: object) -> str:
-    """Return `item` for a message, which a hostile file must not make long."""
+def _shorten(item: object) -> str:
+    """Return `item` for a message, shortened: a hostile file must not make a message long."""
     text = ascii(item)
     return text if len(text) <= MAX_KEY else f"{text[:MAX_KEY]}..."
 
 
 def check_tag(tag: object) -> None:
-    """Raise if `tag` cannot be a tag. Any text can that is not too long, the empty one too.
+    """Raise if `tag` cannot be a tag. Any text that is not too long can, also the empty text.
 
     Raises:
         TypeError: it is not text.
-        ValueError: it has no UTF-8.
+        ValueError: it cannot be written in UTF-8.
         LimitError: it is longer than `MAX_KEY`.
     """
     if not isinstance(tag, str):
-        raise TypeError(f"the tag {_shown(tag)} is not text")
+        raise TypeError(f"the tag {_shorten(tag)} is not text")
     _check_text(tag, "a tag")
 
 
@@ -47,13 +47,13 @@ def check_kind(kind: object, version: object) -> None:
     """Raise if no context can have this type and version.
 
     Raises:
-        ValueError: one is of the wrong kind or out of range, or the type has no UTF-8.
+        ValueError: one is of the wrong kind or out of range, or the type cannot be written in UTF-8.
         LimitError: the type is longer than `MAX_KEY`.
     """
     if type(kind) is str:
-        _check_text(kind, "a type")  # first, so that no message repeats a long one
+        _check_text(kind, "a type")  # first, so that the message below does not repeat a long type
     if type(kind) is not str or type(version) is not int or not 0 <= version <= MAX_VERSION:
-        raise ValueError(f"a context cannot have the type {_shown(kind)} and the version {version!r}")
+        raise ValueError(f"a context cannot have the type {_shorten(kind)} and the version {version!r}")
 
 
 def _check_text(text: str, what: str) -> None:
@@ -78,14 +78,14 @@ def _in_range(number: object, least: int, greatest: int) -> bool:
 def check_context(
     context: Context, path: tuple[str, ...], depth: int, names: Collection[object], refusal: type[RefusedError]
 ) -> None:
-    """Raise if `context` cannot be in a file; the contexts below it are checked by their names only.
+    """Raise if `context` cannot be in a file. Of the contexts below it, only the names are checked.
 
     Args:
         context: its type, version, values, and the tags of its blobs are checked.
-        path: where it is, for the message.
-        depth: how many maps and arrays of its section are around its items, its own map counted.
+        path: the context's path, for the message.
+        depth: how many maps and arrays of its section are around its items, its own map included.
         names: the names of the contexts below it.
-        refusal: the class of the error: StateError in what is to be written, CorruptError in what has been read.
+        refusal: the class of the error: StateError if the caller writes the context, CorruptError if it reads it.
 
     Raises:
         RefusedError: of the class `refusal`, or LimitError if it is too long or too deep.
@@ -93,14 +93,14 @@ def check_context(
     try:
         check_kind(context.type, context.version)
     except (ValueError, LimitError) as exc:
-        raise _placed(exc, "/".join(path), refusal) from exc
+        raise _add_place(exc, "/".join(path), refusal) from exc
     if context.values:
         _check_values(context.values, path, depth + 1, refusal)
     for tag in context.blobs:
         try:
             check_tag(tag)
         except (TypeError, ValueError, LimitError) as exc:
-            raise _placed(exc, tag_place(path, tag), refusal) from exc
+            raise _add_place(exc, tag_place(path, tag), refusal) from exc
         if tag in context.values:
             raise refusal(f"the tag {tag!r} has a value and a blob", where="/".join(path))
     if names and depth + 2 > MAX_DEPTH:
@@ -109,11 +109,11 @@ def check_context(
         try:
             check_name(name)
         except ValueError as exc:
-            raise _placed(exc, "/".join(path), refusal) from exc
+            raise _add_place(exc, "/".join(path), refusal) from exc
 
 
 def _check_values(values: Mapping[str, Value], path: tuple[str, ...], depth: int, refusal: type[RefusedError]) -> None:
-    """Check the values all at once, and only if one of them is bad one by one, to name its tag."""
+    """Check all values at once. If one is bad, check them one by one, to name its tag."""
     try:
         check_map(values, depth)
     except (TypeError, LimitError) as failure:
@@ -122,21 +122,21 @@ def _check_values(values: Mapping[str, Value], path: tuple[str, ...], depth: int
                 check_tag(tag)
                 check_map({tag: value}, depth)
             except (TypeError, ValueError, LimitError) as exc:
-                raise _placed(exc, tag_place(path, tag), refusal) from exc
-        raise _placed(failure, "/".join(path), refusal) from failure
+                raise _add_place(exc, tag_place(path, tag), refusal) from exc
+        raise _add_place(failure, "/".join(path), refusal) from failure
 
 
-def _placed(exc: Exception, where: str, refusal: type[RefusedError]) -> RefusedError:
+def _add_place(exc: Exception, where: str, refusal: type[RefusedError]) -> RefusedError:
     return (LimitError if isinstance(exc, LimitError) else refusal)(str(exc), where=where)
 
 
 def blob_name(path: Iterable[str], tag: str) -> str:
-    """Return how a blob is called in messages."""
+    """Return the name of a blob for messages."""
     return f"{'/'.join(path)}.{tag}"
 
 
 def tag_place(path: Iterable[str], tag: object) -> str:
-    """Return the place of a tag for messages; what cannot be shown of it is escaped, or left out with the tag."""
+    """Return the place of a tag for messages. A tag that cannot be printed is escaped, and a long one left out."""
     if not isinstance(tag, str) or len(tag) > MAX_KEY:
         return "/".join(path)
     return blob_name(path, tag if tag.isprintable() else ascii(tag)[1:-1])

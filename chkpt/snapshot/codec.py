@@ -1,15 +1,15 @@
-"""Values to bytes and back: the one module that imports zstandard and msgpack.
+"""Encode values as bytes and decode them. Only this module imports zstandard and msgpack.
 
-What the two libraries let through by default, and what is done about it here:
+What the two libraries accept by default, and what this module does about it:
 
-* zstandard has the content checksum off, ignores bytes after a frame, and applies no limit where the frame states its
-  size: each is asked for, and the size is compared before a byte is allocated. The header of a frame is not covered by
-  its checksum, so the reader of a frame has compared a digest of the stored bytes first.
-* msgpack takes a key twice (the last one wins), longer encodings than needed, and extension types. Packing again what
-  was read must give the same bytes: that costs half of what a hook per map would, and it makes the encoding unique.
-* msgpack reserves an array before it sees the items, at every level: a long content is walked before it is unpacked.
+* zstandard writes no content checksum, ignores bytes after a frame, and applies no limit if the frame states its size.
+  This module asks for the checksum, refuses such bytes, and compares the size before it allocates a byte. The checksum
+  of a frame does not cover its header, so the reader compares a digest of the stored bytes first.
+* msgpack accepts a key twice (the last one wins), longer encodings than needed, and extension types. This module packs
+  what it has read, and the bytes must be the same. That costs half of a hook per map and makes the encoding unique.
+* msgpack reserves an array before it sees the items, at every level. So this module walks a long content first.
 
-Nothing here knows where in a file it is; the errors raised say only what is wrong.
+The errors say only what is wrong. The caller adds the file and the place.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -30,11 +30,11 @@ MAX_CONTENT: Final = 16 << 20
 MAX_ITEMS: Final = 1 << 17
 """Values in one content, a key counted as one."""
 MAX_VALUES: Final = 1 << 18
-"""Values in the contents of all sections together: who reads them all holds them all."""
+"""Values in the contents of all sections together: a caller that reads all sections holds them all."""
 MAX_TEXT: Final = 1 << 20
 """Bytes of text in one content. Text may take four times its length in memory, bytes do not."""
 MAX_DEPTH: Final = 64
-"""Maps and arrays inside one another in one content."""
+"""Levels of maps and arrays in one content."""
 
 VALUE_LEVEL: Final = -1
 """zstd's level for values. At 700 bytes -1 gives the same size as 1 to 3 in less than half of the time."""
@@ -45,21 +45,23 @@ PIECE_LEVEL: Final = 1
 FRAME_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 """How every zstd frame begins that is not skippable (RFC 8878, 3.1.1)."""
 
-_UNWALKED: Final = 4096
-"""A content this short costs 32 MiB at the very worst: 1024 arrays (msgpack's own depth) that claim 4096 items."""
+_SHORT: Final = 4096
+"""Bytes of a content without a walk. It costs at most 32 MiB: 1024 arrays (msgpack's depth) that claim 4096 items."""
 
 _LONG: Final = 1 << 20
-"""A content that is longer is packed again in parts, so that it is not in memory a third time beside its value."""
+"""A longer content is packed again in parts, so that memory does not hold a second copy of it beside its value."""
+
+_TOO_DEEP: Final = f"values nest deeper than {MAX_DEPTH} maps and arrays"
 
 _SCALARS: Final[frozenset[type]] = frozenset({type(None), bool, int, float, str, bytes})
-_PLAIN: Final[frozenset[type]] = frozenset({list, dict})  # asked for first: most are of these, and many are empty
+_PLAIN: Final[frozenset[type]] = frozenset({list, dict})  # tested first: most values are these, and many are empty
 _LEAVES: Final = (type(None), bool, int, float, str, bytes, bytearray, memoryview)
-_MAPS: Final = (dict, Mapping)  # a concrete class first, because an abstract one is four times as slow to ask for
+_MAPS: Final = (dict, Mapping)  # the concrete class first: a test for the abstract one is four times as slow
 _ARRAYS: Final = (list, Sequence)
 
 
 class _Zstd(local):
-    """zstd's working memory, one set a thread. It holds nothing between calls, and costs 10 to 20 us to make."""
+    """zstd's working memory, one set a thread. It keeps no state between calls, and takes 10 to 20 us to make."""
 
     def __init__(self) -> None:
         self.compress_value = zstandard.ZstdCompressor(level=VALUE_LEVEL, write_checksum=True).compress
@@ -77,14 +79,14 @@ def encode_value(value: object) -> tuple[bytes, int]:
 
     Raises:
         ValueError: an integer is wider than 64 bits, or text is not Unicode.
-        LimitError: more than a reader would take.
+        LimitError: it is more than a reader accepts.
     """
     try:
-        content: bytes = msgpack.Packer(default=_as_plain).pack(value)
+        content: bytes = msgpack.Packer(default=_make_plain).pack(value)
     except UnicodeEncodeError as exc:
         raise ValueError("text with half a surrogate pair has no UTF-8") from exc
     size = len(content)
-    if size > _UNWALKED:
+    if size > _SHORT:
         check_length(size)
         _walk(content)
     return _ZSTD.compress_value(content), size
@@ -96,7 +98,7 @@ def encode_piece(content: bytes) -> bytes:
 
 
 def byte_string_head(length: int) -> bytes:
-    """Return what stands before `length` bytes to make them a msgpack value (`bin 8`, `bin 16`, `bin 32`)."""
+    """Return the head that makes the `length` bytes after it a msgpack value (`bin 8`, `bin 16`, `bin 32`)."""
     if length < 1 << 8:
         return b"\xc4" + length.to_bytes(1, "big")
     if length < 1 << 16:
@@ -129,7 +131,7 @@ def frame_content(frame: bytes | memoryview, size: int | None = None) -> bytes:
     if stated.window_size > MAX_CONTENT:
         raise LimitError(f"the zstd frame asks for a window of {stated.window_size} bytes; the limit is {MAX_CONTENT}")
     try:
-        # By position: max_output_size, read_across_frames, allow_extra_data; names take as long as a short frame.
+        # max_output_size, read_across_frames, allow_extra_data: to pass them by name takes as long as a short frame.
         content = _ZSTD.decompress(frame, 0, False, False)
     except zstandard.ZstdError as exc:
         raise CorruptError(f"the zstd frame cannot be decompressed ({exc})") from exc
@@ -139,9 +141,9 @@ def frame_content(frame: bytes | memoryview, size: int | None = None) -> bytes:
 
 
 def frame_beginning(data: bytes | memoryview, size: int) -> bytes:
-    """Return the first `size` bytes, or fewer, of the content of the frame that `data` begins with. It checks nothing.
+    """Return at most `size` bytes of the content of the frame that `data` begins with. Check nothing.
 
-    Nothing is what a frame gives that cannot be read, or asks for a window longer than `MAX_CONTENT`.
+    The result is empty if the frame cannot be read, or asks for a window longer than `MAX_CONTENT`.
     """
     try:
         return zstandard.ZstdDecompressor(max_window_size=MAX_CONTENT).stream_reader(data).read(size)
@@ -150,15 +152,15 @@ def frame_beginning(data: bytes | memoryview, size: int) -> bytes:
 
 
 def foreign_content(packed: bytes, most: int, window: int) -> bytes:
-    """Return the content of a zstd frame that another program has made, at most `most` bytes of it.
+    """Return at most `most` bytes of the content of a zstd frame that another program has made.
 
-    The frame need not state its size or have a checksum. A frame that is cut off gives what is there: the caller knows
-    how many bytes are due.
+    The frame need not state its size or have a checksum. Of a frame that is cut off, this returns
+    the part that is there: the caller knows how many bytes it needs.
 
     Args:
         packed: the frame.
-        most: where to stop.
-        window: the longest window, in bytes, that the frame may ask for: so much memory it takes beside the content.
+        most: how many bytes to return at most.
+        window: the longest window that the frame may ask for, in bytes of memory beside the content.
 
     Raises:
         CorruptError: not a zstd frame, a damaged one, or one with a longer window.
@@ -176,13 +178,13 @@ def foreign_content(packed: bytes, most: int, window: int) -> bytes:
 
 
 def decode_value(content: bytes) -> Plain:
-    """Return the one value that `content` is.
+    """Return the one value in `content`.
 
     Raises:
         CorruptError: not one msgpack value, a key twice, an extension type, or not the shortest encoding.
         LimitError: more values, text or depth than allowed.
     """
-    if len(content) > _UNWALKED:
+    if len(content) > _SHORT:
         _walk(content)
     return _decode_walked(content)
 
@@ -190,42 +192,42 @@ def decode_value(content: bytes) -> Plain:
 def _decode_walked(content: bytes) -> Plain:
     value = _unpack(content)
     if not _is_shortest(value, content):
-        _unpack(content, _refuse_twice)
+        _unpack(content, _refuse_double_keys)
         raise CorruptError("a value is not in the shortest msgpack encoding")
     return value
 
 
 class ValueCount:
-    """The values in the sections of one file, counted as the sections are read, or written."""
+    """The number of values in the sections of one file. The caller adds each section that it reads or writes."""
 
-    __slots__ = ("_counted", "_needed", "_total")
+    __slots__ = ("_is_needed", "_paths", "_total")
 
     def __init__(self, content_size: int) -> None:
-        """Count nothing where all contents together, of `content_size` bytes, are too short to hold too many values."""
-        self._needed = content_size > MAX_VALUES
-        self._counted: set[tuple[str, ...]] = set()
+        """Count nothing if all contents together, of `content_size` bytes, are too short for too many values."""
+        self._is_needed = content_size > MAX_VALUES
+        self._paths: set[tuple[str, ...]] = set()
         self._total = 0
 
     def add(self, path: tuple[str, ...], content: bytes) -> None:
-        """Count a section once, however often it is read. Raise LimitError where there are more than `MAX_VALUES`."""
-        if self._needed:
+        """Count a section the first time that it is read. Raise LimitError if there are more than `MAX_VALUES`."""
+        if self._is_needed:
             self._count(path, _walk(content))
 
     def decode(self, path: tuple[str, ...], content: bytes) -> Plain:
-        """Count a section, and return the one value that it is. The bytes are gone through once for both.
+        """Count a section, and return the one value in it. One walk serves both.
 
         Raises:
-            CorruptError, LimitError: see `decode_value`; LimitError also where there are more than `MAX_VALUES`.
+            CorruptError, LimitError: see `decode_value`; LimitError also if there are more than `MAX_VALUES`.
         """
-        if not self._needed:
+        if not self._is_needed:
             return decode_value(content)
         self._count(path, _walk(content))
         return _decode_walked(content)
 
     def _count(self, path: tuple[str, ...], values: int) -> None:
-        if path in self._counted:
+        if path in self._paths:
             return
-        self._counted.add(path)
+        self._paths.add(path)
         self._total += values
         if self._total > MAX_VALUES:
             raise LimitError(f"more than {MAX_VALUES} values in the sections together")
@@ -235,10 +237,10 @@ class ValueCount:
 
 
 def check_length(size: int) -> None:
-    """Raise where a content is empty or too long.
+    """Raise if a content is empty or too long.
 
     Raises:
-        CorruptError: `size` is 0; no msgpack value is that short.
+        CorruptError: `size` is 0; a msgpack value has at least one byte.
         LimitError: `size` is greater than `MAX_CONTENT`.
     """
     if size > MAX_CONTENT:
@@ -248,15 +250,15 @@ def check_length(size: int) -> None:
 
 
 def frame_bound(size: int) -> int:
-    """Return how long a frame with `size` bytes of content may be; this is what zstd itself never exceeds."""
+    """Return how long a frame with `size` bytes of content may be. zstd never exceeds this."""
     return size + (size >> 8) + 64
 
 
 def check_map(values: Mapping[str, Value], depth: int) -> None:
-    """Raise where `values`, the `depth`-th map or array around its items, is no map of text to values.
+    """Raise if `values`, the `depth`-th map or array around its items, is not a map of text to values.
 
     Raises:
-        TypeError: a key that is not text, or a value of another kind; the message says which.
+        TypeError: a key is not text, or a value is of another kind; the message says which.
         LimitError: the values nest deeper than `MAX_DEPTH`, or a key is longer than `MAX_KEY`.
     """
     try:
@@ -277,7 +279,7 @@ def _check_keys(values: Mapping[str, Value]) -> None:
 
 def _check_items(items: Collection[Value], depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise LimitError(_too_deep())
+        raise LimitError(_TOO_DEEP)
     if _SCALARS.issuperset(map(type, items)):
         return
     for item in items:
@@ -296,17 +298,13 @@ def _check_items(items: Collection[Value], depth: int) -> None:
             raise TypeError(f"a value of type {type(item).__name__} cannot be saved")
 
 
-def _as_plain(value: object) -> object:
-    """Give msgpack a dict or a list for the other mappings and sequences that `Value` allows."""
+def _make_plain(value: object) -> object:
+    """Make a dict or a list for msgpack of the other mappings and sequences that `Value` allows."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Sequence):
         return list(value)
-    raise ValueError("an integer is wider than 64 bits")  # all else that it does not know, `check_map` has refused
-
-
-def _too_deep() -> str:
-    return f"values nest deeper than {MAX_DEPTH} maps and arrays"
+    raise ValueError("an integer is wider than 64 bits")  # `check_map` has refused all other kinds
 
 
 # -- unpacking --------------------------------------------------------------------------------------------------------
@@ -316,36 +314,36 @@ def _unpack(content: bytes, pairs_hook: Callable[[list[tuple[str, Plain]]], Plai
     try:
         value: Plain = msgpack.unpackb(content, object_pairs_hook=pairs_hook, ext_hook=_refuse_extension, max_ext_len=0)
     except msgpack.StackError as exc:  # its own limit of depth, beyond ours
-        raise LimitError(_too_deep()) from exc
+        raise LimitError(_TOO_DEEP) from exc
     except (ValueError, TypeError) as exc:
         raise CorruptError(f"not one msgpack value ({exc})") from exc
     return value
 
 
 def _is_shortest(value: Plain, content: bytes) -> bool:
-    """Whether `content` is what `value` becomes when it is packed."""
+    """Return whether `value`, packed again, gives `content`."""
     if len(content) <= _LONG:
         packed: bytes = msgpack.Packer(buf_size=len(content) + 1).pack(value)
         return packed == content
     at = 0
-    for part in _packed(value, msgpack.Packer()):
+    for part in _pack_parts(value, msgpack.Packer()):
         if not content.startswith(part, at):
             return False
         at += len(part)
     return at == len(content)
 
 
-def _packed(value: Plain, packer: msgpack.Packer) -> Iterator[bytes]:
-    """Yield the encoding of a value in parts. A byte string is one of them as it is, however long."""
+def _pack_parts(value: Plain, packer: msgpack.Packer) -> Iterator[bytes]:
+    """Yield the encoding of a value in parts. A byte string of any length is one part."""
     if isinstance(value, dict):
         yield packer.pack_map_header(len(value))
         for key, item in value.items():
             yield packer.pack(key)
-            yield from _packed(item, packer)
+            yield from _pack_parts(item, packer)
     elif isinstance(value, list):
         yield packer.pack_array_header(len(value))
         for item in value:
-            yield from _packed(item, packer)
+            yield from _pack_parts(item, packer)
     elif isinstance(value, bytes):
         yield byte_string_head(len(value))
         yield value
@@ -353,7 +351,7 @@ def _packed(value: Plain, packer: msgpack.Packer) -> Iterator[bytes]:
         yield packer.pack(value)
 
 
-def _refuse_twice(pairs: list[tuple[str, Plain]]) -> Plain:
+def _refuse_double_keys(pairs: list[tuple[str, Plain]]) -> Plain:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -369,8 +367,8 @@ def _refuse_extension(code: int, _: bytes) -> NoReturn:
 _SKIP, _ARRAY, _MAP, _TEXT, _OTHER = range(5)  # _ARRAY and _MAP are the values that an item takes: 1 and 2
 
 
-def _first_bytes() -> list[tuple[int, int, int]]:
-    """Return for each first byte of a msgpack value: its kind, bytes of length that follow, else the length itself."""
+def _make_first_bytes() -> list[tuple[int, int, int]]:
+    """Return for each first byte of a msgpack value its kind, how many bytes of length follow, and else the length."""
     table = [(_OTHER, 0, 0)] * 256
     table[0x00:0x80] = [(_SKIP, 0, 0)] * 128
     table[0xE0:] = [(_SKIP, 0, 0)] * 32
@@ -388,18 +386,18 @@ def _first_bytes() -> list[tuple[int, int, int]]:
     return table
 
 
-_FIRST_BYTES: Final = _first_bytes()
+_FIRST_BYTES: Final = _make_first_bytes()
 
 
 def _walk(content: bytes) -> int:
-    """Return how many values `content` has. Raise LimitError where they, its text or its depth are too much.
+    """Return how many values `content` has. Raise LimitError if it has too many values, too much text or depth.
 
-    What is no msgpack at all ends the walk: to unpack it will fail at the same place.
+    The walk ends at a byte that is not msgpack: msgpack will fail at the same place.
     """
     at, end, text = 0, len(content), 0
-    claimed = 1  # values, those that are yet to come included: msgpack reserves room for them
+    claimed = 1  # values, also those that are yet to come: msgpack reserves room for them
     left = 1  # how many values the innermost open map or array still lacks
-    outer: list[int] = []  # the same of those around it
+    outer: list[int] = []  # the same for those around it
     while True:
         while not left:
             if not outer:
@@ -422,9 +420,9 @@ def _walk(content: bytes) -> int:
             return claimed
         else:
             if len(outer) >= MAX_DEPTH:
-                raise LimitError(_too_deep())
+                raise LimitError(_TOO_DEEP)
             if length:
-                length *= kind  # a map holds two values, its key and its value, where an array holds one
+                length *= kind  # an item of a map is two values, its key and its value; an item of an array is one
                 claimed += length
                 outer.append(left)
                 left = length

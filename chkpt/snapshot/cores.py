@@ -1,4 +1,4 @@
-"""Work on pieces on all cores, with the results in order. What zstd and BLAKE3 do needs no interpreter lock."""
+"""Work on pieces on all cores, and return the results in order. zstd and BLAKE3 release the interpreter lock."""
 
 import os
 from collections import deque
@@ -11,10 +11,10 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 CHUNK_SIZE: Final = 1 << 20
-"""Bytes that a thread takes at a time: some 2 ms of work, beside which handing it over does not count."""
+"""Bytes that a thread takes at a time: some 2 ms of work, much longer than the handover takes."""
 
 MAX_THREADS: Final = 8
-"""Beyond that the disk and the one thread that puts the results in order have no more to do."""
+"""More threads do not help: the disk and the one thread that puts the results in order are busy by then."""
 
 
 def threads() -> int:
@@ -25,8 +25,8 @@ def threads() -> int:
 def on_all_cores(work: Callable[[A], B], items: Iterable[A], item_size: int) -> Iterator[B]:
     """Yield `work(item)` for each of the items of `item_size` bytes, in their order.
 
-    Few items are worked on at once, in the caller's thread. Of more, four chunks a thread are in memory at most. An
-    exception of `work` comes in place of the results of its item and the rest of its chunk.
+    The caller's thread works on a few items itself. Of more items, at most four chunks a thread are in memory. An
+    exception of `work` is raised in place of the results of its item and of the rest of its chunk.
     """
     count = max(CHUNK_SIZE // item_size, 1)
     rest = iter(items)
@@ -40,7 +40,7 @@ def on_all_cores(work: Callable[[A], B], items: Iterable[A], item_size: int) -> 
         begun: deque[Future[list[B]]] = deque()
         try:
             while chunk := list(islice(rest, count)):
-                begun.append(pool.submit(_all, work, chunk))
+                begun.append(pool.submit(_work_on, work, chunk))
                 if len(begun) > 2 * threads():
                     yield from begun.popleft().result()
             while begun:
@@ -50,5 +50,5 @@ def on_all_cores(work: Callable[[A], B], items: Iterable[A], item_size: int) -> 
                 future.cancel()
 
 
-def _all(work: Callable[[A], B], chunk: list[A]) -> list[B]:
+def _work_on(work: Callable[[A], B], chunk: list[A]) -> list[B]:
     return [work(item) for item in chunk]

@@ -1,6 +1,6 @@
-"""What is in a snapshot, as mappings, lists and iterators of plain values; no device's class is needed.
+"""Describe a snapshot in mappings, lists and iterators of plain values, without the classes of its devices.
 
-A section is read when its item is asked for, so that what is made of a whole snapshot (`chkpt.cli.json_text`) takes the
+A section is read when the caller gets its item, so that a text of a whole snapshot (`chkpt.cli.json_text`) takes the
 memory of its largest section.
 """
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def overview(reader: Reader) -> dict[str, object]:
-    """Return what trailer, index and header say: the machine, every section, every blob. No section is read."""
+    """Return what the trailer, the index and the header say: machine, sections, blobs. Read no section."""
     return {
         "snapshot": reader.name,
         "size": reader.size,
@@ -56,27 +56,27 @@ def json_found(found: "Found") -> dict[str, object]:
 
 
 def json_context(context: Context) -> dict[str, object]:
-    """Return a context, whole, with all contexts in it; of a blob only its sizes."""
+    """Return a context with all contexts in it. Of a blob, only the sizes are returned."""
     return {
         "type": context.type,
         "version": context.version,
         "values": context.values,
-        "blobs": _Each(context.blobs, json_blob),
-        "contexts": _Each(context.contexts, json_context),
+        "blobs": _LazyMap(context.blobs, json_blob),
+        "contexts": _LazyMap(context.contexts, json_context),
     }
 
 
-class _Each(Mapping[str, dict[str, object]], Generic[T]):
-    """What a function returns of each item of a mapping, called when the item is asked for."""
+class _LazyMap(Mapping[str, dict[str, object]], Generic[T]):
+    """A mapping whose items a function makes of the items of another, when the caller gets them."""
 
-    __slots__ = ("_items", "_shown")
+    __slots__ = ("_describe", "_items")
 
-    def __init__(self, items: Mapping[str, T], shown: Callable[[T], dict[str, object]]) -> None:
+    def __init__(self, items: Mapping[str, T], describe: Callable[[T], dict[str, object]]) -> None:
         self._items = items
-        self._shown = shown
+        self._describe = describe
 
     def __getitem__(self, name: str) -> dict[str, object]:
-        return self._shown(self._items[name])
+        return self._describe(self._items[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
@@ -86,7 +86,7 @@ class _Each(Mapping[str, dict[str, object]], Generic[T]):
 
 
 def json_blob(blob: Blob) -> dict[str, object]:
-    """Return the sizes of a blob: its own, and for one in a file how many pieces it holds and what they take there."""
+    """Return the sizes of a blob; for one in a file, also how many pieces it holds, and their bytes there."""
     sizes: dict[str, object] = {
         "size": blob.size,
         "piece_size": blob.piece_size,
@@ -101,13 +101,13 @@ def json_blob(blob: Blob) -> dict[str, object]:
 
 
 def raw(found: "Found") -> Iterator[bytes | memoryview]:
-    """Yield a blob's bytes, zeros filled in; a tag's bytes; anything else in msgpack.
+    """Yield a blob's bytes with its zeros, a tag's bytes, or anything else in msgpack.
 
-    A context is the map of `path`, `type`, `version`, `values`, `contexts` that docs/FORMAT.md describes, whole unless
-    it is `devices`, whose contexts are sections of their own.
+    A context is the map of `path`, `type`, `version`, `values`, `contexts` that docs/FORMAT.md describes. The map of
+    `devices` has no `contexts`: they are sections of their own.
 
     Raises:
-        UsageError: it is the whole snapshot, which is a file already.
+        UsageError: `found` is the whole snapshot, which is a file already.
         CorruptError: a piece is not what was written.
     """
     if isinstance(found.content, StoredBlob):
@@ -115,30 +115,30 @@ def raw(found: "Found") -> Iterator[bytes | memoryview]:
     elif isinstance(found.content, bytes):
         yield found.content
     elif not isinstance(found.content, Context):
-        yield _msgpack(found.content)
+        yield _encode_content(found.content)
     elif found.path:
-        yield _msgpack(encode_section(found.path, found.content))
+        yield _encode_content(encode_section(found.path, found.content))
     else:
         raise UsageError("the whole snapshot has no raw form but its file: name a context")
 
 
-def _msgpack(value: object) -> bytes:
-    """Return a value as a frame of a file would hold it: only the codec knows msgpack, and it makes frames."""
+def _encode_content(value: object) -> bytes:
+    """Return a value in msgpack. Only the codec imports msgpack, and it makes frames, so this unpacks one."""
     frame, size = encode_value(value)
     return frame_content(frame, size)
 
 
 def _blob_bytes(blob: Blob) -> Iterator[bytes | memoryview]:
-    """Yield the content of a blob in order, zeros at most a piece at a time."""
+    """Yield the content of a blob in order. Zeros come in parts of at most `MAX_PIECE_SIZE` bytes."""
     at = 0
     for index, piece in blob.pieces():
-        yield from _zeros(index * blob.piece_size - at)
+        yield from _make_zeros(index * blob.piece_size - at)
         yield piece
         at = index * blob.piece_size + len(piece)
-    yield from _zeros(blob.size - at)
+    yield from _make_zeros(blob.size - at)
 
 
-def _zeros(count: int) -> Iterator[bytes]:
+def _make_zeros(count: int) -> Iterator[bytes]:
     zeros = bytes(min(count, MAX_PIECE_SIZE))
     for _ in range(count // MAX_PIECE_SIZE):
         yield zeros
@@ -150,7 +150,7 @@ def _zeros(count: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One thing in a snapshot: the context at `path`, or where `tag` is not None a tag's value or blob in it."""
+    """One thing in a snapshot: the context at `path`, or a tag's value or blob in it if `tag` is not None."""
 
     path: Path
     tag: str | None
@@ -163,7 +163,7 @@ class Found:
 
 
 def find(reader: Reader, name: str) -> Found:
-    """Return the context, tag or blob that `name` means; only its own section is read.
+    """Return the context, tag or blob with the name `name`. Read only its own section.
 
     Args:
         reader: the snapshot.
@@ -171,7 +171,7 @@ def find(reader: Reader, name: str) -> Found:
             `memory/ram`, `pit.port_b`. `/` is the whole snapshot.
 
     Raises:
-        NotFoundError: there is none; the message names the nearest.
+        NotFoundError: there is none; the message has the nearest name.
         CorruptError: its section is not what was written.
     """
     names = [each for each in name.split("/") if each]
@@ -187,9 +187,9 @@ def find(reader: Reader, name: str) -> Found:
         path, step = tuple(names[:depth]), names[depth]
         child = context.contexts.get(step)
         if child is None:
-            found = _tag(path, context, step) if depth == len(names) - 1 else None
+            found = _find_tag(path, context, step) if depth == len(names) - 1 else None
             if found is None:
-                raise NotFoundError(_nothing(reader, path, context, step), where=reader.name)
+                raise NotFoundError(_describe_missing(reader, path, context, step), where=reader.name)
             return found
         context = child
     return Found(tuple(names), None, context)
@@ -201,9 +201,9 @@ def _has_device(reader: Reader, step: str) -> bool:
     return step in devices or step.rpartition(".")[0] in devices
 
 
-def _tag(path: Path, context: Context, step: str) -> Found | None:
-    """Return the tag `step` of `context`, or where it is `CHILD.TAG` the tag of that child."""
-    for owner_path, owner, tag in ((path, context, step), *_split(path, context, step)):
+def _find_tag(path: Path, context: Context, step: str) -> Found | None:
+    """Return the tag `step` of `context`, or the tag of a child if `step` is `CHILD.TAG`."""
+    for owner_path, owner, tag in ((path, context, step), *_split_tag(path, context, step)):
         blob = owner.blobs.get(tag)
         if isinstance(blob, StoredBlob):
             return Found(owner_path, tag, blob)
@@ -212,14 +212,14 @@ def _tag(path: Path, context: Context, step: str) -> Found | None:
     return None
 
 
-def _split(path: Path, context: Context, step: str) -> list[tuple[Path, Context, str]]:
+def _split_tag(path: Path, context: Context, step: str) -> list[tuple[Path, Context, str]]:
     name, _, tag = step.rpartition(".")
     child = context.contexts.get(name)
     return [] if child is None else [((*path, name), child, tag)]
 
 
 def read_all(found: Found) -> None:
-    """Read each section of what was found, and let it go.
+    """Read each section of `found`, and keep none.
 
     Raises:
         RefusedError: a section is not what was written, or holds more than chkpt writes.
@@ -230,15 +230,15 @@ def read_all(found: Found) -> None:
 
 
 def _read_contexts(context: Context) -> None:
-    for name in context.contexts:  # by name, so that one is let go before the next is read
+    for name in context.contexts:  # by name, so that Python frees one before the next is read
         _read_contexts(context.contexts[name])
 
 
-def _nothing(reader: Reader, path: Path, context: Context, step: str) -> str:
+def _describe_missing(reader: Reader, path: Path, context: Context, step: str) -> str:
     known = [*context.contexts, *context.blobs, *context.values]
     if not path:
         known += [entry.path[1] for entry in reader.sections if len(entry.path) == 2]
-    for (*_, name), child, _ in _split(path, context, step):
+    for (*_, name), child, _ in _split_tag(path, context, step):
         known += [f"{name}.{tag}" for tag in (*child.values, *child.blobs)]
     missing = "/".join((*path, step))
     near = get_close_matches(step, known, 1, 0.5)

@@ -1,7 +1,7 @@
-"""What differs between two checkpoints: contexts, tags, bytes of blobs.
+"""Find what differs between two checkpoints: contexts, tags, bytes of blobs.
 
-Two saves of one machine in one state do not differ: what the header says about the writing of the file (`generator`,
-`created`, `schemas`) is not compared.
+Two saves of one machine in one state do not differ: the keys of the header about the file (`generator`, `created`,
+`schemas`) are not compared.
 """
 
 import struct
@@ -17,12 +17,12 @@ from chkpt.snapshot.ranges import PieceComparison, Range, Ranges
 WRITING: Final = frozenset({"chkpt", "generator", "created", "schemas"})
 """The header's keys that are about the file, not about the machine."""
 
-Step: TypeAlias = str | int
+ItemKey: TypeAlias = str | int
 """A key of a map, or an index of a list, inside a value."""
 
 
 class Absent(Enum):
-    """Stands for a value that is not there; nil is one that is."""
+    """The mark of a value that does not exist. nil is a value that exists."""
 
     ABSENT = "absent"
 
@@ -41,21 +41,22 @@ class TypeChange:
 
 @dataclass(frozen=True, slots=True)
 class TagChange:
-    """A tag, or one item inside its value, that is not the same. The header's tags have the path `()`."""
+    """A tag that differs, or one item inside its value that differs. The header's tags have the path `()`."""
 
     path: Path
     tag: str
-    steps: tuple[Step, ...]  # from the tag's value down to the item; empty for the whole value
+    steps: tuple[ItemKey, ...]  # from the tag's value down to the item; empty for the whole value
     old: "Value | Absent"
     new: "Value | Absent"
 
 
 @dataclass(frozen=True, slots=True)
 class BlobChange:
-    """A blob that is not the same. A size is None where there is no such blob.
+    """A blob that differs. A size is None if that side has no such blob.
 
-    `ranges` are the bytes that differ, each from its first to behind its last; one range may bridge a few equal bytes
-    (fewer than `ranges.GAP`). What only the longer one has counts as different. A blob that is new or gone has none.
+    `ranges` are the bytes that differ: the first, and the one behind the last. A range may have a few equal bytes in it
+    (fewer than `ranges.GAP`). Bytes that only the longer blob has count as different. A blob that only one side has
+    has no ranges.
     """
 
     path: Path
@@ -67,7 +68,7 @@ class BlobChange:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """All that differs. Of contexts that only one side has, the topmost are named."""
+    """All that differs. Of a context that only one side has, the contexts below it are not listed."""
 
     header: tuple[TagChange, ...] = ()
     added: tuple[Path, ...] = ()
@@ -82,7 +83,7 @@ class Diff:
 
 
 def compare(old: Checkpoint, new: Checkpoint) -> Diff:
-    """Return what differs between two checkpoints, all of it in memory.
+    """Return all that differs between two checkpoints, in memory.
 
     Raises:
         RefusedError: one of them comes from a file and is not what was written there.
@@ -100,7 +101,7 @@ def compare(old: Checkpoint, new: Checkpoint) -> Diff:
 
 
 class BlobDifference(NamedTuple):
-    """A blob that is not the same, as `BlobChange` has it. Its ranges have been counted, and are made when iterated."""
+    """A blob that differs, as `BlobChange` has it. Its ranges are counted, and made by an iteration."""
 
     path: Path
     tag: str
@@ -112,7 +113,7 @@ class BlobDifference(NamedTuple):
 class Comparison:
     """What differs between two checkpoints, without the values: `header` and `tags` read them again, one by one.
 
-    So it takes the memory of one section of each checkpoint at a time if neither keeps what it has read. The order in
+    If neither checkpoint keeps what it has read, this takes the memory of one section of each at a time. The order in
     each part is that of `Diff`.
     """
 
@@ -130,32 +131,32 @@ class Comparison:
         self._old = old
         self._new = new
         self._pieces = PieceComparison()
-        self._with_tags: set[Path] = set()  # the contexts with tags that differ, and those around them
+        self._tag_paths: set[Path] = set()  # of the contexts with tags that differ, and of those around them
         self._compare_contexts((), old.contexts, new.contexts)
 
     def __bool__(self) -> bool:
         """Return whether anything differs."""
-        parts = (self.added, self.removed, self.types, self.blobs, self._with_tags)
+        parts = (self.added, self.removed, self.types, self.blobs, self._tag_paths)
         return any(parts) or any(True for _ in self.header())
 
     def header(self) -> Iterator[TagChange]:
         """Yield what differs in the headers."""
-        for name in _either(self._old.header, self._new.header):
+        for name in _merge_names(self._old.header, self._new.header):
             if name not in WRITING:
                 change = self._old.header.get(name, ABSENT), self._new.header.get(name, ABSENT)
                 yield from _value_changes((), name, (), *change)
 
     def tags(self) -> Iterator[TagChange]:
-        """Yield the tags that differ. A section is read for that if one of its tags is among them.
+        """Yield the tags that differ. Read only the sections that have such a tag.
 
         Raises:
-            RefusedError: a file is not any more what it was.
+            RefusedError: a file has changed since the constructor read it.
             StorageError: a file cannot be read.
         """
         return self._tags_below((), self._old.contexts, self._new.contexts)
 
     def _compare_contexts(self, path: Path, old: Mapping[str, Context], new: Mapping[str, Context]) -> None:
-        for name in _either(old, new):
+        for name in _merge_names(old, new):
             below = (*path, name)
             if name not in new:
                 self.removed.append(below)
@@ -169,8 +170,8 @@ class Comparison:
         if types[0] != types[1]:
             self.types.append(TypeChange(path, *types))
         if any(True for _ in _tag_changes(path, old, new)):
-            self._with_tags.update(path[:depth] for depth in range(1, len(path) + 1))
-        for tag in _either(old.blobs, new.blobs):
+            self._tag_paths.update(path[:depth] for depth in range(1, len(path) + 1))
+        for tag in _merge_names(old.blobs, new.blobs):
             self._compare_blobs(path, tag, old.blobs.get(tag), new.blobs.get(tag))
         self._compare_contexts(path, old.contexts, new.contexts)
 
@@ -184,7 +185,7 @@ class Comparison:
     def _tags_below(self, path: Path, old: Mapping[str, Context], new: Mapping[str, Context]) -> Iterator[TagChange]:
         for name in old:
             below = (*path, name)
-            if below in self._with_tags:  # the contexts have no name here, so that they are let go before the next ones
+            if below in self._tag_paths:  # no variable holds the contexts, so that Python frees them before the next
                 yield from self._tags_in(below, old[name], new[name])
 
     def _tags_in(self, path: Path, old: Context, new: Context) -> Iterator[TagChange]:
@@ -192,8 +193,8 @@ class Comparison:
         yield from self._tags_below(path, old.contexts, new.contexts)
 
 
-def _either(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """Return the names of both in the order of `old`, then those that only `new` has."""
+def _merge_names(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """Return the names of `old` in its order, then those that only `new` has."""
     return [*old, *(name for name in new if name not in old)]
 
 
@@ -201,21 +202,21 @@ def _either(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
 
 
 def _tag_changes(path: Path, old: Context, new: Context) -> Iterator[TagChange]:
-    for tag in _either(old.values, new.values):
+    for tag in _merge_names(old.values, new.values):
         yield from _value_changes(path, tag, (), old.values.get(tag, ABSENT), new.values.get(tag, ABSENT))
 
 
 def _value_changes(
-    path: Path, tag: str, steps: tuple[Step, ...], old: "Value | Absent", new: "Value | Absent"
+    path: Path, tag: str, steps: tuple[ItemKey, ...], old: "Value | Absent", new: "Value | Absent"
 ) -> Iterator[TagChange]:
-    """Yield what differs between two values: inside of maps, and of lists of equal length, item by item."""
+    """Yield what differs between two values. Compare maps, and lists of equal length, item by item."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in _either(old, new):
+        for key in _merge_names(old, new):
             yield from _value_changes(path, tag, (*steps, key), old.get(key, ABSENT), new.get(key, ABSENT))
     elif _is_list(old) and _is_list(new) and len(old) == len(new):
         for index, (old_item, new_item) in enumerate(zip(old, new, strict=True)):
             yield from _value_changes(path, tag, (*steps, index), old_item, new_item)
-    elif not _equal(old, new):
+    elif not _is_equal(old, new):
         yield TagChange(path, tag, steps, old, new)
 
 
@@ -223,8 +224,8 @@ def _is_list(value: object) -> TypeGuard[Sequence[Value]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _equal(old: object, new: object) -> bool:
-    """Return whether two values that are no maps or lists are the same: 1, 1.0 and true are three, NaN is itself."""
+def _is_equal(old: object, new: object) -> bool:
+    """Return whether two values, not maps or lists, are equal. 1, 1.0 and true differ; NaN equals itself."""
     if isinstance(old, float) and isinstance(new, float):
         return struct.pack("<d", old) == struct.pack("<d", new)
     return type(old) is type(new) and old == new

@@ -1,11 +1,11 @@
-"""Where things are in a snapshot file: the order of its frames, its index, its trailer; see `docs/FORMAT.md`.
+"""The layout of a snapshot file: the order of its frames, its index, its trailer; see `docs/FORMAT.md`.
 
     header | section ... | piece ... | index | signatures (format 2 only) | trailer
 
-The index lists the frames in the order of the file with their stored sizes, and the frames lie end to end from offset 0
-to the index. So there is no offset in it that could be wrong: an overlap or a hole cannot be written down.
+The index lists the frames in the order of the file with their stored sizes. The frames lie end to end from offset 0 to
+the index. The index has no offsets, so it cannot describe an overlap or a hole.
 
-The errors raised here say only what is wrong; the reader adds the file and the place.
+The errors say only what is wrong. The reader adds the file and the place.
 """
 
 import struct
@@ -22,7 +22,7 @@ from chkpt.snapshot.check import blob_name, check_blob, check_kind, check_name, 
 from chkpt.snapshot.codec import Plain, byte_string_head, check_length, frame_bound
 
 FORMAT: Final = 1
-"""The format's number: the value of the header's key `chkpt`, and in the trailer of a file without signatures."""
+"""The format's number: in the header as the key `chkpt`, and in the trailer of a file without signatures."""
 
 SIGNED_FORMAT: Final = 2
 """The number in the trailer of a file with signatures between index and trailer; all else is as in format 1."""
@@ -43,7 +43,7 @@ Path: TypeAlias = tuple[str, ...]
 
 
 def is_zero(piece: bytes | memoryview) -> bool:
-    """Return whether a piece is all zero; `startswith` compares at the speed of memory, and takes a view."""
+    """Return whether a piece is all zero. `startswith` compares at the speed of memory, and accepts a view."""
     return _ZEROS.startswith(piece)
 
 
@@ -71,7 +71,7 @@ _BEGINNING: Final = struct.pack("<II8s", _SKIPPABLE, TRAILER_SIZE - 8, MAGIC)
 
 
 class Trailer(NamedTuple):
-    """Where the index is, and how long the frame of signatures behind it: 0 where there is none."""
+    """The place of the index, and the length of the frame of signatures behind it: 0 if there is none."""
 
     index_offset: int
     index_size: int
@@ -97,11 +97,11 @@ def encode_trailer(trailer: Trailer) -> bytes:
 
 
 def decode_trailer(data: bytes | memoryview, file_size: int) -> Trailer | None:
-    """Read the last `TRAILER_SIZE` bytes of a file of `file_size` bytes; None where they are no trailer at all.
+    """Decode the last `TRAILER_SIZE` bytes of a file of `file_size` bytes. Return None if they are not a trailer.
 
     Raises:
         CorruptError: the trailer is damaged, or it belongs to a file of another length.
-        VersionError: a newer format; nothing but magic, size and CRC has been looked at then.
+        VersionError: a newer format; only magic, size and CRC have been checked then.
     """
     if len(data) != TRAILER_SIZE or data[: len(_BEGINNING)] != _BEGINNING:
         return None
@@ -124,7 +124,7 @@ def decode_trailer(data: bytes | memoryview, file_size: int) -> Trailer | None:
 
 
 class HeaderEntry(NamedTuple):
-    """The header frame; it begins the file."""
+    """What the index says of the header, the first frame of the file."""
 
     stored_size: int
     content_size: int
@@ -198,7 +198,14 @@ def encode_index(index: Index) -> Plain:
         for entry in index.sections
     ]
     blobs: list[Plain] = [
-        [[*entry.path], entry.tag, entry.size, entry.piece_size, _column(entry.indexes), _column(entry.numbers)]
+        [
+            [*entry.path],
+            entry.tag,
+            entry.size,
+            entry.piece_size,
+            _encode_column(entry.indexes),
+            _encode_column(entry.numbers),
+        ]
         for entry in index.blobs
     ]
     pieces = index.pieces
@@ -206,12 +213,12 @@ def encode_index(index: Index) -> Plain:
         "header": [*index.header],
         "sections": sections,
         "blobs": blobs,
-        "pieces": [_column(pieces.stored_sizes), _column(pieces.checksums), bytes(pieces.digests)],
+        "pieces": [_encode_column(pieces.stored_sizes), _encode_column(pieces.checksums), bytes(pieces.digests)],
     }
 
 
 def decode_index(value: Plain, index_offset: int) -> Index:
-    """Read the value of the index frame, which begins at `index_offset`.
+    """Decode the value of the index frame, which begins at `index_offset`.
 
     Raises:
         CorruptError: it does not describe the bytes from 0 to `index_offset`.
@@ -219,7 +226,7 @@ def decode_index(value: Plain, index_offset: int) -> Index:
     """
     if not isinstance(value, dict) or tuple(value) != ("header", "sections", "blobs", "pieces"):
         raise CorruptError("the index is not a map of header, sections, blobs, pieces")
-    header = HeaderEntry(*_row(value["header"], "header", _HEADER_ROW))
+    header = HeaderEntry(*_check_row(value["header"], "header", _HEADER_ROW))
     _check_frame(header.stored_size, header.content_size, header.digest, ("the header",))
     sections = _decode_sections(value["sections"], header.stored_size)
     pieces = _decode_pieces(value["pieces"])
@@ -244,8 +251,8 @@ def _decode_sections(value: Plain, offset: int) -> tuple[SectionEntry, ...]:
     entries: list[SectionEntry] = []
     previous: Path = ()
     total = 0
-    for item in _rows(value, "sections"):
-        row: _SectionRow = _row(item, "section", _SECTION_ROW)
+    for item in _check_rows(value, "sections"):
+        row: _SectionRow = _check_row(item, "section", _SECTION_ROW)
         names, kind, version, stored_size, content_size, digest = row
         path = _decode_path(names)
         if len(path) > 1 and (len(path) > 2 or path[0] != DEVICES):
@@ -266,10 +273,10 @@ def _decode_sections(value: Plain, offset: int) -> tuple[SectionEntry, ...]:
 
 
 def _decode_pieces(value: Plain) -> PieceTable:
-    stored_sizes, checksums, digests = _row(value, "pieces", _PIECES_ROW)
+    stored_sizes, checksums, digests = _check_row(value, "pieces", _PIECES_ROW)
     pieces = PieceTable()
-    pieces.stored_sizes = _from_column("I", stored_sizes)
-    pieces.checksums = _from_column("I", checksums)
+    pieces.stored_sizes = _decode_column("I", stored_sizes)
+    pieces.checksums = _decode_column("I", checksums)
     pieces.digests = digests
     if len(pieces.checksums) != len(pieces) or len(digests) != len(pieces) * DIGEST_SIZE:
         raise CorruptError("the columns of the pieces are not equally long")
@@ -279,8 +286,8 @@ def _decode_pieces(value: Plain) -> PieceTable:
 def _decode_blobs(value: Plain, sections: set[Path], pieces: PieceTable) -> tuple[BlobEntry, ...]:
     entries: list[BlobEntry] = []
     previous: tuple[Path, str] = ((), "")
-    for item in _rows(value, "blobs"):
-        row: _BlobRow = _row(item, "blob", _BLOB_ROW)
+    for item in _check_rows(value, "blobs"):
+        row: _BlobRow = _check_row(item, "blob", _BLOB_ROW)
         path_value, tag, size, piece_size, indexes, numbers = row
         path = _decode_path(path_value)
         _apply(check_tag, tag, where=f"a blob of {'/'.join(path)}")
@@ -290,7 +297,7 @@ def _decode_blobs(value: Plain, sections: set[Path], pieces: PieceTable) -> tupl
         if (path, tag) <= previous:
             raise CorruptError(f"blob {name} is listed after {blob_name(*previous)}: not in rising order, or twice")
         _apply(check_blob, size, piece_size, where=f"blob {name}")
-        entry = BlobEntry(path, tag, size, piece_size, _from_column("Q", indexes), _from_column("I", numbers))
+        entry = BlobEntry(path, tag, size, piece_size, _decode_column("Q", indexes), _decode_column("I", numbers))
         if len(entry.indexes) != len(entry.numbers):
             raise CorruptError(f"the two columns of blob {name} are not equally long")
         _check_pieces(entry, pieces)
@@ -302,7 +309,7 @@ def _decode_blobs(value: Plain, sections: set[Path], pieces: PieceTable) -> tupl
 
 
 def _check_pieces(entry: BlobEntry, pieces: PieceTable) -> None:
-    """Check which pieces a blob has, and learn the lengths of those that no earlier blob has."""
+    """Check which pieces a blob has, and append the lengths of those that no earlier blob has."""
     lengths, stored_sizes = pieces.lengths, pieces.stored_sizes
     last, rest = divmod(entry.size, entry.piece_size)
     previous = -1
@@ -325,14 +332,14 @@ def _check_pieces(entry: BlobEntry, pieces: PieceTable) -> None:
 # -- parts of an index ------------------------------------------------------------------------------------------------
 
 
-def _rows(value: Plain, name: str) -> list[Plain]:
+def _check_rows(value: Plain, name: str) -> list[Plain]:
     if not isinstance(value, list):
         raise CorruptError(f"the index's {name} are not an array")
     return value
 
 
-def _row(value: Plain, name: str, kinds: list[type]) -> Any:
-    """Return an entry of the index, whose items are of just these types."""
+def _check_row(value: Plain, name: str, kinds: list[type]) -> Any:
+    """Return an entry of the index. Raise CorruptError if its items are not of these types."""
     if not isinstance(value, list) or [*map(type, value)] != kinds:
         raise CorruptError(f"the index's {name} entry is not an array of {', '.join(kind.__name__ for kind in kinds)}")
     return value
@@ -364,14 +371,14 @@ def _check_frame(stored_size: int, content_size: int, digest: bytes, path: Path)
         raise CorruptError(f"the digest of {'/'.join(path)} has {len(digest)} bytes")
 
 
-def _column(numbers: "array[int]") -> bytes:
+def _encode_column(numbers: "array[int]") -> bytes:
     if sys.byteorder == "big":
         numbers = numbers[:]
         numbers.byteswap()
     return numbers.tobytes()
 
 
-def _from_column(typecode: str, column: bytes) -> "array[int]":
+def _decode_column(typecode: str, column: bytes) -> "array[int]":
     numbers = array(typecode)
     if len(column) % numbers.itemsize:
         raise CorruptError(f"a column of {len(column)} bytes does not hold numbers of {numbers.itemsize}")

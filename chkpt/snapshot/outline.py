@@ -1,7 +1,7 @@
-"""Checks a checkpoint whole, before the first byte of its file is written, and encodes its header and sections.
+"""Check a whole checkpoint before the first byte of its file is written, and encode its header and sections.
 
-Encoding is part of the check: only the encoder sees that an integer is too wide or a section too long. So the frames
-are kept until all of them are known to be good. They are short: RAM and disks are in blobs.
+The encoder is part of the check: only it finds an integer that is too wide or a section that is too long. So all frames
+are in memory until the check is complete. They are short: RAM and disks are in blobs.
 """
 
 from array import array
@@ -31,17 +31,17 @@ from chkpt.snapshot.section import encode_section
 from chkpt.version import __version__
 
 GENERATOR: Final = f"chkpt {__version__}"
-"""Who wrote a snapshot, if the checkpoint's header does not say."""
+"""The program that wrote a snapshot, if the checkpoint's header does not name one."""
 
 _BLOB: Final = "; put long bytes into a blob"
 _FEWER: Final = "; save fewer contexts and blobs"
 
 _FEW: Final = 30
-"""So many entries of an index are never too long: 33 texts of 255 characters, 4 bytes each, 30 times, are 1 MB."""
+"""An index with so few entries is never too long: 33 texts of 255 characters, 4 bytes each, 30 times, are 1 MB."""
 
 
 class BlobPart(NamedTuple):
-    """A blob that is to be written, with what it says of itself before its pieces are read."""
+    """A blob to write, with the sizes that it states before its pieces are read."""
 
     path: Path
     tag: str
@@ -51,7 +51,7 @@ class BlobPart(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """All of a file but its pieces: the frames of header and sections, what the index says of them, and the blobs."""
+    """All of a file except its pieces: the frames of header and sections, their entries in the index, and the blobs."""
 
     frames: list[bytes]
     header: HeaderEntry
@@ -60,11 +60,11 @@ class Outline(NamedTuple):
 
 
 def check_checkpoint(checkpoint: Checkpoint) -> Outline:
-    """Check all of a checkpoint but the pieces of its blobs, in the order of the file.
+    """Check all of a checkpoint except the pieces of its blobs, in the order of the file.
 
     Raises:
         StateError: something in it cannot be written; the message names the context, and the tag if there is one.
-        LimitError: it is longer or deeper than a reader would take.
+        LimitError: it is longer or deeper than a reader accepts.
     """
     frame, header = _encode_header(checkpoint.header)
     frames, offset = [frame], len(frame)
@@ -98,17 +98,17 @@ def check_checkpoint(checkpoint: Checkpoint) -> Outline:
 
 
 def check_header(header: dict[str, Value]) -> None:
-    """Raise what `dump` would raise of a checkpoint with this header, before there is anything to save.
+    """Raise if `dump` would refuse a checkpoint with this header. Call it before the machine is saved.
 
     Raises:
         StateError: something in it cannot be written.
-        LimitError: it is longer or deeper than a reader would take.
+        LimitError: it is longer or deeper than a reader accepts.
     """
     _encode_header(header)
 
 
 def _encode_header(given: dict[str, Value]) -> tuple[bytes, HeaderEntry]:
-    """Return the frame of the header, completed, and what the index says of it."""
+    """Return the frame of the header with the missing keys added, and its entry in the index."""
     if not isinstance(given, dict | Mapping):
         raise StateError(f"the header is a {type(given).__name__}, not a dictionary")
     header: dict[str, Value] = {"chkpt": FORMAT, "generator": GENERATOR, "created": "", **given}
@@ -128,7 +128,7 @@ def _encode_header(given: dict[str, Value]) -> tuple[bytes, HeaderEntry]:
 
 
 def _sections(checkpoint: Checkpoint) -> Iterator[tuple[Path, Context]]:
-    """Yield the contexts that have sections of their own, in the order of the file. Their own names are checked."""
+    """Yield the contexts that have sections of their own, in the order of the file. Check the names at the root."""
     if not isinstance(checkpoint.contexts, dict | Mapping):
         raise StateError(f"the contexts are a {type(checkpoint.contexts).__name__}, not a dictionary")
     try:
@@ -140,7 +140,7 @@ def _sections(checkpoint: Checkpoint) -> Iterator[tuple[Path, Context]]:
         context = checkpoint.contexts[name]
         yield (name,), context
         if name == DEVICES:
-            for child in sorted(context.contexts):  # `_check` has seen these names with the context
+            for child in sorted(context.contexts):  # `_check` has checked these names with the context
                 yield (name, child), context.contexts[child]
 
 
@@ -151,16 +151,18 @@ def _check(context: Context, path: Path, depth: int, blobs: list[BlobPart]) -> N
     contexts = context.contexts
     for items in (context.values, context.blobs, contexts):
         if type(items) is not dict and not isinstance(items, Mapping):
-            raise StateError(f"a {type(items).__name__} stands where a dictionary must", where="/".join(path))
+            raise StateError(
+                f"values, blobs and contexts must be dictionaries, not a {type(items).__name__}", where="/".join(path)
+            )
     check_context(context, path, depth, contexts, StateError)
     for tag, blob in context.blobs.items():
-        blobs.append(_blob_part(path, tag, blob))
+        blobs.append(_make_blob_part(path, tag, blob))
     if contexts and path != (DEVICES,):
         for name, child in contexts.items():
             _check(child, (*path, name), depth + 2, blobs)
 
 
-def _blob_part(path: Path, tag: str, blob: Blob) -> BlobPart:
+def _make_blob_part(path: Path, tag: str, blob: Blob) -> BlobPart:
     if not all(hasattr(blob, name) for name in ("size", "piece_size", "pieces")):
         raise StateError(f"a {type(blob).__name__} is not a blob", where=blob_name(path, tag))
     part = BlobPart(path, tag, blob, blob.size, blob.piece_size)
@@ -172,7 +174,7 @@ def _blob_part(path: Path, tag: str, blob: Blob) -> BlobPart:
 
 
 def _encode(value: object, where: str, advice: str = "") -> tuple[bytes, int]:
-    """Return the frame of `value` and the size of its content; `advice` says what to do if it is too long."""
+    """Return the frame of `value` and the size of its content; `advice` is the cure if it is too long."""
     try:
         return encode_value(value)
     except ValueError as exc:
@@ -182,7 +184,7 @@ def _encode(value: object, where: str, advice: str = "") -> tuple[bytes, int]:
 
 
 def _find_fault(path: Path, context: Context) -> None:
-    """Raise StateError with the tag of the value in `context` that cannot be encoded, if it is one."""
+    """Raise StateError with the tag of the value in `context` that cannot be encoded. Return if there is none."""
     for tag, value in context.values.items():
         _encode({tag: value}, tag_place(path, tag))
     if path != (DEVICES,):
@@ -191,7 +193,7 @@ def _find_fault(path: Path, context: Context) -> None:
 
 
 def _count_values(frames: Iterable[bytes], sections: Iterable[SectionEntry], content_size: int) -> None:
-    """Raise LimitError if the sections hold more values than a reader takes; only long ones can."""
+    """Raise LimitError if the sections hold more values than a reader accepts. Only long sections can."""
     values = ValueCount(content_size)
     for frame, entry in zip(frames, sections, strict=True):
         try:
@@ -201,7 +203,7 @@ def _count_values(frames: Iterable[bytes], sections: Iterable[SectionEntry], con
 
 
 def _check_index(outline: Outline) -> None:
-    """Raise LimitError if the index has too many values or too much text; pieces only make it longer."""
+    """Raise LimitError if the index has too many values or too much text. Pieces add only bytes, not values."""
     none = array("Q")
     blobs = (BlobEntry(part.path, part.tag, part.size, part.piece_size, none, none) for part in outline.blobs)
     _encode(encode_index(Index(outline.header, outline.sections, tuple(blobs), PieceTable())), "the index", _FEWER)

@@ -1,8 +1,8 @@
-"""Which bytes of two blobs differ, as ranges from the first byte to behind the last.
+"""Find which bytes of two blobs differ, as ranges from the first byte to behind the last.
 
-Blobs of files are compared by the digests in their indexes: a piece is read only if it differs, and two pieces that
-stand beside each other again and again are compared once. Ranges are counted first, and made when they are wanted: two
-files of some KiB may have thousands of millions of them.
+Blobs of files are compared by the digests in their indexes. A piece is read only if it differs, and a pair of pieces
+that comes again is compared once. Ranges are counted first, and made when the caller iterates over them: two files of
+some KiB may have thousands of millions of them.
 """
 
 import re
@@ -17,7 +17,7 @@ from chkpt.context import MAX_PIECE_SIZE, Blob
 from chkpt.snapshot.cores import on_all_cores
 
 GAP: Final = 16
-"""So many equal bytes between two changed ones end a range; fewer are part of it."""
+"""Equal bytes between two changed ones that end a range. Fewer are part of the range."""
 
 Range: TypeAlias = tuple[int, int]
 
@@ -31,15 +31,15 @@ _BATCH: Final = 16 << 20
 
 _REMEMBERED_PAIRS: Final = 1 << 12
 _REMEMBERED_NUMBERS: Final = 1 << 20
-"""What is remembered of pairs of pieces: so many pairs with so many ends of ranges, some 5 MiB."""
+"""How many pairs of pieces, with how many ends of ranges, a comparison keeps: some 5 MiB."""
 
 _KEPT_NUMBERS: Final = 1 << 19
-"""So many ends of ranges are kept from when they are counted to when they are wanted: 4 MiB."""
+"""How many ends of ranges are kept between the count and the iteration: 4 MiB."""
 
 
 def changed_bytes(old: bytes | bytearray | memoryview, new: bytes | bytearray | memoryview) -> Iterator[Range]:
-    """Yield first and end of the ranges that differ; the shorter one goes on with zeros."""
-    return _joined(_changed_in_blocks(memoryview(old), memoryview(new)))
+    """Yield first and end of the ranges that differ. The shorter side counts as continued with zeros."""
+    return _join(_changed_in_blocks(memoryview(old), memoryview(new)))
 
 
 def _changed_in_blocks(old: memoryview, new: memoryview) -> Iterator[Range]:
@@ -51,8 +51,8 @@ def _changed_in_blocks(old: memoryview, new: memoryview) -> Iterator[Range]:
                 yield start + run.start(), start + run.end()
 
 
-def _joined(ranges: Iterable[Range]) -> Iterator[Range]:
-    """Yield the ranges, those that come close to each other as one. A range that is empty is none."""
+def _join(ranges: Iterable[Range]) -> Iterator[Range]:
+    """Yield the ranges; ranges with less than `GAP` between them are joined to one. Skip empty ranges."""
     last = None
     for first, end in ranges:
         if first >= end:
@@ -69,14 +69,14 @@ def _joined(ranges: Iterable[Range]) -> Iterator[Range]:
 
 # -- blobs ------------------------------------------------------------------------------------------------------------
 
-_Ends: TypeAlias = "array[int]"
-"""The ranges in one piece, their ends one after another."""
+_Bounds: TypeAlias = "array[int]"
+"""The ranges in one piece: first and end of each, one after another."""
 
 
 class Ranges:
-    """The ranges that differ in two blobs. What only the longer blob has counts as different."""
+    """The ranges that differ in two blobs. Bytes that only the longer blob has count as different."""
 
-    __slots__ = ("_compare", "_kept", "_new", "_old", "count")
+    __slots__ = ("_bounds", "_compare", "_new", "_old", "count")
 
     count: int
     """How many ranges there are."""
@@ -107,21 +107,21 @@ class Ranges:
                 kept.extend(start + each for each in ends[near:])
         if kept is not None:
             compare.room -= len(kept)
-        self._kept = kept
+        self._bounds = kept
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Return whether there are any."""
         return self.count > 0
 
     def __iter__(self) -> Iterator[Range]:
-        """Yield them in rising order. Raise as the constructor does, if the files have changed since."""
-        if self._kept is not None:
-            return zip(self._kept[::2], self._kept[1::2], strict=True)
-        return _joined(
+        """Yield the ranges in rising order. Raise as the constructor does, if the files have changed since."""
+        if self._bounds is not None:
+            return zip(self._bounds[::2], self._bounds[1::2], strict=True)
+        return _join(
             (start + ends[at], start + ends[at + 1]) for start, ends in self._pieces() for at in range(0, len(ends), 2)
         )
 
-    def _pieces(self) -> Iterator[tuple[int, _Ends]]:
+    def _pieces(self) -> Iterator[tuple[int, _Bounds]]:
         """Yield the start of each piece, and the ranges in it."""
         common, longest = sorted((self._old.size, self._new.size))
         for start, ends in self._compare.pieces(self._old, self._new):
@@ -130,8 +130,8 @@ class Ranges:
             yield common, array("Q", (0, longest - common))
 
 
-def _cut(ends: _Ends, size: int) -> _Ends:
-    """Return the ranges before `size`, the last one cut there."""
+def _cut(ends: _Bounds, size: int) -> _Bounds:
+    """Return the ranges before `size`. A range that goes beyond it ends there."""
     cut = array("Q")
     for at in range(0, len(ends), 2):
         if ends[at] < size:
@@ -141,7 +141,7 @@ def _cut(ends: _Ends, size: int) -> _Ends:
 
 @runtime_checkable
 class Digested(Protocol):
-    """A blob that knows the digests of its pieces without reading them."""
+    """A blob that has the digests of its pieces without a read of the pieces."""
 
     @property
     def size(self) -> int:
@@ -155,15 +155,15 @@ class Digested(Protocol):
         """Yield `(index, digest)` of the pieces that are not all zero."""
 
     def held_piece(self, at: int) -> tuple[int, bytes | memoryview]:
-        """Return `(index, content)` of the piece that `digests` yields after `at` others."""
+        """Return `(index, content)` of piece number `at`, from 0, of those that `digests` yields."""
 
 
 class _Unit(NamedTuple):
-    """So many bytes of a blob as are compared at a time: the whole of some pieces, and of the first and last a part."""
+    """The bytes of a blob that are compared at a time: whole pieces, or parts of the first and the last."""
 
     number: int
     key: bytes  # equal keys, equal content
-    begin: int  # the first of its pieces, counted among those that are not all zero
+    begin: int  # its first piece, as a number among the pieces that are not all zero
     end: int  # behind the last
 
 
@@ -171,24 +171,24 @@ _ZEROS: Final = _Unit(0, b"", 0, 0)
 
 
 class PieceComparison:
-    """Compares pieces, and remembers what came of each pair. One is made for each run of a comparison."""
+    """Compare pieces, and keep the result of each pair. Each comparison of two checkpoints makes one."""
 
-    __slots__ = ("_known", "_numbers", "room")
+    __slots__ = ("_numbers", "_results", "room")
 
     room: int
     """How many more ends of ranges may be kept."""
 
     def __init__(self) -> None:
-        """Know nothing."""
+        """Begin without results."""
         self.room = _KEPT_NUMBERS
-        self._known: dict[tuple[bytes, bytes], _Ends] = {}
+        self._results: dict[tuple[bytes, bytes], _Bounds] = {}
         self._numbers = 0
 
-    def pieces(self, old: Blob, new: Blob) -> Iterator[tuple[int, _Ends]]:
-        """Yield start and ranges of the pieces that differ, or may: the larger ones if the blobs' are of two sizes.
+    def pieces(self, old: Blob, new: Blob) -> Iterator[tuple[int, _Bounds]]:
+        """Yield start and ranges of the pieces that may differ, in the larger piece size of the two blobs.
 
-        By the smaller ones a file with pieces of one byte would take minutes. What only one of the blobs has is not
-        compared.
+        With the smaller size, a file with pieces of one byte would take minutes. Bytes that only one of the blobs has
+        are not compared.
 
         Raises:
             CorruptError: a piece read from a file is not the one that was written.
@@ -196,36 +196,36 @@ class PieceComparison:
         """
         size = max(old.piece_size, new.piece_size)
         if not isinstance(old, Digested) or not isinstance(new, Digested):
-            for start, old_piece, new_piece in _pairs(old, new, size):
-                yield start, _ends(old_piece, new_piece)
+            for start, old_piece, new_piece in _piece_pairs(old, new, size):
+                yield start, _compare_bytes(old_piece, new_piece)
             return
         units = (pair for pair in _unit_pairs(old, new, size) if pair[0] < min(old.size, new.size))
         while batch := list(islice(units, min(max(_BATCH // size, 1), _REMEMBERED_PAIRS))):
             pairs = {(a.key, b.key): (a, b) for _, a, b in batch}
-            found = {pair: self._known[pair] for pair in pairs if pair in self._known}
+            found = {pair: self._results[pair] for pair in pairs if pair in self._results}
             unknown = {pair: units for pair, units in pairs.items() if pair not in found}
 
-            def compared(pair: tuple[_Unit, _Unit], old: Digested = old, new: Digested = new) -> _Ends:
-                return _ends(_content(old, pair[0], size), _content(new, pair[1], size))
+            def compare(pair: tuple[_Unit, _Unit], old: Digested = old, new: Digested = new) -> _Bounds:
+                return _compare_bytes(_read_unit(old, pair[0], size), _read_unit(new, pair[1], size))
 
-            for pair, ends in zip(unknown, on_all_cores(compared, unknown.values(), size), strict=True):
+            for pair, ends in zip(unknown, on_all_cores(compare, unknown.values(), size), strict=True):
                 found[pair] = ends
                 self._remember(pair, ends)
             for start, a, b in batch:
                 yield start, found[a.key, b.key]
 
-    def _remember(self, pair: tuple[bytes, bytes], ends: _Ends) -> None:
-        if len(self._known) < _REMEMBERED_PAIRS and self._numbers + len(ends) <= _REMEMBERED_NUMBERS:
-            self._known[pair] = ends
+    def _remember(self, pair: tuple[bytes, bytes], ends: _Bounds) -> None:
+        if len(self._results) < _REMEMBERED_PAIRS and self._numbers + len(ends) <= _REMEMBERED_NUMBERS:
+            self._results[pair] = ends
             self._numbers += len(ends)
 
 
-def _ends(old: bytes | bytearray | memoryview, new: bytes | bytearray | memoryview) -> _Ends:
+def _compare_bytes(old: bytes | bytearray | memoryview, new: bytes | bytearray | memoryview) -> _Bounds:
     return array("I", (end for each in changed_bytes(old, new) for end in each))
 
 
 def _unit_pairs(old: Digested, new: Digested, size: int) -> Iterator[tuple[int, _Unit, _Unit]]:
-    """Yield start and both units wherever the blobs are not known to be equal."""
+    """Yield start and both units of each place at which the keys differ."""
     old_units, new_units = _units(old, size), _units(new, size)
     old_next, new_next = next(old_units, None), next(new_units, None)
     while old_next is not None or new_next is not None:
@@ -259,8 +259,8 @@ def _units(blob: Digested, size: int) -> Iterator[_Unit]:
         yield _Unit(unit, key.digest(), begin, end)
 
 
-def _content(blob: Digested, unit: _Unit, size: int) -> bytes | bytearray | memoryview:
-    """Return the content of a unit; what is not in its pieces is zero."""
+def _read_unit(blob: Digested, unit: _Unit, size: int) -> bytes | bytearray | memoryview:
+    """Return the content of a unit. Bytes that are in none of its pieces are zero."""
     if unit.begin == unit.end:
         return b""
     if blob.piece_size == size:
@@ -274,12 +274,12 @@ def _content(blob: Digested, unit: _Unit, size: int) -> bytes | bytearray | memo
     return content
 
 
-# -- blobs that know no digests ---------------------------------------------------------------------------------------
+# -- blobs without digests --------------------------------------------------------------------------------------------
 
 
-def _pairs(old: Blob, new: Blob, piece_size: int) -> Iterator[tuple[int, bytes, bytes]]:
+def _piece_pairs(old: Blob, new: Blob, piece_size: int) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield start and contents of the pieces that one or both blobs hold; a piece not held is empty."""
-    old_pieces, new_pieces = _pieces_of(old, piece_size), _pieces_of(new, piece_size)
+    old_pieces, new_pieces = _cut_pieces(old, piece_size), _cut_pieces(new, piece_size)
     old_next, new_next = next(old_pieces, None), next(new_pieces, None)
     while old_next is not None or new_next is not None:
         index = min(each[0] for each in (old_next, new_next) if each is not None)
@@ -291,8 +291,8 @@ def _pairs(old: Blob, new: Blob, piece_size: int) -> Iterator[tuple[int, bytes, 
         yield index * piece_size, old_piece, new_piece
 
 
-def _pieces_of(blob: Blob, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the content of a blob in pieces of another size, in order; those that are all zero may be left out."""
+def _cut_pieces(blob: Blob, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the content of a blob in pieces of another size, in order. Pieces that are all zero may be left out."""
     if blob.piece_size == size:
         yield from ((index, bytes(piece)) for index, piece in blob.pieces())
         return

@@ -1,4 +1,4 @@
-"""Reads a snapshot by position: trailer, index and header when it is opened, a section or a piece when it is wanted."""
+"""Read a snapshot by position: trailer, index and header first, and a section or a piece when the caller uses it."""
 
 import os
 import zlib
@@ -59,26 +59,26 @@ _ADVICE: Final[dict[type[RefusedError], str]] = {
     VersionError: "upgrade chkpt",
 }
 
-_COPIED: Final = 1 << 20
+_COPY_SIZE: Final = 1 << 20
 """Bytes that are copied at a time."""
 
 _BEGINNING: Final = 1 << 12
-"""Bytes of a file that are looked at for the beginning of its header."""
+"""Bytes of a file in which the reader looks for the beginning of the header."""
 
 FIRST_KEY: Final = b"\xa5chkpt"
-"""How the first key of a header is stored (docs/FORMAT.md, R22), behind the head of a map of one to five bytes."""
+"""The first key of a header as stored (docs/FORMAT.md, R22). Before it are one to five bytes, the head of the map."""
 
 _AGE_MAGIC: Final = b"age-encryption.org/v1\n"
 """How a file encrypted with age begins (age-encryption.org/v1, "Encrypted file format")."""
 
 
 def is_encrypted(source: Source) -> bool:
-    """Whether the bytes are those of a file encrypted with age. Raise StorageError where they cannot be read."""
+    """Return whether the source is a file encrypted with age. Raise StorageError if it cannot be read."""
     return source.size >= len(_AGE_MAGIC) and source.read(0, len(_AGE_MAGIC)) == _AGE_MAGIC
 
 
 def is_snapshot(path: str | os.PathLike[str]) -> bool:
-    """Whether the file at `path` is a snapshot, good or not: damaged, cut short, encrypted, or newer than this.
+    """Return whether the file at `path` is a snapshot, also one that is damaged, cut short, encrypted, or newer.
 
     Raises:
         NotFoundError: there is no such file.
@@ -98,10 +98,10 @@ def is_snapshot(path: str | os.PathLike[str]) -> bool:
 
 
 class Reader:
-    """An open snapshot. Trailer, index and header have been read and checked; the rest is read when it is asked for.
+    """An open snapshot. Trailer, index and header have been read and checked; the rest is read when the caller uses it.
 
-    Whatever is read is checked against the digests in the index. Any number of threads may read. A context manager:
-    leaving it closes the file, and what has not been read by then cannot be read any more.
+    All that is read is checked against the digests in the index. Any number of threads may read. The reader is a
+    context manager that closes the file at its end. What has not been read by then cannot be read any more.
     """
 
     __slots__ = (
@@ -118,24 +118,24 @@ class Reader:
     )
 
     header: dict[str, Value]
-    """What the file says of the machine; begins with `chkpt`, `generator`, `created`."""
+    """What the file says of the machine. The first keys are `chkpt`, `generator`, `created`."""
     sections: tuple[SectionEntry, ...]
-    """The contexts that can be read each for itself, in the order of the file: rising by path."""
+    """The contexts that can be read one by one, in the order of the file: rising by path."""
     blobs: tuple["StoredBlob", ...]
     """The blobs of all contexts, rising by path and tag."""
     root_digest: bytes
-    """BLAKE3-256 of the stored index, and through it of everything: equal digests, equal snapshots."""
+    """BLAKE3-256 of the stored index, which has the digests of all else. Equal digests mean equal snapshots."""
     signatures: tuple[Signature, ...]
-    """The signatures in the file, rising by key. None of them has been checked: see `chkpt.seal`."""
+    """The signatures in the file, rising by key, not checked: `chkpt.seal` checks them."""
     format: int
-    """The file's format, as its trailer says: 2 where it has signatures, else 1."""
+    """The file's format, as its trailer says: 2 if it has signatures, else 1."""
 
     def __init__(self, data: bytes | bytearray | memoryview | Source, name: str = "snapshot") -> None:
-        """Open a snapshot in memory, or in another source of bytes; `name` is for messages about the former.
+        """Open a snapshot in memory, or in another source of bytes; `name` is for messages about one in memory.
 
         Raises:
             CorruptError: not a snapshot, cut short, or damaged in its trailer, index or header.
-            VersionError: the format is newer than this.
+            VersionError: the format is newer than this chkpt reads.
             LimitError: the index or the header is longer than any that chkpt writes.
         """
         self._source = MemorySource(data, name) if isinstance(data, (bytes, bytearray, memoryview)) else data
@@ -157,7 +157,7 @@ class Reader:
             raise
 
     def close(self) -> None:
-        """Close the file. Contexts and pieces that have been read stay; to read more of them raises StorageError."""
+        """Close the file. Contexts and pieces that have been read stay usable; to read more raises StorageError."""
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -170,11 +170,11 @@ class Reader:
 
     @property
     def name(self) -> str:
-        """The path of the file, or how it is called in messages."""
+        """The path of the file, or its name in messages."""
         return self._source.name
 
     def is_at(self, path: str | os.PathLike[str]) -> bool:
-        """Whether `path` leads to this snapshot: to the file that was opened, or to another with its root digest."""
+        """Return whether `path` leads to the file that was opened, or to another with its root digest."""
         try:
             source = FileSource(path)
         except (NotFoundError, StorageError):
@@ -192,9 +192,9 @@ class Reader:
         return self._source.size
 
     def section(self, path: str | Sequence[str]) -> Context:
-        """Read one section: `devices/pit` or `("devices", "pit")`. Its blobs are read when their pieces are.
+        """Read one section: `devices/pit` or `("devices", "pit")`. A piece of its blobs is read when it is used.
 
-        The contexts of the section `devices` are sections too, and each is read when it is looked up.
+        The contexts of the section `devices` are sections too. Each is read when it is looked up.
 
         Raises:
             NotFoundError: there is no such section.
@@ -209,10 +209,10 @@ class Reader:
         raise NotFoundError(f"there is no section {'/'.join(names)}", where=self.name)
 
     def checkpoint(self, *, keep: bool = True) -> Checkpoint:
-        """Return the whole snapshot; a section is read when it is looked up, a piece when it is used.
+        """Return the whole snapshot. A section is read when it is looked up, and a piece when it is used.
 
-        The contexts may be replaced, added and removed as in a dictionary; the file does not change. Without `keep` a
-        section is read anew each time that it is looked up, and takes no memory in between.
+        The caller may replace, add and remove contexts as in a dictionary; the file does not change. Without `keep` a
+        section is read each time that it is looked up, and takes no memory in between.
         """
         entries = {entry.path[0]: entry for entry in self.sections if len(entry.path) == 1}
         return Checkpoint(dict(self.header), LazyContexts(self, entries, keep=keep))
@@ -220,7 +220,7 @@ class Reader:
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read and check every byte of the file, in time proportional to the content.
 
-        `progress` is called after each piece of a blob with the stored bytes that were read, and all of them.
+        After each piece of a blob, this calls `progress` with the stored bytes of pieces so far, and the file's size.
 
         Raises:
             CorruptError: a part is not what was written; the message names it.
@@ -237,17 +237,17 @@ class Reader:
                     progress(done, self.size)
 
     def unsigned(self) -> Iterator[bytes | memoryview]:
-        """Yield the stored bytes before signatures and trailer: all that the root digest covers, a MiB at a time.
+        """Yield the stored bytes before signatures and trailer, a MiB at a time: all that the root digest covers.
 
         Raises:
             CorruptError: the file has become shorter.
             StorageError: the file cannot be read.
         """
-        for offset in range(0, self._index_end, _COPIED):
-            yield self._source.read(offset, min(_COPIED, self._index_end - offset))
+        for offset in range(0, self._index_end, _COPY_SIZE):
+            yield self._source.read(offset, min(_COPY_SIZE, self._index_end - offset))
 
     def trailer(self, signatures_size: int = 0) -> bytes:
-        """Return the trailer of the same snapshot with a frame of signatures of so many bytes before it."""
+        """Return the trailer of this snapshot with a frame of signatures of `signatures_size` bytes before it."""
         data = self._source.read(self.size - TRAILER_SIZE, TRAILER_SIZE)
         own = decode_trailer(data, self.size)
         if own is None or own.root_digest != self.root_digest:
@@ -267,8 +267,8 @@ class Reader:
             if trailer is not None and trailer.index_size > frame_bound(MAX_CONTENT):
                 raise LimitError(f"an index of {trailer.index_size} bytes; the limit is {frame_bound(MAX_CONTENT)}")
         except RefusedError as exc:
-            raise _placed(exc, self.name, "the trailer", offset) from exc
-        if trailer is None:  # another kind of file: no copy will help
+            raise _add_place(exc, self.name, "the trailer", offset) from exc
+        if trailer is None:  # another kind of file: the advice about a copy does not fit
             if is_encrypted(source):
                 raise SealedError("encrypted with age; give the file with its identity (--identity)", where=self.name)
             raise CorruptError("not a chkpt snapshot", where=self.name)
@@ -283,10 +283,10 @@ class Reader:
                 raise LimitError(f"{size} bytes of signatures; the limit is {MAX_FRAME}")
             return decode_signatures(self._source.read(offset, size))
         except RefusedError as exc:
-            raise _placed(exc, self.name, "the signatures", offset) from exc
+            raise _add_place(exc, self.name, "the signatures", offset) from exc
 
     def _read_index(self, trailer: Trailer) -> None:
-        """Read the index, and the header that it leads to."""
+        """Read the index and the header."""
         what, offset = "the index", trailer.index_offset
         try:
             value = self._read_value(offset, trailer.index_size, None, trailer.root_digest)
@@ -300,7 +300,7 @@ class Reader:
             what, offset = "the header", 0
             self.header = _decode_header(self._read_value(0, *index.header))
         except (RefusedError, MemoryError) as exc:
-            raise _placed(exc, self.name, what, offset) from exc
+            raise _add_place(exc, self.name, what, offset) from exc
 
     def _read_value(
         self, offset: int, stored_size: int, content_size: int | None, digest: bytes, path: Path | None = None
@@ -309,7 +309,7 @@ class Reader:
         if blake3(stored).digest() != digest:
             raise CorruptError("the stored bytes do not match their digest")
         content = frame_content(stored, content_size)
-        del stored  # as long as the content, at the worst
+        del stored  # it may be as long as the content
         return decode_value(content) if path is None else self._values.decode(path, content)
 
     def _read_section(self, entry: SectionEntry, *, keep: bool = True) -> Context:
@@ -318,7 +318,7 @@ class Reader:
             value = self._read_value(offset, stored_size, content_size, digest, path)
             context = decode_section(value, entry, self._blobs.get(path, {}))
         except (RefusedError, MemoryError) as exc:
-            raise _placed(exc, self.name, f"section {'/'.join(path)}", offset) from exc
+            raise _add_place(exc, self.name, f"section {'/'.join(path)}", offset) from exc
         if path == (DEVICES,):
             devices = {other.path[1]: other for other in self.sections if len(other.path) == 2}
             context.contexts = LazyContexts(self, devices, keep=keep)
@@ -327,7 +327,7 @@ class Reader:
 
 def _decode_header(value: Plain) -> dict[str, Value]:
     if not isinstance(value, dict) or not isinstance(number := value.get("chkpt"), int):
-        raise CorruptError("the header is no map with the format's number as `chkpt`")
+        raise CorruptError("the header is not a map with the format's number as `chkpt`")
     if number > FORMAT:
         raise VersionError(f"the file is in format {number}, and this chkpt reads format {FORMAT}")
     if number != FORMAT or isinstance(number, bool):
@@ -345,7 +345,7 @@ def _decode_header(value: Plain) -> dict[str, Value]:
 
 
 class StoredBlob:
-    """A blob in an open snapshot. Its pieces are read and checked one by one as they are asked for."""
+    """A blob in an open snapshot. A piece is read and checked when the caller uses it."""
 
     __slots__ = ("_pieces", "_source", "entry")
 
@@ -381,7 +381,7 @@ class StoredBlob:
 
     @property
     def stored_size(self) -> int:
-        """Bytes that its pieces take in the file, each once; other blobs may share them."""
+        """Bytes that its pieces take in the file. A piece counts once; other blobs may share it."""
         return sum(self._pieces.stored_sizes[number] for number in set(self.entry.numbers))
 
     def digests(self) -> Iterator[tuple[int, bytes]]:
@@ -405,14 +405,14 @@ class StoredBlob:
             yield index, piece
 
     def held_piece(self, at: int) -> tuple[int, memoryview]:
-        """Return `(index, content)` of the piece that stands after `at` others that are not all zero.
+        """Return `(index, content)` of piece number `at`, from 0, of those that are not all zero.
 
         Raises as `pieces` does.
         """
         return self.entry.indexes[at], self._read(self.entry.numbers[at])
 
     def verify(self, read: int = 0) -> Iterator[int]:
-        """Read and check the pieces that no earlier blob has: those from number `read` on. Yield the size of each.
+        """Read and check the pieces that no earlier blob has: those from number `read` on. Yield their stored sizes.
 
         Raises as `pieces` does.
         """
@@ -441,53 +441,53 @@ class StoredBlob:
                 raise CorruptError("an all-zero piece is stored")
         except (RefusedError, MemoryError) as exc:
             what = f"piece {number} ({blob_name(self.path, self.tag)})"
-            raise _placed(exc, self._source.name, what, offset) from exc
+            raise _add_place(exc, self._source.name, what, offset) from exc
         return piece
 
 
 class LazyContexts(MutableMapping[str, Context]):
-    """Contexts by name, each read from its section when it is first looked up, and kept if `keep`.
+    """Contexts by name. A context is read from its section when it is looked up, and kept if `keep`.
 
-    What goes through all of a file once keeps none: then it costs the memory of the largest section, not of all.
+    A caller that goes through a file once does not keep them: this takes the memory of the largest section, not of all.
     """
 
-    __slots__ = ("_held", "_keep", "_reader")
+    __slots__ = ("_items", "_keep", "_reader")
 
     def __init__(self, reader: Reader, entries: dict[str, SectionEntry], *, keep: bool) -> None:
         self._reader = reader
         self._keep = keep
-        self._held: dict[str, Context | SectionEntry] = {**entries}
+        self._items: dict[str, Context | SectionEntry] = {**entries}
 
     def __getitem__(self, name: str) -> Context:
-        held = self._held[name]
+        held = self._items[name]
         if isinstance(held, Context):
             return held
         context = self._reader._read_section(held, keep=self._keep)
         if self._keep:
-            self._held[name] = context
+            self._items[name] = context
         return context
 
     def __setitem__(self, name: str, context: Context) -> None:
-        self._held[name] = context
+        self._items[name] = context
 
     def __delitem__(self, name: str) -> None:
-        del self._held[name]
+        del self._items[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._held
+        return name in self._items
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
+        return iter(self._items)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._items)
 
     def __repr__(self) -> str:
-        return f"<contexts {', '.join(self._held)}>"
+        return f"<contexts {', '.join(self._items)}>"
 
 
-def _placed(exc: RefusedError | MemoryError, name: str, what: str, offset: int) -> RefusedError:
-    """Return the error with the file, the place and what to do."""
+def _add_place(exc: RefusedError | MemoryError, name: str, what: str, offset: int) -> RefusedError:
+    """Return the error with the file, the place and the cure."""
     if isinstance(exc, MemoryError):
         exc = LimitError("not enough memory")
     return exc.within(f"{name}: {what} at offset {offset}", advice=_ADVICE[type(exc)])

@@ -1,7 +1,7 @@
-"""A context as the value of a section frame, and back.
+"""Encode a context as the value of a section frame, and decode it.
 
-A section is the map `path`, `type`, `version`, `values`, `contexts`, in this order, where a key that would be empty is
-left out; the contexts inside it are such maps without `path`. Blobs are in the index, not here.
+A section is the map `path`, `type`, `version`, `values`, `contexts`, in this order. A key with an empty value is left
+out. The contexts inside it are such maps without `path`. Blobs are in the index, not here.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from chkpt.snapshot.frames import DEVICES, Path, SectionEntry
 
 _KEYS: Final[dict[str, type]] = {"type": str, "version": int, "values": dict, "contexts": dict}
 _SHAPES: Final = {keys: tuple(_KEYS[key] for key in keys) for count in range(5) for keys in combinations(_KEYS, count)}
-"""The keys that a context's map may have, in their order, and of what type the value of each is."""
+"""The keys that a context's map may have, in their order, and the types of their values."""
 
 
 def encode_section(path: Path, context: Context) -> dict[str, object]:
-    """Return the value of the section at `path`, of a context that has been checked (`check_context`)."""
+    """Return the value of the section at `path`. The caller has checked the context (`check_context`)."""
     return _encode({"path": [*path]}, path, context)
 
 
@@ -37,10 +37,10 @@ def _encode(value: dict[str, object], path: Path, context: Context) -> dict[str,
 
 
 def decode_section(value: Plain, entry: SectionEntry, blobs: Mapping[Path, Mapping[str, Blob]]) -> Context:
-    """Read the value of the section that the index calls `entry`; `blobs` are all that belong in it, by context.
+    """Decode the section that the index calls `entry`. `blobs` are all blobs that belong in it, by context.
 
     Raises:
-        CorruptError: it is not a section, or another one than the index says.
+        CorruptError: it is not a section, or not the one that the index says.
         LimitError: it nests too deep.
     """
     path = entry.path

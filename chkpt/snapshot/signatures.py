@@ -1,10 +1,10 @@
-"""The frame of signatures: who has signed a root digest, as bytes. Nothing here knows cryptography.
+"""Encode and decode the frame of signatures of a root digest. This module does not check them: `chkpt.seal` does.
 
     frame magic, payload size | magic | (public key, signature) ... | CRC-32
 
 A skippable zstd frame (RFC 8878, 3.1.2), all numbers little-endian. It lies between the index and the trailer of a
-file in format 2, or is a file of its own beside the snapshot. It is not under the root digest, which the signatures in
-it cover; so one can be added or taken away without another name for the snapshot.
+file in format 2, or is a file of its own beside the snapshot. The signatures cover the root digest, which does not
+cover this frame. So a signature can be added or removed, and the snapshot keeps its root digest.
 """
 
 import struct
@@ -26,28 +26,28 @@ SIGNATURE_SIZE: Final = 64
 
 _HEAD: Final = struct.Struct("<II8s")
 _CHECK: Final = struct.Struct("<I")
-_SKIPPABLE: Final = 0x184D2A5B  # the trailer's is ...5C: neither can be taken for the other
+_SKIPPABLE: Final = 0x184D2A5B  # the trailer's is ...5C
 _MAGIC: Final = b"\x89CHKSIG\n"
 _ENTRY_SIZE: Final = PUBLIC_KEY_SIZE + SIGNATURE_SIZE
-_AROUND: Final = _HEAD.size + _CHECK.size
+_OVERHEAD: Final = _HEAD.size + _CHECK.size
 
-MAX_FRAME: Final = _AROUND + MAX_SIGNATURES * _ENTRY_SIZE
+MAX_FRAME: Final = _OVERHEAD + MAX_SIGNATURES * _ENTRY_SIZE
 """Bytes in the longest frame."""
 
 _CONTEXT: Final = b"chkpt snapshot signature 1\0"
 
 
 class Signature(NamedTuple):
-    """One signature, and the public key that it is said to be of."""
+    """One signature, and the public key that it claims."""
 
     public_key: bytes
     signature: bytes
 
 
 def signed_message(root_digest: bytes, content_format: int) -> bytes:
-    """Return what is signed: a text that stands before nothing else that is ever signed, the format, the digest.
+    """Return the bytes to sign: a text that begins no other signed message, the format, and the digest.
 
-    The format is the one in the header, which says what a root digest is the digest of.
+    The format is the one in the header. It defines what a root digest covers.
     """
     return _CONTEXT + content_format.to_bytes(4, "little") + root_digest
 
@@ -57,7 +57,7 @@ def encode_signatures(signatures: Iterable[Signature]) -> bytes:
 
     Raises:
         LimitError: more than `MAX_SIGNATURES`.
-        ValueError: none at all, two of one key, or another length than Ed25519's.
+        ValueError: there is none, two are of one key, or a length is not Ed25519's.
     """
     ordered = sorted(signatures)
     if len(ordered) > MAX_SIGNATURES:
@@ -73,17 +73,17 @@ def encode_signatures(signatures: Iterable[Signature]) -> bytes:
 
 
 def decode_signatures(frame: bytes | memoryview) -> tuple[Signature, ...]:
-    """Read a frame that is just the bytes given.
+    """Decode `frame`, which must be exactly one frame.
 
     Raises:
-        CorruptError: not such a frame, or not all of it, or keys that do not rise.
+        CorruptError: it is not such a frame, not a whole one, or its keys do not rise.
         LimitError: more signatures than `MAX_SIGNATURES`.
     """
     if len(frame) > MAX_FRAME:
         raise LimitError(f"{len(frame)} bytes of signatures; the limit is {MAX_FRAME}")
-    count, rest = divmod(len(frame) - _AROUND, _ENTRY_SIZE)
+    count, rest = divmod(len(frame) - _OVERHEAD, _ENTRY_SIZE)
     if count < 1 or rest:
-        raise CorruptError(f"{len(frame)} bytes are no whole frame of signatures")
+        raise CorruptError(f"{len(frame)} bytes are not a whole frame of signatures")
     data = bytes(frame)
     if _HEAD.unpack_from(data) != (_SKIPPABLE, len(data) - 8, _MAGIC):
         raise CorruptError("not a frame of signatures")

@@ -1,4 +1,4 @@
-"""Where a snapshot's bytes come from: a file, read by position, or memory."""
+"""Read a snapshot's bytes by position, from a file or from memory."""
 
 import os
 from contextlib import suppress
@@ -11,7 +11,7 @@ from chkpt.regular_file import open_regular
 
 
 class FileId(NamedTuple):
-    """Which file a source was read from, and in which state: its content is another one if any of these differs."""
+    """The file that a source was read from, and its state. If any of these differs, the content may differ."""
 
     device: int
     inode: int
@@ -20,7 +20,7 @@ class FileId(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """Return the identity of a file with this status."""
+        """Return the id of a file with this status."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
@@ -29,7 +29,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """How the source is called in messages."""
+        """The name of the source in messages."""
 
     @property
     def size(self) -> int:
@@ -48,7 +48,7 @@ class Source(Protocol):
         """
 
     def close(self) -> None:
-        """Give back the host's resources. To close twice is no error."""
+        """Release the host's resources. A second close does nothing."""
 
 
 class MemorySource:
@@ -84,7 +84,7 @@ class FileSource:
 
         Raises:
             NotFoundError: there is no such file.
-            StorageError: it cannot be opened, or is no regular file.
+            StorageError: it cannot be opened, or is not a regular file.
         """
         self.name = os.fspath(path)
         try:
@@ -114,10 +114,10 @@ class FileSource:
         return data
 
     def close_when_unused(self) -> None:
-        """Close the file when nothing refers to this source any more, for an owner that has nothing to close."""
+        """Close the file when nothing refers to this source any more. For an owner without a `close` of its own."""
         finalize(self, self._file.close)
 
     def close(self) -> None:
-        """Close the file. It was only read, so an error of that is ignored."""
+        """Close the file. Ignore an error: the file was only read."""
         with suppress(OSError):
             self._file.close()

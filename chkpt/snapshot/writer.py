@@ -1,7 +1,7 @@
-"""Writes a snapshot in one pass: header, sections, pieces, index, signatures if it is signed, trailer.
+"""Write a snapshot in one pass: header, sections, pieces, index, signatures if it is signed, trailer.
 
 The order is fixed, so that one machine state has one encoding: sections and blobs by their paths, pieces by their first
-use. Tags keep the order in which the state declares them, which is the order a reader wants to see.
+use. Tags keep the order in which the state declares them, for the reader of an `inspect`.
 """
 
 import zlib
@@ -20,12 +20,12 @@ from chkpt.snapshot.cores import on_all_cores
 from chkpt.snapshot.frames import BlobEntry, Index, PieceTable, Trailer, encode_index, encode_trailer, is_zero
 from chkpt.snapshot.outline import BlobPart, Outline, check_checkpoint
 
-_PROGRESS: Final = 64  # pieces between two words of progress
+_PROGRESS: Final = 64  # pieces between two calls of `progress`
 _FEWER: Final = "; give the blobs larger pieces"
 
 
 class Writable(Protocol):
-    """A binary file, as far as `dump` needs one. It may take less than it is given and say how much."""
+    """The part of a binary file that `dump` needs. `write` may accept less than it is given and return how much."""
 
     def write(self, data: bytes, /) -> int | None:
         """Append `data`."""
@@ -33,7 +33,7 @@ class Writable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was written: bytes in the file, its name among all snapshots, and what is in it."""
+    """What was written: the bytes in the file, its root digest, and the numbers of sections and pieces."""
 
     size: int
     root_digest: bytes
@@ -42,24 +42,24 @@ class Summary:
 
 
 Sign: TypeAlias = Callable[[bytes], bytes]
-"""Given the root digest of a snapshot, returns the frame of its signatures (`encode_signatures`)."""
+"""Makes the frame of signatures (`encode_signatures`) from the root digest of a snapshot."""
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called now and then with how many bytes of all blobs have been gone through, and how many there are."""
+"""The writer calls it now and then with how many bytes of all blobs are done, and the total."""
 
 
 def dump(
     checkpoint: Checkpoint, file: Writable, *, sign: Sign | None = None, progress: Progress | None = None
 ) -> Summary:
-    """Write `checkpoint` to a binary file, in one pass and without seeking; long blobs on all cores.
+    """Write `checkpoint` to a binary file, in one pass and without a seek. Long blobs are encoded on all cores.
 
-    All of it but the pieces of its blobs is checked before the first byte is written.
+    The writer checks all of it, except the pieces of its blobs, before it writes the first byte.
 
-    What the header lacks of `generator` and `created` (RFC 3339, UTC) is filled in. With `sign` the file is signed.
+    It adds `generator` and `created` (RFC 3339, UTC) to the header if they are missing. With `sign` it signs the file.
 
     Raises:
         StateError: something in the checkpoint cannot be written; the message names it.
-        LimitError: the checkpoint is longer or deeper than a reader would take.
+        LimitError: the checkpoint is longer or deeper than a reader accepts.
         CorruptError: a blob that comes from a file is not what was written there.
         StorageError: the file refused a write.
         TypeError: `checkpoint` is something else.
@@ -71,7 +71,7 @@ def dump(
 def write_outline(
     outline: Outline, file: Writable, *, sign: Sign | None = None, progress: Progress | None = None
 ) -> Summary:
-    """Write a checkpoint that has been checked (`check_checkpoint`). Only once: the frames are let go.
+    """Write a checkpoint that has been checked (`check_checkpoint`). Works only once: it clears the frames.
 
     Raises:
         StateError, CorruptError: a piece of a blob is not what it must be.
@@ -102,7 +102,7 @@ def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
 
 
 def check_type(checkpoint: object) -> None:
-    """Raise TypeError, with the cure, if something else than a checkpoint is to be written."""
+    """Raise TypeError, with the cure, if `checkpoint` is not a Checkpoint."""
     if not isinstance(checkpoint, Checkpoint):
         raise TypeError(
             f"a snapshot is written of a Checkpoint, not of a {type(checkpoint).__name__}: "
@@ -124,7 +124,7 @@ class _Writer:
         self._numbers: dict[bytes, int] = {}  # digest of a piece's content -> its number
 
     def write(self, outline: Outline, sign: Sign | None) -> Summary:
-        """Write what `check_checkpoint` has returned, and the pieces. Only they can be refused from here on."""
+        """Write what `check_checkpoint` has returned, and the pieces. Only pieces can still be refused."""
         for frame in outline.frames:
             self._write(frame)
         outline.frames.clear()  # the pieces may take long
@@ -147,7 +147,7 @@ class _Writer:
     def _write_blob(self, part: BlobPart) -> BlobEntry:
         path, tag, _, size, piece_size = part
         indexes, numbers = array("Q"), array("I")
-        pieces = _checked(part, indexes)
+        pieces = _check_pieces(part, indexes)
         for encoded in on_all_cores(self._encode, pieces, piece_size):
             numbers.append(self._write_piece(encoded))
             if self._progress is not None and not len(numbers) % _PROGRESS:
@@ -160,10 +160,10 @@ class _Writer:
     def _encode(self, piece: bytes | memoryview) -> tuple[bytes, bytes | None, int]:
         """Return the digest of a piece, its frame unless an equal piece has been written, and its length.
 
-        Several threads do this at once. Two may encode two pieces that are equal: the second frame is then not used.
+        Several threads call this at once. Two may encode equal pieces: the second frame is then not used.
         """
         head = byte_string_head(len(piece))
-        # A copy, so that what is digested is what is written, whatever runs meanwhile.
+        # A copy, so that digest and written bytes agree even if another thread changes the piece.
         content = b"".join((head, piece))
         digest = blake3(memoryview(content)[len(head) :]).digest()
         return digest, None if digest in self._numbers else encode_piece(content), len(piece)
@@ -173,18 +173,18 @@ class _Writer:
         digest, frame, length = encoded
         number = self._numbers.get(digest)
         if number is None:
-            assert frame is not None  # what was in the table then is in it now
+            assert frame is not None  # it is None only if the table had the digest, and the table keeps it
             number = self._numbers[digest] = len(self._pieces)
             self._pieces.add(self._offset, len(frame), length, zlib.crc32(frame), digest)
             self._write(frame)
         return number
 
 
-def _checked(part: BlobPart, indexes: "array[int]") -> Iterator[bytes | memoryview]:
-    """Yield the pieces of a blob that are not all zero, and put their indexes into `indexes`.
+def _check_pieces(part: BlobPart, indexes: "array[int]") -> Iterator[bytes | memoryview]:
+    """Check the pieces of a blob. Yield those that are not all zero, and append their indexes to `indexes`.
 
     Raises:
-        StateError: a piece that cannot be, or is out of its place.
+        StateError: a piece has the wrong length, a wrong index, or is out of order.
     """
     path, tag, blob, size, piece_size = part
     last, rest = divmod(size, piece_size)

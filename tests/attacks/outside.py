@@ -147,12 +147,12 @@ FRAMES: Final = (
 SIGNATURES: Final = (
     Attack(4, "format 2 without signatures", ending(number=2), "the trailer is of a file of"),
     Attack(57, "garbage", signed(b"x" * 116), "not a frame of signatures"),
-    Attack(57, "half a signature", signed(signatures(1)[:60]), "60 bytes are no whole frame of signatures"),
-    Attack(57, "two frames", signed(signatures(1) * 2), "bytes are no whole frame of signatures"),
+    Attack(57, "half a signature", signed(signatures(1)[:60]), "60 bytes are not a whole frame of signatures"),
+    Attack(57, "two frames", signed(signatures(1) * 2), "bytes are not a whole frame of signatures"),
     Attack(57, "a frame of the trailer's kind", signed(signatures(1, frame=0x184D2A5C)), "not a frame of signatures"),
     Attack(57, "a frame that is longer", signed(signatures(1, size=1 << 31)), "not a frame of signatures"),
     Attack(58, "a flipped bit", signed(signatures(1)[:40] + b"!" + signatures(1)[41:]), "do not match their checksum"),
-    Attack(59, "none", signed(signatures()), "20 bytes are no whole frame of signatures"),
+    Attack(59, "none", signed(signatures()), "20 bytes are not a whole frame of signatures"),
     Attack(59, "seventeen", signed(signatures(*range(17))), "1652 bytes of signatures; the limit is 1556", LimitError),
     Attack(59, "a megabyte", signed(bytes(MIB)), "1048576 bytes of signatures; the limit is 1556", LimitError),
     Attack(
@@ -162,8 +162,8 @@ SIGNATURES: Final = (
 )
 
 HEADER: Final = (
-    Attack(22, "a list", good(header=[1]), "the header is no map with the format's number"),
-    Attack(22, "no number", good(header={"generator": "", "created": ""}), "the header is no map with the format's"),
+    Attack(22, "a list", good(header=[1]), "the header is not a map with"),
+    Attack(22, "no number", good(header={"generator": "", "created": ""}), "the header is not a map with"),
     Attack(22, "no more than a number", good(header={"chkpt": 1}), "does not begin with chkpt, generator, created"),
     Attack(22, "another order", good(header={"generator": "", "chkpt": 1, "created": ""}), "does not begin with chkpt"),
     Attack(23, "format 0", header(chkpt=0), "there is no format 0"),

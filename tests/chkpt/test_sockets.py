@@ -249,5 +249,5 @@ def test_descriptors_of_long_paths_are_closed(tmp_path: Path) -> None:
 
 
 def test_name_that_no_socket_can_have_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"the name is too long for a socket \(107 bytes with its path\)"):
+    with pytest.raises(StorageError, match=r"too long for a socket \(107 bytes"):
         sockets.listen(tmp_path / ("n" * 100))

@@ -496,13 +496,13 @@ def test_the_present_version_is_not_upgraded() -> None:
 
 
 def test_a_newer_version_is_refused_and_both_versions_named() -> None:
-    with pytest.raises(VersionError, match=r"^devices/com1 is version 4 of its state; this chkpt knows version 3"):
+    with pytest.raises(VersionError, match=r"^devices/com1 is version 4 .* version 3"):
         from_context(old(4, value=5), Port3, "devices/com1")
 
 
 @pytest.mark.parametrize("version", [0, -7])
 def test_a_version_without_an_upgrade_is_refused(version: int) -> None:
-    with pytest.raises(VersionError, match=f"^x is version {version} of its state, which this chkpt cannot upgrade$"):
+    with pytest.raises(VersionError, match=f"^x is version {version} .* cannot upgrade$"):
         from_context(old(version, low=5), Port3, "x")
 
 

@@ -198,7 +198,7 @@ def test_an_interrupt_in_a_constructor_leaves_nothing_either(
 
 def test_a_conflict_in_a_constructor_gives_back_what_it_had_claimed_before() -> None:
     board = machine("cell:a")
-    with pytest.raises(ConflictError, match=r"^b cannot have port 0x100-0x101: a has port 0x100-0x101$"):
+    with pytest.raises(ConflictError, match=r"^b .*: a has port 0x100-0x101$"):
         board.devices.create("cell", "b", {"port": 0x100})
     assert [entry.name for entry in board.devices] == ["a"]
     board.ports.outb(0x100, 7)
@@ -227,7 +227,7 @@ def test_a_device_that_can_be_saved_needs_a_state(kind: Callable[[Host, Any], An
     stateless: DeviceType[Any, Any] = DeviceType("stateless", kind, ControllerConfig, None)
     board = machine()
     config = CellConfig() if kind is WholeCell else ControllerConfig()
-    with pytest.raises(DeviceError, match="device type stateless can be saved or loaded, but names no state"):
+    with pytest.raises(DeviceError, match=r"stateless .* names no state"):
         board.devices.add(stateless, "a", config)
     assert "a" not in board.devices
     assert nothing_is_left(board)
@@ -235,7 +235,7 @@ def test_a_device_that_can_be_saved_needs_a_state(kind: Callable[[Host, Any], An
 
 def test_a_second_interrupt_controller_is_refused_and_the_first_stays() -> None:
     board = machine("controller")
-    with pytest.raises(ConflictError, match=r"^second cannot receive the interrupt lines: controller does$"):
+    with pytest.raises(ConflictError, match=r"^second .* interrupt lines: controller does$"):
         board.devices.create("controller", "second")
     board.irq.force(3, True)
     assert board.irq.intr

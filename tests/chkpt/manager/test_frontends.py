@@ -83,7 +83,7 @@ def test_a_second_backend_is_refused_and_the_first_stays(way: Way) -> None:
     board = machine("panel")
     first, second = way.backend(), way.backend()
     way.connect(board.devices)(way.name, first)
-    with pytest.raises(ExistsError, match=rf"^{way.kind} frontend {way.name} has a backend; disconnect it first$"):
+    with pytest.raises(ExistsError, match=rf"{way.name} has a backend; disconnect it first$"):
         way.connect(board.devices)(way.name, second)
     assert way.socket(panel(board)).backend is first
     board.close()
@@ -208,7 +208,7 @@ def test_a_device_cannot_have_two_frontends_of_one_name_and_leaves_none_of_them(
 
     twins: DeviceType[ControllerConfig, object] = DeviceType("twins", Twins, ControllerConfig, None)
     board = machine()
-    with pytest.raises(ConflictError, match=r"^there is a block frontend twins\.1 already, of device twins$"):
+    with pytest.raises(ConflictError, match=r"block frontend twins\.1 already, of device twins$"):
         board.devices.add(twins, "twins", ControllerConfig())
     assert board.devices.frontends["block"].names == ()
 

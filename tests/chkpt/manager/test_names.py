@@ -119,7 +119,7 @@ PIT = pack_names(["pit"])
     ],
 )
 def test_a_count_that_lies_about_the_table_is_refused(count: int, content: bytes) -> None:
-    with pytest.raises(CorruptError, match=f"num_devs is {count}, but names has {len(content)} bytes, not 32 a device"):
+    with pytest.raises(CorruptError, match=f"num_devs is {count}, .* {len(content)} bytes"):
         unpack_names(table(count, content))
 
 

@@ -144,7 +144,7 @@ def test_a_device_that_fails_to_save_fails_the_save_and_the_checkpoint_is_unchan
 def test_a_save_that_gives_something_else_than_the_state_fails(state: object, monkeypatch: pytest.MonkeyPatch) -> None:
     board = machine("cell:a")
     monkeypatch.setattr(board.devices.find("a"), "save", lambda: state)
-    with pytest.raises(SaveError, match=r"its save returned a .*, which is not the state of type cell"):
+    with pytest.raises(SaveError, match="not the state of type cell"):
         board.devices.save(Checkpoint())
 
 
@@ -152,7 +152,7 @@ def test_a_save_that_gives_another_dataclass_than_the_state_fails(monkeypatch: p
     board = machine("cell:a", "controller")
     controller: Any = board.devices.find("controller")
     monkeypatch.setattr(board.devices.find("a"), "save", controller.save)
-    with pytest.raises(SaveError, match=r"its save returned a ControllerState, which is not the state of type cell"):
+    with pytest.raises(SaveError, match=r"ControllerState, .* not the state of type cell"):
         board.devices.save(Checkpoint())
 
 
@@ -373,7 +373,7 @@ def test_the_error_of_a_renamed_device_gives_the_path_in_the_snapshot() -> None:
     checkpoint = saved(stirred("cell:old"))
     board = machine("cell:new")
     cell(board, "new").errors = [StateError("no")]
-    with pytest.raises(StateError, match=r"^device new cannot be loaded from devices/old: no; nothing has changed$"):
+    with pytest.raises(StateError, match=r"^device new .* devices/old: no; nothing has changed$"):
         board.devices.load(checkpoint, rename={"old": "new"})
 
 
@@ -550,7 +550,7 @@ def test_skip_wins_over_only() -> None:
 
 def test_to_load_and_skip_the_same_is_an_error() -> None:
     checkpoint = saved(stirred("cell:a", "cell:b"))
-    with pytest.raises(UsageError, match=r"^nothing is left to load: b cannot be both loaded and skipped$"):
+    with pytest.raises(UsageError, match=r"^nothing is left to load: b "):
         machine("cell:a", "cell:b").devices.load(checkpoint, only=["b"], skip=["b"])
 
 
@@ -735,7 +735,7 @@ def test_a_device_left_as_it_was_that_fails_to_follow_refuses_the_load() -> None
     cell(board, "m").timer.arm(10_300)
     cell(board, "new").errors = [ValueError("no")]
     before = everything(board)
-    with pytest.raises(LoadError, match=r"^device new cannot follow the clock: no; nothing has changed"):
+    with pytest.raises(LoadError, match=r"^device new .* clock: no; nothing has changed"):
         board.devices.plan_load(checkpoint).apply(now=500)
     assert everything(board) == before
 

@@ -108,7 +108,7 @@ def test_roms_are_found_as_types_are(install: Any) -> None:
     install(chkpt_roms=[Entry("rom", ROM)])
     assert list(installed_roms()) == [ROM]
     install(chkpt_roms=[Entry("ron", ROM)])
-    with pytest.raises(ConfigError, match=r"chkpt\.roms: ron \(somewhere:RON\) is not a Rom of that name"):
+    with pytest.raises(ConfigError, match=r"ron \(somewhere:RON\) is not a Rom"):
         installed_roms().find("ron")
 
 
@@ -126,9 +126,7 @@ def test_a_name_that_two_packages_offer_is_refused_and_the_other_names_are_found
     )
     types = installed_device_types()
     assert list(types) == [DEAF]
-    with pytest.raises(
-        ExistsError, match="cell is offered by more than one package: somewhere:CELL and elsewhere:CELL"
-    ):
+    with pytest.raises(ExistsError, match=r"cell .* more than one package: somewhere:CELL and elsewhere:CELL"):
         types.find("cell")
     with pytest.raises(ExistsError, match="null is offered by more than one package"):
         installed_backend_types().find("null")
@@ -155,7 +153,7 @@ def test_an_entry_point_that_cannot_be_imported_is_named_and_stops_no_other(
 @pytest.mark.parametrize("found", [Cell, NULL, None, "cell"], ids=["class", "backend", "none", "text"])
 def test_an_entry_point_that_is_no_device_type_is_named(install: Any, found: object) -> None:
     install(chkpt_devices=[Entry("cell", found)])
-    with pytest.raises(ConfigError, match=r"chkpt\.devices: cell \(somewhere:CELL\) is not a DeviceType of that name"):
+    with pytest.raises(ConfigError, match=r"cell \(somewhere:CELL\) is not a DeviceType"):
         installed_device_types().find("cell")
 
 

@@ -157,7 +157,7 @@ def test_what_is_encrypted_is_signed_beside_only_and_never_copied(tmp_path: Path
 def test_without_the_identity_it_is_refused(tmp_path: Path, me: tuple[Path, str]) -> None:
     path = write(tmp_path / "s.zst.age", small(), me[1])
     generate_identity(tmp_path / "other")
-    with pytest.raises(SealedError, match=r"encrypted with age; give the file with its identity \(--identity\)"):
+    with pytest.raises(SealedError, match=r"encrypted with age; .* \(--identity\)"):
         open_snapshot(path)
     with pytest.raises(SealedError, match="not for the identity in"):
         open_snapshot(path, identity=tmp_path / "other")
@@ -366,7 +366,7 @@ def test_more_recipients_than_the_limit_are_refused_before_the_library_sees_them
     path.write_bytes(hostile(stanza * 257))
     with monkeypatch.context() as patch:
         patch.setattr("pyrage.decrypt_io", lambda *_: pytest.fail("the library has seen it"))
-        with pytest.raises(LimitError, match=r"s\.zst\.age: encrypted for 257 recipients; the limit is 256"):
+        with pytest.raises(LimitError, match=r"s\.zst\.age: .* 257 recipients; .* 256"):
             open_snapshot(path, identity=me[0])
     path.write_bytes(hostile(stanza * 256))
     with pytest.raises(SealedError, match="not for the identity"):
@@ -379,7 +379,7 @@ def test_a_header_without_end_is_refused_before_the_library_sees_it(
     path = tmp_path / "s.zst.age"
     path.write_bytes(hostile("-> grease\n" + ("A" * 64 + "\n") * 2048))
     monkeypatch.setattr("pyrage.decrypt_io", lambda *_: pytest.fail("the library has seen it"))
-    with pytest.raises(LimitError, match=r"encrypted, but its header has no end in 131072 bytes, the limit"):
+    with pytest.raises(LimitError, match=r"header has no end in 131072 bytes"):
         open_snapshot(path, identity=me[0])
 
 

@@ -206,7 +206,7 @@ def test_what_the_trusted_key_has_not_signed_is_refused(
     path = attack(signed(tmp_path / "s.zst", alice), mallory)
     with open_snapshot(path) as reader:
         reader.verify()  # it is a whole snapshot, only not alice's
-    with pytest.raises(SignatureError, match=r"not signed by any of the 2 trusted keys|not valid for this snapshot"):
+    with pytest.raises(SignatureError, match=r"2 trusted keys|not valid for this snapshot"):
         opened(path, alice, bob)
 
 

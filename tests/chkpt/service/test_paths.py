@@ -81,7 +81,7 @@ def test_directory_of_machines_is_no_place(runtime: Path) -> None:
     claimed = directory.claim("m")
     for path in (claimed.path / "lock", claimed.path / "new.zst", claimed.path.parent / "new.zst"):
         for call in both(str(path)):
-            with pytest.raises(UsageError, match="the directory of running machines is not a place for snapshots"):
+            with pytest.raises(UsageError, match="the directory of running machines"):
                 call()
     paths.check_save(str(runtime / "new.zst"), force=True)
     claimed.remove()
@@ -135,7 +135,7 @@ def test_image_and_log_of_the_machine_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "again").hardlink_to(image)
     with serving(launch(com1, {**ide, "drive": [disk]})) as machine:
         for path in (image, log, tmp_path / "again"):
-            with pytest.raises(ExistsError, match="the machine itself uses this file, and it is not replaced"):
+            with pytest.raises(ExistsError, match="the machine itself uses this file"):
                 machine.save(SaveRequest(str(path), force=True))
         machine.save(SaveRequest(str(tmp_path / "a.zst")))
         machine.save(SaveRequest(str(tmp_path / "a.zst"), force=True))

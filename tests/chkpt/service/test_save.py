@@ -25,7 +25,7 @@ def test_no_file_that_the_machine_is_made_of_is_replaced(tmp_path: Path, name: s
         },
         tmp_path,
     )
-    with pytest.raises(ChkptError, match="the machine itself uses this file, and it is not replaced"):
+    with pytest.raises(ChkptError, match="the machine itself uses this file"):
         check_destination(SaveRequest(str(path), True, None, ()), config)
 
 

@@ -67,7 +67,7 @@ def test_every_truncation_is_found_at_open() -> None:
 
 
 def test_a_truncated_file_is_told_from_another_kind_of_file() -> None:
-    with pytest.raises(CorruptError, match=r"there is no trailer: the file was cut short, or is not a chkpt snapshot"):
+    with pytest.raises(CorruptError, match="there is no trailer: "):
         Reader(DATA[:-1])
     for data in (
         b"",
@@ -110,9 +110,7 @@ def test_no_damage_gives_another_error_than_ours(changes: list[tuple[int, int]])
 
 
 def test_a_second_trailer_is_found() -> None:
-    with pytest.raises(
-        CorruptError, match=f"trailer is of a file of {len(DATA)} bytes, and this one has {len(DATA) + 68}"
-    ):
+    with pytest.raises(CorruptError, match=f"trailer .* {len(DATA)} bytes, .* {len(DATA) + 68}"):
         Reader(DATA + DATA[TRAILER:])
 
 

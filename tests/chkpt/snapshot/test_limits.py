@@ -42,14 +42,10 @@ def test_the_values_of_all_sections_together_are_limited_for_reader_and_writer()
     reader = Reader(data)
     reader.verify()
     reader.verify()
-    with pytest.raises(
-        LimitError, match=r"more than 262144 values in the sections together; put long bytes into a blob"
-    ):
+    with pytest.raises(LimitError, match=r"more than 262144 values .* blob"):
         dumps(filled(128, 2041))
     parts = [section(f"s{number:03}", values={"x": [[]] * 2041}) for number in range(128)]
-    with pytest.raises(
-        LimitError, match=r"section s127 at offset .*: more than 262144 values in the sections together"
-    ):
+    with pytest.raises(LimitError, match=r"section s127 at offset .*: more than 262144 values"):
         Reader(File(sections=parts).build()).verify()
 
 

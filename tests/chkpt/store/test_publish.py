@@ -188,7 +188,7 @@ def test_a_name_has_one_snapshot_the_plain_or_the_encrypted_one(
 ) -> None:
     (tmp_path / there).write_bytes(dumps(checkpoint()))
     with (
-        pytest.raises(ExistsError, match=rf"{there}: there is a snapshot of that name already; choose another"),
+        pytest.raises(ExistsError, match=rf"{there}: there is a snapshot of that name"),
         publishing(tmp_path / wanted, force=force),
     ):
         pytest.fail("it was begun")
@@ -220,7 +220,7 @@ SOMEBODYS = {
 def test_force_does_not_replace_a_file_that_is_not_a_snapshot(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.zst"
     path.write_bytes(content)
-    with pytest.raises(ExistsError, match=r"a\.zst: this file is not a snapshot, and --force replaces only snapshots"):
+    with pytest.raises(ExistsError, match=r"a\.zst: this file is not a snapshot"):
         save(path)
     assert path.read_bytes() == content
     assert [each.name for each in tmp_path.iterdir()] == ["a.zst"]

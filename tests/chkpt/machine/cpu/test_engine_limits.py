@@ -113,5 +113,5 @@ def test_a_device_with_registers_is_refused_beside_a_processor_that_would_not_re
     table: dict[str, object] = {"memory": "1M", "device": [{"type": "register"}]}
     machine = Machine(parse(table), device_types=types())
     assert machine.msrs.rdmsr(0x4B56_4D00) == 7
-    with pytest.raises(ConfigError, match=r"MSR 0x4b564d00: the processor of \[cpu\] does not let RDMSR and WRMSR out"):
+    with pytest.raises(ConfigError, match=r"MSR 0x4b564d00: .* RDMSR and WRMSR"):
         Machine(parse({**table, "cpu": {}}), device_types=types())

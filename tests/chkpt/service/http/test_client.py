@@ -74,7 +74,7 @@ def test_machine_that_is_starting_has_not_ended(runtime: Path) -> None:
     claimed = directory.claim("m")  # as `serve` does before it makes the machine and listens
     machine = find("m")
     for call in (machine.machine, machine.stop):
-        with pytest.raises(NoMachineError, match=r"^machine m is starting, or ending, and does not answer; try again$"):
+        with pytest.raises(NoMachineError, match=r"^machine m is starting, or ending.* try again$"):
             call()
     claimed.remove()
     with pytest.raises(NoMachineError, match=r"^machine m has ended$"):

@@ -91,7 +91,7 @@ class Machine:
     kernel: Kernel | None
     """The kernel that the machine boots without firmware; None if it has none."""
     half_loaded: bool
-    """Whether a load has failed and could not be undone. Such a machine can only be closed."""
+    """Whether a failed load could not be undone. A later whole load clears it."""
 
     def __init__(
         self,
@@ -363,7 +363,7 @@ class Machine:
     # -- save and load ------------------------------------------------------------------------------------------------
 
     def save(self, checkpoint: Checkpoint, *, copy: bool = False) -> SaveReport:
-        """Put the whole machine into `checkpoint`, a header and all of its parts, in place of the present content.
+        """Replace the content of `checkpoint` with a header and all parts of the machine.
 
         The parts are `clock`, `cpu`, `lines`, `firmware`, `kernel`, `memory` and `devices`, as far as it has them.
 
@@ -469,9 +469,9 @@ class Machine:
     ) -> LoadReport:
         """Become the machine in `checkpoint`, whole or not at all.
 
-        With `only`, or a device of this machine in `skip`, the load is partial: clock, CPU, lines and RAM stay as they
-        are, and each time in the loaded states is shifted by the difference between this machine's clock and the saved
-        one. The dates in devices advance by `seconds`, as if the machine had been off for so long; 0 leaves them.
+        With `only`, or a device of this machine in `skip`, the load is partial: only devices and media change, and
+        each time in the loaded states is shifted by the difference between this machine's clock and the saved one. The
+        dates in devices advance by `seconds`, as if the machine had been off for so long; 0 leaves them.
         A part of the snapshot that this machine does not have is skipped, logged and reported, as a device is.
         The load connects `media`, by drive; if it succeeds, the machine owns them. None empties a drive: the guest sees
         that the disc in the snapshot has been taken out.

@@ -1,8 +1,8 @@
 """Parts, actions, and the transaction that does all actions of a load or none of them.
 
 A machine consists of named parts: the clock, the processor, the lines, RAM, each device. A part returns an action that
-changes it and can take the change back. A load makes the actions of all parts before anything changes. Then one
-transaction does them.
+changes it and, if that is possible, takes the change back. A load makes the actions of all parts before anything
+changes. Then one transaction does them.
 """
 
 import logging
@@ -23,7 +23,7 @@ S = TypeVar("S")
 class Action:
     """One change to one part, and how to take it back.
 
-    Neither function may depend on memory that the load changes. Both may be called twice. `undo` is None if the change
+    Neither function may use live memory that the load changes. `undo` may be called twice. `undo` is None if the change
     cannot be taken back.
     """
 
@@ -84,8 +84,8 @@ class StatePart(Generic[S]):
 class Transaction:
     """Actions that are all done, or all taken back.
 
-    They are done in the given order, so an action may rely on those before it: a device finds its new medium and the
-    new time. They are taken back in the same order, for the same reason.
+    They are done in the given order, those without an `undo` last. So an action may rely on those before it: a device
+    finds its new medium and the new time. They are taken back in the same order, for the same reason.
     """
 
     def __init__(self, frozen_lines: Callable[[], AbstractContextManager[None]], actions: Iterable[Action]) -> None:
@@ -95,7 +95,7 @@ class Transaction:
         self._frozen_lines = frozen_lines
         # An action that cannot be taken back comes last, so that nothing can fail after it.
         self._actions: Final = sorted(actions, key=lambda action: action.undo is None)
-        self._begun = 0  # how many; a number, as counting needs no memory
+        self._begun = 0  # how many were begun; a list could run out of memory
 
     def apply(self) -> None:
         """Do every action.
@@ -145,7 +145,7 @@ class Transaction:
     def _undo(self, cause: BaseException) -> list[str]:
         """Take back the actions that were begun. Return the parts that could not be put back.
 
-        An action that fails is tried once more: memory that was short may be free a moment later.
+        If an undo fails, all are called once more: memory that was short may be free by then.
         """
         lost = self._undo_once(cause, last=False) and self._undo_once(cause, last=True)
         if not lost:
@@ -157,7 +157,8 @@ class Transaction:
         for index in range(self._begun):
             action = self._actions[index]
             if action.undo is None:
-                if index < self._begun - 1 or not isinstance(cause, StateError):  # raised before it has changed
+                # A part that refuses its state with a StateError has not changed.
+                if index < self._begun - 1 or not isinstance(cause, StateError):
                     lost.append(action.part)
                 continue
             try:

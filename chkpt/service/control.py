@@ -54,7 +54,7 @@ class RunningMachine:
     """A machine that a run loop runs. Other threads may call every method but `describe`.
 
     If a method returns a future, the loop does the work between two rounds; the future fails with NoMachineError once
-    the loop has ended. `save` and `load` wait.
+    the loop has ended. The others wait.
     """
 
     def __init__(self, loop: RunLoop, *, qtest: str | None = None, trusted: TrustedKeys | None = None) -> None:
@@ -235,7 +235,7 @@ class RunningMachine:
     def _showing_work(self, what: str) -> Iterator[Callable[[int, int], None]]:
         """Show a save or a load in `describe`; yield the function that takes its progress.
 
-        Saves and loads run one after the other, as each takes as much memory as the guest's RAM.
+        Saves and the reading of RAM take turns, as each needs as much memory as the guest's RAM.
         """
         key = object()
 

@@ -4,9 +4,10 @@
 
 * `NAME.zst` and `NAME.zst.age` are one name. It has one snapshot, a plain or an encrypted one. The save looks for both
   before it writes anything, and again under the lock of the directory before the file gets its name.
-* `force` replaces a snapshot, good or damaged, and an empty file. Any other file may be valuable, and stays.
+* `force` replaces a snapshot, good or damaged, an empty file, and what is not a regular file, such as a link. Any other
+  file may be valuable, and stays.
 * `FILE.sig` has signatures of the snapshot beside it, so they are not valid for a new one. With `force` the save
-  removes it once the new snapshot has its name and keeps it, never before: a save that fails leaves the old pair as it
+  removes it after the new name is on disk, never before: a save that fails before the rename leaves the old pair as it
   was. After a power cut between the two steps, old signatures are beside the new snapshot. Then `--require-signature`
   refuses them as not valid, and the next `save --force`, `sign --detached` or `rm` removes them.
 """
@@ -37,10 +38,10 @@ SIGNATURES: Final = ".sig"
 
 @contextmanager
 def publishing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[NewFile]:
-    """Yield a file to write a snapshot to. After the block it has the name `path`, and lasts.
+    """Yield a file to write a snapshot to. After the block it has the name `path`, and is on disk.
 
     If the block raises, nothing is left of the file. The work after the block waits for the disk, and needs nothing
-    from the caller: the block may release its locks at its end.
+    from the caller, so the block may release the caller's locks.
 
     With `force`, signatures beside a replaced snapshot are removed. The log says so, and the path of their file is in
     `NewFile.removed`.
@@ -56,7 +57,7 @@ def publishing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator
     """
     target = Path(path)
     check_new(target, force=force)
-    with new_file(target) as file:  # a temporary file in the same directory, locked as long as this process lives
+    with new_file(target) as file:  # a temporary file in the same directory, locked until this block ends
         yield file  # the caller writes
         file.sync()
         with file.locking():  # no other process changes a name in this directory now

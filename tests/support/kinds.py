@@ -11,7 +11,7 @@ import pytest
 STARTERS: Final = (subprocess, multiprocessing)
 MODULES_THAT_START: Final = (
     *("tests.support.processes", "tests.chkpt.cli.terminals", "tests.chkpt.cli.looking", "tests.lab.reliability.held"),
-    *("tests.live_qemu.twins", "chkpt.cli.demo.stage", "chkpt.prove.lockstep"),
+    *("tests.live_qemu.twins", "tests.support.pages", "chkpt.cli.demo.stage", "chkpt.prove.lockstep"),
 )
 MODULES_WITH_GUESTS: Final = ("tests.guests", "chkpt.prove.cpu", "chkpt.machine.cpu.unicorn")
 FOLDERS_WITH_GUESTS: Final = ("tests/guests", "tests/devices/guests", "tests/chkpt/machine/cpu")

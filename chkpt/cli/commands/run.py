@@ -119,24 +119,24 @@ def run(
 ) -> None:
     """Start a machine and serve it until it is stopped.
 
-    Prints one line when the machine answers: on stdout, or on stderr if stdout carries qtest or a serial port. The run
-    ends with `chkpt stop`, SIGTERM, SIGINT or SIGHUP, or when a qtest client on stdio ends its input. If the guest ends
-    the machine (isa_debug_exit), the run ends with the guest's status.
+    Without --console, prints one line when the machine answers: on stderr if stdout carries qtest or a serial port. The
+    run ends with `chkpt stop`, SIGTERM, SIGINT or SIGHUP, or when a qtest client on stdio ends its input. If the guest
+    ends the machine (isa_debug_exit), the run ends with the guest's status.
 
-    With --until the run ends at a goal that only the guest's work decides: it is the same tick each time. The serial
-    port's output goes to stdout. The status is 0 at the goal, and the guest's if the guest ends the machine. Otherwise
-    it is 1, with a message: the CPU is halted for good or shut down, --timeout has passed, or the machine was stopped.
-    Write text:123 for a TEXT that is a number or `exit`. --sign and --recipient sign and encrypt what --save saves, as
-    `chkpt save` does.
+    With --until the run ends at a goal, at the same tick each time. The serial port's output goes to stdout. The status
+    is 0 at the goal. If the guest ends the machine it is the guest's, but 1 in place of 0 if a text or a tick was
+    wanted. Otherwise it is 1, with a message: the CPU is halted for good or shut down, --timeout has passed, or the
+    machine was stopped. Write text:123 for a TEXT that is a number or `exit`. --sign and --recipient sign and encrypt
+    what --save saves, as `chkpt save` does.
 
     With --console everything typed goes to the guest, Ctrl-C too, and the guest's output is shown from the first byte.
     Ctrl-] leaves the console, as in `chkpt console`, and restores the terminal: the machine goes on, and Ctrl-C now
     ends it.
 
-    The virtual clock follows the host's clock, but with --qtest only the client moves it. A machine with a CPU works as
-    fast as it can, and waits while its guest waits (--pace idle; with --until the default is free). A machine that
-    listens for its qtest client without wait=off is served at once, but takes no input from its backends until the
-    client connects.
+    Without a CPU the virtual clock follows the host's clock; with --qtest only the client moves it. A machine with a
+    CPU works as fast as it can, and waits while its guest waits (--pace idle; with --until the default is free). A
+    machine that listens for its qtest client without wait=off is served at once, but takes no input from its backends
+    until the client connects.
 
     A snapshot's configuration may name images, files and sockets of another host. They are used only if they are given
     again, or with --trust-config. With --drive DRIVE=none a drive starts without a medium; if the snapshot has a disc

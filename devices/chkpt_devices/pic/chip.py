@@ -32,7 +32,7 @@ ICW1_ADI: Final = 0x04  # MCS-80: call addresses 4 bytes apart, else 8
 ICW1_LTIM: Final = 0x08  # every input is level triggered
 ICW1_SELECT: Final = 0x10  # distinguishes an ICW1 from OCW2 and OCW3
 ICW1_A7_A5: Final = 0xE0  # MCS-80: bits 7-5 of the call address
-ICW1_A7_A6: Final = 0xC0  # the same at an interval of 8, where bit 5 comes from the level
+ICW1_A7_A6: Final = 0xC0  # the same at an interval of 8, bit 5 comes from the level
 
 # ICW2 and ICW3, at A0 = 1
 ICW2_T7_T3: Final = 0xF8  # 8086: the upper bits of the vector, the lower three are the level
@@ -57,7 +57,7 @@ SPURIOUS_LEVEL: Final = 7  # given when an acknowledge finds no request (datashe
 FLOATING_BUS: Final = 0xFF  # read in the second INTA when no chip shows a vector
 
 CASCADE_LINE: Final = 2  # the slave's INT on a PC
-MASTER_ELCR_MASK: Final = 0xF8  # the timer, the keyboard and the cascade are edge triggered for good (PIIX4, ELCR1)
+MASTER_ELCR_MASK: Final = 0xF8  # the timer, the keyboard and the cascade are always edge triggered (PIIX4, ELCR1)
 SLAVE_ELCR_MASK: Final = 0xDE  # so are the clock and the FPU, IRQ 8 and 13 (PIIX4, ELCR2)
 
 LOWEST_AFTER_ICW1: Final = 7  # "IR7 input is assigned priority 7" (datasheet, ICW1)

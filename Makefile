@@ -42,8 +42,12 @@ $(READY): pyproject.toml
 demo: $(READY)
 	$(BIN)/chkpt demo
 
+# `make quick` also leaves out what imports a large library or cuts whole machines everywhere: a fifth of its time.
+QUICK_IGNORES := tests/chkpt/service/test_fuzz.py tests/test_traces.py tests/test_invisible_restore.py
+
 quick: $(READY)
-	$(BIN)/pytest -n 2 -m "not long and not process and not guest"
+	$(BIN)/pytest -n 2 -m "not long and not process and not guest" --hypothesis-profile chkpt-quick \
+		$(addprefix --ignore=,$(QUICK_IGNORES))
 
 test: $(READY)
 	$(BIN)/pytest -n 2 -m "not long"

@@ -16,6 +16,7 @@ from tests.support.kinds import NoProcesses, mark
 settings.register_profile(
     "chkpt", deadline=None, derandomize=True, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("chkpt-quick", settings.get_profile("chkpt"), max_examples=10)
 settings.register_profile("chkpt-long", settings.get_profile("chkpt"), derandomize=False, max_examples=1000)
 settings.load_profile("chkpt")
 

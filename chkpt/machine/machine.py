@@ -412,9 +412,9 @@ class Machine:
             raise ConfigError(f"machine {self.name} could never be saved: {exc}") from exc
 
     def prepare(self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> None:
-        """Do the slow part of a whole load, reading the RAM, into `checkpoint`; the machine may run on meanwhile.
+        """Read the snapshot's RAM into `checkpoint`, the slow part of a whole load; the machine may run on.
 
-        Another thread may call this. RAM of another size is left to `load`, which refuses it.
+        Another thread may call this. RAM of another size is not read: `load` refuses it.
 
         Raises:
             RefusedError: the snapshot is damaged.

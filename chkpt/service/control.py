@@ -45,7 +45,7 @@ from chkpt.store import publishing
 from chkpt.version import __version__
 
 _ATTEMPTS: Final = 3
-"""How often an image that keeps changing is identified while the guest runs. The next time the machine waits."""
+"""How many times a changing image is identified while the guest runs. After that the machine waits for it."""
 
 T = TypeVar("T")
 

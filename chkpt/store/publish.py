@@ -139,7 +139,7 @@ def _signatures_of(path: Path) -> Path:
 def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.lstat()
-    except (OSError, ValueError):  # the snapshot beside it cannot be examined, either
+    except (OSError, ValueError):  # missing, or it cannot be examined
         return None
 
 

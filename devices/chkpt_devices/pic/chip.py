@@ -75,7 +75,7 @@ ABOVE: Final = tuple({0: 0xFF} | {bit: sum(order[:rank]) for rank, bit in enumer
 
 
 class Awaited(StrEnum):
-    """What the chip takes the next write at A0 = 1 for."""
+    """What the next write at A0 = 1 means."""
 
     OCW1 = "ocw1"
     ICW2 = "icw2"
@@ -103,7 +103,7 @@ class ChipState:
     imr: U8 = 0  # masked levels
     lines: U8 = 0  # the levels of the inputs; a change from them is an edge
     elcr: U8 = 0  # inputs made level triggered one by one
-    icw1: U8 = ICW1_SELECT | ICW1_IC4  # as last written; so are the next three
+    icw1: U8 = ICW1_SELECT | ICW1_IC4  # as last written, as icw2 is; ICW1 resets a slave's icw3, and icw4
     icw2: U8 = 0
     icw3: U8 = 1 << CASCADE_LINE  # master: inputs with a slave; slave: its address
     icw4: U8 = ICW4_UPM  # 0 if ICW1 said that there is none
@@ -129,7 +129,7 @@ class PicState:
 class Intel8259A:
     """One chip, its ELCR byte included."""
 
-    # These follow from the registers: the first five from the ICWs and the ELCR, the others from what is in service.
+    # These are computed: the first five by `_decode_icws`, the others by `_compute_enabled`.
     level_triggered: int  # inputs that are level triggered
     falling: int  # inputs whose request ends when they fall
     cascade: int  # master: levels whose vector a slave gives; slave: levels at which it gives one
@@ -322,7 +322,7 @@ class Intel8259A:
         self.drive()
 
     def _read_poll(self) -> int:
-        """Take the read for an acknowledge; 0 if nothing waits (bits 2-0 then as in QEMU)."""
+        """Acknowledge, and return the poll byte; 0 if nothing waits (bits 2-0 then as in QEMU)."""
         self.poll = False
         bit = self.accept()
         if not bit:

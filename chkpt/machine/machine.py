@@ -373,7 +373,7 @@ class Machine:
         Raises:
             SaveError: a device could not be saved, or the machine is half loaded; `checkpoint` is unchanged.
         """
-        check_checkpoint(checkpoint, "chkpt.Checkpoint() is an empty one; write it with chkpt.dumps or a store")
+        _require_checkpoint(checkpoint, "chkpt.Checkpoint() is an empty one; write it with chkpt.dumps or a store")
         if self.half_loaded:
             raise SaveError(f"machine {self.name} is half loaded, as a load has failed, so it cannot be saved; end it")
         whole = Checkpoint()
@@ -484,7 +484,7 @@ class Machine:
             HalfLoadedError: not everything could be put back, and `half_loaded` is set. Without memory, MemoryError.
             StorageError: the host does not have enough memory for the RAM. Nothing has changed.
         """
-        check_checkpoint(checkpoint, "chkpt.load(path), chkpt.loads(data) and store.load(name) return one")
+        _require_checkpoint(checkpoint, "chkpt.load(path), chkpt.loads(data) and store.load(name) return one")
         partial = bool(only) or any(name in self.devices for name in skip)
         devices = self.devices.plan_load(checkpoint, only=only, skip=skip, rename=rename)
         parts = PartsPlan(self._parts(), checkpoint.contexts, partial=partial)
@@ -525,7 +525,7 @@ class Machine:
         self.half_loaded = before and not whole
 
 
-def check_checkpoint(value: object, cure: str) -> None:
+def _require_checkpoint(value: object, cure: str) -> None:
     """Raise TypeError, with the cure, if a value is not a checkpoint."""
     if not isinstance(value, Checkpoint):
         raise TypeError(f"a machine is saved to and loaded from a Checkpoint, not {type(value).__name__}: {cure}")

@@ -148,7 +148,13 @@ class PartsPlan:
         self.skipped: list[Skip] = []
         self.unknown: list[str] = []
         self._parts = [part for part in parts if not partial or part.name == "clock"]
-        self._states = {part.name: self._read(part, contexts) for part in self._parts if self._has(part, contexts)}
+        self._states: dict[str, Any] = {}
+        for part in self._parts:
+            context = contexts.get(part.name)
+            if context is None:
+                self.skipped.append(Skip(part.name, "its context is missing"))
+            else:
+                self._states[part.name] = self._read(part, context)
         if not partial:
             known = {"devices", *(part.name for part in parts)}
             others = [name for name in contexts if name not in known]
@@ -183,13 +189,7 @@ class PartsPlan:
         for path in self.unknown:
             log.warning("%s: unknown tag, passed over", path)
 
-    def _has(self, part: AnyPart, contexts: Mapping[str, Context]) -> bool:
-        if part.name not in contexts:
-            self.skipped.append(Skip(part.name, "its context is missing"))
-        return part.name in contexts
-
-    def _read(self, part: AnyPart, contexts: Mapping[str, Context]) -> Any:
-        context = contexts[part.name]
+    def _read(self, part: AnyPart, context: Context) -> Any:
         if context.type != part.name:
             raise StateError(f"{part.name} is of type {context.type!r}, not {part.name}")
         return from_context(context, part.state, part.name, self.unknown)

@@ -65,7 +65,13 @@ def check_checkpoint(checkpoint: Checkpoint) -> Outline:
     Raises:
         StateError: something in it cannot be written; the message names the context, and the tag if there is one.
         LimitError: it is longer or deeper than a reader accepts.
+        TypeError: `checkpoint` is something else.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(
+            f"a snapshot is written of a Checkpoint, not of a {type(checkpoint).__name__}: "
+            "checkpoint = Checkpoint(); machine.save(checkpoint)"
+        )
     frame, header = _encode_header(checkpoint.header)
     frames, offset = [frame], len(frame)
     sections: list[SectionEntry] = []
@@ -109,7 +115,7 @@ def check_header(header: dict[str, Value]) -> None:
 
 def _encode_header(given: dict[str, Value]) -> tuple[bytes, HeaderEntry]:
     """Return the frame of the header with the missing keys added, and its entry in the index."""
-    if not isinstance(given, dict | Mapping):
+    if not isinstance(given, Mapping):
         raise StateError(f"the header is a {type(given).__name__}, not a dictionary")
     header: dict[str, Value] = {"chkpt": FORMAT, "generator": GENERATOR, "created": "", **given}
     header["chkpt"] = FORMAT
@@ -129,7 +135,7 @@ def _encode_header(given: dict[str, Value]) -> tuple[bytes, HeaderEntry]:
 
 def _sections(checkpoint: Checkpoint) -> Iterator[tuple[Path, Context]]:
     """Yield the contexts that have sections of their own, in the order of the file. Check the names at the root."""
-    if not isinstance(checkpoint.contexts, dict | Mapping):
+    if not isinstance(checkpoint.contexts, Mapping):
         raise StateError(f"the contexts are a {type(checkpoint.contexts).__name__}, not a dictionary")
     try:
         for name in checkpoint.contexts:

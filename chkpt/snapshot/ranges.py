@@ -9,7 +9,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from blake3 import blake3
 
@@ -20,6 +20,8 @@ GAP: Final = 16
 """Equal bytes between two changed ones that end a range. Fewer are part of the range."""
 
 Range: TypeAlias = tuple[int, int]
+
+T = TypeVar("T")
 
 _CHANGED: Final = re.compile(rb"[^\0]+(?:\0{1,%d}[^\0]+)*" % (GAP - 1))
 
@@ -226,17 +228,23 @@ def _compare_bytes(old: bytes | bytearray | memoryview, new: bytes | bytearray |
 
 def _unit_pairs(old: Digested, new: Digested, size: int) -> Iterator[tuple[int, _Unit, _Unit]]:
     """Yield start and both units of each place at which the keys differ."""
-    old_units, new_units = _units(old, size), _units(new, size)
-    old_next, new_next = next(old_units, None), next(new_units, None)
-    while old_next is not None or new_next is not None:
-        number = min(each.number for each in (old_next, new_next) if each is not None)
-        old_unit = new_unit = _ZEROS
-        if old_next is not None and old_next.number == number:
-            old_unit, old_next = old_next, next(old_units, None)
-        if new_next is not None and new_next.number == number:
-            new_unit, new_next = new_next, next(new_units, None)
+    old_units, new_units = (((unit.number, unit) for unit in _units(blob, size)) for blob in (old, new))
+    for number, old_unit, new_unit in _merge(old_units, new_units, _ZEROS):
         if old_unit.key != new_unit.key:
             yield number * size, old_unit, new_unit
+
+
+def _merge(old: Iterator[tuple[int, T]], new: Iterator[tuple[int, T]], zeros: T) -> Iterator[tuple[int, T, T]]:
+    """Yield each number of either side with the items of both sides. A side without the number has `zeros`."""
+    old_next, new_next = next(old, None), next(new, None)
+    while old_next is not None or new_next is not None:
+        number = min(each[0] for each in (old_next, new_next) if each is not None)
+        old_item = new_item = zeros
+        if old_next is not None and old_next[0] == number:
+            old_item, old_next = old_next[1], next(old, None)
+        if new_next is not None and new_next[0] == number:
+            new_item, new_next = new_next[1], next(new, None)
+        yield number, old_item, new_item
 
 
 def _units(blob: Digested, size: int) -> Iterator[_Unit]:
@@ -279,15 +287,7 @@ def _read_unit(blob: Digested, unit: _Unit, size: int) -> bytes | bytearray | me
 
 def _piece_pairs(old: Blob, new: Blob, piece_size: int) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield start and contents of the pieces that one or both blobs hold; a piece not held is empty."""
-    old_pieces, new_pieces = _cut_pieces(old, piece_size), _cut_pieces(new, piece_size)
-    old_next, new_next = next(old_pieces, None), next(new_pieces, None)
-    while old_next is not None or new_next is not None:
-        index = min(each[0] for each in (old_next, new_next) if each is not None)
-        old_piece, new_piece = b"", b""
-        if old_next is not None and old_next[0] == index:
-            old_piece, old_next = old_next[1], next(old_pieces, None)
-        if new_next is not None and new_next[0] == index:
-            new_piece, new_next = new_next[1], next(new_pieces, None)
+    for index, old_piece, new_piece in _merge(_cut_pieces(old, piece_size), _cut_pieces(new, piece_size), b""):
         yield index * piece_size, old_piece, new_piece
 
 

@@ -64,7 +64,6 @@ def dump(
         StorageError: the file refused a write.
         TypeError: `checkpoint` is something else.
     """
-    check_type(checkpoint)
     return write_outline(check_checkpoint(checkpoint), file, sign=sign, progress=progress)
 
 
@@ -95,19 +94,9 @@ def write_outline(
 
 def dumps(checkpoint: Checkpoint, *, sign: Sign | None = None) -> bytes:
     """Return `checkpoint` as the bytes of a snapshot file. Raises as `dump` does."""
-    check_type(checkpoint)
     frames: list[bytes] = []
     _Writer(frames.append).write(check_checkpoint(checkpoint), sign)
     return b"".join(frames)
-
-
-def check_type(checkpoint: object) -> None:
-    """Raise TypeError, with the cure, if `checkpoint` is not a Checkpoint."""
-    if not isinstance(checkpoint, Checkpoint):
-        raise TypeError(
-            f"a snapshot is written of a Checkpoint, not of a {type(checkpoint).__name__}: "
-            "checkpoint = Checkpoint(); machine.save(checkpoint)"
-        )
 
 
 class _Writer:

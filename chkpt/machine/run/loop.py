@@ -206,10 +206,11 @@ class RunLoop:
             self._calls.popleft()()
             if self.machine.half_loaded:
                 raise HalfLoadedError("a load has failed and could not be undone; its caller has the details")
-        still = self._pollables()  # a call or a goal may have paused the machine, or removed a channel
-        for channel in ready:
-            if channel in still:
-                self._poll(channel)
+        if ready:
+            still = self._pollables()  # a call or a goal may have paused the machine, or removed a channel
+            for channel in ready:
+                if channel in still:
+                    self._poll(channel)
         status = self.machine.requests.exit_status
         if status is not None and not self.held:
             log.info("machine %s: the guest ends it with status %d", self.machine.name, status)
